@@ -7,10 +7,10 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A BLAKE3 digest: 32 bytes, written as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hash32(pub [u8; 32]);
 
 impl Hash32 {
@@ -41,6 +41,24 @@ impl fmt::Display for Hash32 {
 impl fmt::Debug for Hash32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// Hexadecimal digits in JSON, 32 bytes on the wire.
+impl Serialize for Hash32 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash32 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            Self::from_hex(&text).ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits"))
+        } else {
+            <[u8; 32]>::deserialize(deserializer).map(Self)
+        }
     }
 }
 
@@ -114,11 +132,9 @@ impl Context {
 
     /// The key that BLAKE3 derives from the context string: made once, because it would otherwise be half the cost of hashing a tree's node.
     fn key(self) -> ContextKey {
-        static KEYS: [OnceLock<ContextKey>; Context::COUNT] =
-            [const { OnceLock::new() }; Context::COUNT];
+        static KEYS: [OnceLock<ContextKey>; Context::COUNT] = [const { OnceLock::new() }; Context::COUNT];
         let derive = || hash_derive_key_context(self.text());
-        KEYS.get(self as usize)
-            .map_or_else(derive, |slot| *slot.get_or_init(derive))
+        KEYS.get(self as usize).map_or_else(derive, |slot| *slot.get_or_init(derive))
     }
 
     /// How many contexts there are. A context past this number would only be slower.

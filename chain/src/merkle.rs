@@ -105,16 +105,10 @@ impl Path {
 
     fn climb(&self, leaf: Hash32) -> Result<Hash32, ProofError> {
         let Self { index, count, .. } = *self;
-        let mut last = count
-            .checked_sub(1)
-            .filter(|last| index <= *last)
-            .ok_or(ProofError::IndexOutOfRange { index, count })?;
+        let mut last = count.checked_sub(1).filter(|last| index <= *last).ok_or(ProofError::IndexOutOfRange { index, count })?;
         let expected = sibling_count(index, count);
         if self.siblings.len() != expected {
-            return Err(ProofError::SiblingCount {
-                expected,
-                found: self.siblings.len(),
-            });
+            return Err(ProofError::SiblingCount { expected, found: self.siblings.len() });
         }
         let mut siblings = self.siblings.iter();
         let mut node = leaf;
@@ -125,11 +119,7 @@ impl Path {
                 let Some(sibling) = siblings.next() else {
                     break;
                 };
-                node = if place & 1 == 1 {
-                    join(sibling, &node)
-                } else {
-                    join(&node, sibling)
-                };
+                node = if place & 1 == 1 { join(sibling, &node) } else { join(&node, sibling) };
             }
             place >>= 1;
             last >>= 1;
@@ -145,18 +135,13 @@ pub fn root(leaves: &[Hash32]) -> Hash32 {
     while level.len() > 1 {
         level = above(&level);
     }
-    root_of(
-        leaves.len() as u64,
-        level.first().copied().unwrap_or_default(),
-    )
+    root_of(leaves.len() as u64, level.first().copied().unwrap_or_default())
 }
 
 /// The path of the leaf at `index`; `None` where there is no such leaf. Hashes the whole list once.
 #[must_use]
 pub fn prove(leaves: &[Hash32], index: u64) -> Option<Path> {
-    let mut place = usize::try_from(index)
-        .ok()
-        .filter(|place| *place < leaves.len())?;
+    let mut place = usize::try_from(index).ok().filter(|place| *place < leaves.len())?;
     let mut siblings = Vec::new();
     let mut level = leaves.to_vec();
     while level.len() > 1 {
@@ -164,11 +149,7 @@ pub fn prove(leaves: &[Hash32], index: u64) -> Option<Path> {
         level = above(&level);
         place >>= 1;
     }
-    Some(Path {
-        index,
-        count: leaves.len() as u64,
-        siblings,
-    })
+    Some(Path { index, count: leaves.len() as u64, siblings })
 }
 
 fn above(level: &[Hash32]) -> Vec<Hash32> {
@@ -197,24 +178,16 @@ const fn has_sibling(place: u64, last: u64) -> bool {
 
 fn sibling_count(index: u64, count: u64) -> usize {
     let last = count.saturating_sub(1);
-    (0..u64::BITS)
-        .filter(|level| last >> level > 0 && has_sibling(index >> level, last >> level))
-        .count()
+    (0..u64::BITS).filter(|level| last >> level > 0 && has_sibling(index >> level, last >> level)).count()
 }
 
 /// Compares the root that a proof leads to with the one it must lead to.
 pub(crate) fn expect_root(expected: Hash32, found: Hash32) -> Result<(), ProofError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(ProofError::RootMismatch { expected, found })
-    }
+    if found == expected { Ok(()) } else { Err(ProofError::RootMismatch { expected, found }) }
 }
 
 /// Reads a list of digests and refuses the first one past `MAX`, so that no announced length makes anyone allocate or read without end.
-pub(crate) fn at_most<'de, const MAX: usize, D: Deserializer<'de>>(
-    input: D,
-) -> Result<Vec<Hash32>, D::Error> {
+pub(crate) fn at_most<'de, const MAX: usize, D: Deserializer<'de>>(input: D) -> Result<Vec<Hash32>, D::Error> {
     struct Digests<const MAX: usize>;
 
     impl<'de, const MAX: usize> serde::de::Visitor<'de> for Digests<MAX> {
@@ -224,17 +197,11 @@ pub(crate) fn at_most<'de, const MAX: usize, D: Deserializer<'de>>(
             write!(f, "at most {MAX} digests")
         }
 
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(
-            self,
-            mut seq: A,
-        ) -> Result<Self::Value, A::Error> {
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
             let mut digests = Vec::new();
             while let Some(digest) = seq.next_element()? {
                 if digests.len() >= MAX {
-                    return Err(serde::de::Error::invalid_length(
-                        digests.len().saturating_add(1),
-                        &self,
-                    ));
+                    return Err(serde::de::Error::invalid_length(digests.len().saturating_add(1), &self));
                 }
                 digests.push(digest);
             }
@@ -265,10 +232,7 @@ mod tests {
             n => {
                 let split = n.next_power_of_two() / 2;
                 let (left, right) = (model_top(&leaves[..split]), model_top(&leaves[split..]));
-                Hash32(blake3::derive_key(
-                    "commonwatt 2026 merkle node",
-                    &[left.0, right.0].concat(),
-                ))
+                Hash32(blake3::derive_key("commonwatt 2026 merkle node", &[left.0, right.0].concat()))
             }
         }
     }
@@ -288,11 +252,7 @@ mod tests {
             assert_eq!(prove(&list, count), None);
             for index in 0..count {
                 let path = prove(&list, index).unwrap();
-                assert_eq!(
-                    path.verify(leaf(index), expected),
-                    Ok(()),
-                    "{index} of {count}"
-                );
+                assert_eq!(path.verify(leaf(index), expected), Ok(()), "{index} of {count}");
                 assert_eq!(path.root(leaf(index)), Some(expected));
             }
         }
@@ -323,85 +283,40 @@ mod tests {
                 for place in 0..path.siblings.len() {
                     let mut changed = path.clone();
                     changed.siblings[place] = flip(changed.siblings[place], bit);
-                    assert!(matches!(
-                        changed.verify(leaf(index), top),
-                        Err(ProofError::RootMismatch { .. })
-                    ));
+                    assert!(matches!(changed.verify(leaf(index), top), Err(ProofError::RootMismatch { .. })));
                 }
             }
             for bit in 0..64 {
-                let moved = Path {
-                    index: index ^ (1 << bit),
-                    ..path.clone()
-                };
+                let moved = Path { index: index ^ (1 << bit), ..path.clone() };
                 assert!(moved.verify(leaf(index), top).is_err());
-                let resized = Path {
-                    count: count ^ (1 << bit),
-                    ..path.clone()
-                };
+                let resized = Path { count: count ^ (1 << bit), ..path.clone() };
                 assert!(resized.verify(leaf(index), top).is_err());
             }
             let expected = path.siblings.len();
             let mut longer = path.clone();
             longer.siblings.push(Hash32::ZERO);
-            assert_eq!(
-                longer.verify(leaf(index), top),
-                Err(ProofError::SiblingCount {
-                    expected,
-                    found: expected + 1
-                })
-            );
+            assert_eq!(longer.verify(leaf(index), top), Err(ProofError::SiblingCount { expected, found: expected + 1 }));
             assert_eq!(longer.root(leaf(index)), None);
             let mut shorter = path.clone();
             if shorter.siblings.pop().is_some() {
-                assert_eq!(
-                    shorter.verify(leaf(index), top),
-                    Err(ProofError::SiblingCount {
-                        expected,
-                        found: expected - 1
-                    })
-                );
+                assert_eq!(shorter.verify(leaf(index), top), Err(ProofError::SiblingCount { expected, found: expected - 1 }));
             }
         }
     }
 
     #[test]
     fn a_path_into_the_largest_list_has_as_many_siblings_as_there_are_levels() {
-        let path = |siblings| Path {
-            index: 0,
-            count: u64::MAX,
-            siblings: vec![leaf(9); siblings],
-        };
+        let path = |siblings| Path { index: 0, count: u64::MAX, siblings: vec![leaf(9); siblings] };
         assert!(path(MAX_SIBLINGS).root(leaf(0)).is_some());
         assert!(path(MAX_SIBLINGS - 1).root(leaf(0)).is_none());
-        let none = Path {
-            index: 0,
-            count: 0,
-            siblings: vec![],
-        };
-        assert_eq!(
-            none.verify(leaf(0), Hash32::ZERO),
-            Err(ProofError::IndexOutOfRange { index: 0, count: 0 })
-        );
+        let none = Path { index: 0, count: 0, siblings: vec![] };
+        assert_eq!(none.verify(leaf(0), Hash32::ZERO), Err(ProofError::IndexOutOfRange { index: 0, count: 0 }));
     }
 
     #[test]
     fn refuses_to_read_more_siblings_than_any_path_has() {
-        let text = |siblings| {
-            serde_json::to_string(&Path {
-                index: 1,
-                count: 2,
-                siblings: vec![leaf(0); siblings],
-            })
-            .unwrap()
-        };
-        assert_eq!(
-            serde_json::from_str::<Path>(&text(MAX_SIBLINGS))
-                .unwrap()
-                .siblings
-                .len(),
-            MAX_SIBLINGS
-        );
+        let text = |siblings| serde_json::to_string(&Path { index: 1, count: 2, siblings: vec![leaf(0); siblings] }).unwrap();
+        assert_eq!(serde_json::from_str::<Path>(&text(MAX_SIBLINGS)).unwrap().siblings.len(), MAX_SIBLINGS);
         let error = serde_json::from_str::<Path>(&text(MAX_SIBLINGS + 1)).unwrap_err();
         assert!(error.to_string().contains("at most 64 digests"), "{error}");
     }

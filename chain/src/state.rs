@@ -85,9 +85,7 @@ impl MemoryState {
 
     /// Every key and value in ascending bytewise order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.values
-            .iter()
-            .map(|(key, value)| (key.as_slice(), value.as_slice()))
+        self.values.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
     /// The number of keys.
@@ -109,10 +107,7 @@ impl StateRead for MemoryState {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: u32) -> Result<Vec<KeyValue>, ReadFault> {
-        Ok(between(&self.values, from, to)
-            .take(limit as usize)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        Ok(between(&self.values, from, to).take(limit as usize).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 
@@ -145,11 +140,7 @@ impl<'a> Overlay<'a> {
     /// No writes over `base`.
     #[must_use]
     pub const fn new(base: &'a dyn StateRead) -> Self {
-        Self {
-            base,
-            writes: BTreeMap::new(),
-            undo: Vec::new(),
-        }
+        Self { base, writes: BTreeMap::new(), undo: Vec::new() }
     }
 
     /// Sets one value.
@@ -176,9 +167,7 @@ impl<'a> Overlay<'a> {
 
     /// The present moment, to return to.
     pub const fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            undo_len: self.undo.len(),
-        }
+        Checkpoint { undo_len: self.undo.len() }
     }
 
     /// Undoes every write made since the checkpoint was taken from this overlay, those of inner checkpoints included.
@@ -208,9 +197,7 @@ impl<'a> Overlay<'a> {
 
 impl StateRead for Overlay<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadFault> {
-        self.writes
-            .get(key)
-            .map_or_else(|| self.base.get(key), |written| Ok(written.clone()))
+        self.writes.get(key).map_or_else(|| self.base.get(key), |written| Ok(written.clone()))
     }
 
     /// Reads the base in pages and merges the writes into each. A page can shrink by deletions, so that there may be several;
@@ -227,17 +214,9 @@ impl StateRead for Overlay<'_> {
                 Some((last, _)) if page.len() >= page_len as usize => successor(last),
                 Some(_) | None => to.to_vec(),
             };
-            let mut merged: BTreeMap<_, _> = page
-                .into_iter()
-                .map(|(key, value)| (key, Some(value)))
-                .collect();
-            merged.extend(
-                between(&self.writes, &from, &after)
-                    .map(|(key, value)| (key.clone(), value.clone())),
-            );
-            let values = merged
-                .into_iter()
-                .filter_map(|(key, value)| Some((key, value?)));
+            let mut merged: BTreeMap<_, _> = page.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            merged.extend(between(&self.writes, &from, &after).map(|(key, value)| (key.clone(), value.clone())));
+            let values = merged.into_iter().filter_map(|(key, value)| Some((key, value?)));
             found.extend(values.take(limit_len.saturating_sub(found.len())));
             from = after;
             page_len = page_len.saturating_mul(2).min(MAX_PAGE.max(limit));
@@ -252,9 +231,7 @@ const MAX_PAGE: u32 = 1024;
 impl std::fmt::Debug for Overlay<'_> {
     /// Counts only: values may be many.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Overlay")
-            .field("writes", &self.writes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Overlay").field("writes", &self.writes.len()).finish_non_exhaustive()
     }
 }
 
@@ -266,15 +243,9 @@ fn successor(key: &[u8]) -> Vec<u8> {
 }
 
 /// The entries with `from <= key < to`; `BTreeMap::range` would panic where `from > to`.
-fn between<'m, V>(
-    map: &'m BTreeMap<Vec<u8>, V>,
-    from: &[u8],
-    to: &[u8],
-) -> impl Iterator<Item = (&'m Vec<u8>, &'m V)> {
+fn between<'m, V>(map: &'m BTreeMap<Vec<u8>, V>, from: &[u8], to: &[u8]) -> impl Iterator<Item = (&'m Vec<u8>, &'m V)> {
     let bounds = (from < to).then_some((Bound::Included(from), Bound::Excluded(to)));
-    bounds
-        .into_iter()
-        .flat_map(|bounds| map.range::<[u8], _>(bounds))
+    bounds.into_iter().flat_map(|bounds| map.range::<[u8], _>(bounds))
 }
 
 #[cfg(test)]
@@ -287,24 +258,12 @@ mod tests {
     /// Few, short and nested keys, so that operations meet each other and borders of scans are hit.
     fn key(rng: &mut StdRng) -> Vec<u8> {
         let len = rng.random_range(0..4);
-        (0..len)
-            .map(|_| [0, 1, 7, 0xff][rng.random_range(0..4)])
-            .collect()
+        (0..len).map(|_| [0, 1, 7, 0xff][rng.random_range(0..4)]).collect()
     }
 
-    fn model_scan(
-        model: &BTreeMap<Vec<u8>, Vec<u8>>,
-        from: &[u8],
-        to: &[u8],
-        limit: u32,
-    ) -> Vec<KeyValue> {
-        let inside = model
-            .iter()
-            .filter(|(key, _)| key.as_slice() >= from && key.as_slice() < to);
-        inside
-            .take(limit as usize)
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
+    fn model_scan(model: &BTreeMap<Vec<u8>, Vec<u8>>, from: &[u8], to: &[u8], limit: u32) -> Vec<KeyValue> {
+        let inside = model.iter().filter(|(key, _)| key.as_slice() >= from && key.as_slice() < to);
+        inside.take(limit as usize).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     #[test]
@@ -383,10 +342,7 @@ mod tests {
         assert_eq!(overlay.get(b"a"), Ok(None));
         overlay.rollback(call);
         assert_eq!(overlay.get(b"a"), Ok(Some(b"1".to_vec())));
-        assert_eq!(
-            overlay.into_changes(),
-            vec![(b"b".to_vec(), Some(b"2".to_vec()))]
-        );
+        assert_eq!(overlay.into_changes(), vec![(b"b".to_vec(), Some(b"2".to_vec()))]);
     }
 
     #[test]
@@ -418,10 +374,7 @@ mod tests {
         overlay.put(b"k".to_vec(), b"v".to_vec());
         assert_eq!(overlay.get(b"k"), Ok(Some(b"v".to_vec())));
         assert_eq!(overlay.get(b"l"), Err(ReadFault("checksum".into())));
-        assert_eq!(
-            overlay.scan(b"a", b"z", 9),
-            Err(ReadFault("checksum".into()))
-        );
+        assert_eq!(overlay.scan(b"a", b"z", 9), Err(ReadFault("checksum".into())));
     }
 
     #[test]

@@ -1,0 +1,348 @@
+//! Receipts: what a block did, in order, provable under the header's receipts root.
+//!
+//! Receipts are never edited. A settled session lives on only in the receipt of its settlement. Called by `contracts`, which writes them, and by everyone
+//! who asks what happened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    code::{Code, Rejection},
+    codec,
+    hash::{Context, Hash32},
+    id::{Address, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
+    merkle,
+    quantity::{Amount, Currents, WattHours},
+    record::{CostByComponent, EndReason, Fault, Role},
+    time::Timestamp,
+};
+
+/// What one transaction, or one deadline, did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What caused it.
+    pub cause: Cause,
+    /// Whether it took effect.
+    pub outcome: Outcome,
+    /// What happened, in order; empty where it was rejected.
+    pub events: Vec<Event>,
+}
+
+impl Receipt {
+    /// The leaf of the receipts root.
+    #[must_use]
+    pub fn leaf(&self) -> Hash32 {
+        codec::encode(self).map_or(Hash32::ZERO, |bytes| Context::ReceiptLeaf.hash(&[&bytes]))
+    }
+}
+
+/// The root over receipts, in order.
+#[must_use]
+pub fn receipts_root(receipts: &[Receipt]) -> Hash32 {
+    let leaves: Vec<_> = receipts.iter().map(Receipt::leaf).collect();
+    merkle::root(&leaves)
+}
+
+/// What caused a receipt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A transaction of the block; receipts of transactions come first, in the same order.
+    Transaction(TxId),
+    /// A session whose deadline had come; after the transactions, in order of (due time, session).
+    Due(SessionId),
+}
+
+/// Whether a transaction took effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did.
+    Applied,
+    /// It did not; only the signer's nonce moved.
+    Rejected(Rejection),
+}
+
+/// A fact that a block established.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An account came into being.
+    AccountRegistered {
+        /// Its address.
+        account: Address,
+        /// Its home.
+        home: CondominiumId,
+    },
+    /// Tokens were sold for money.
+    TokensSold {
+        /// Who sold them.
+        condominium: CondominiumId,
+        /// Who holds them.
+        account: Address,
+        /// How many.
+        amount: Amount,
+        /// The part that paid back debt.
+        to_debt: Amount,
+        /// The sale's number.
+        sale: u64,
+    },
+    /// Tokens were locked to be paid out.
+    RedemptionRequested {
+        /// Which request.
+        redemption: RedemptionId,
+        /// Whose.
+        account: Address,
+        /// How many.
+        amount: Amount,
+    },
+    /// Locked tokens were paid out and are gone.
+    RedemptionPaid {
+        /// Which request.
+        redemption: RedemptionId,
+        /// Whose.
+        account: Address,
+        /// How many.
+        amount: Amount,
+    },
+    /// A payout was refused; the tokens are back.
+    RedemptionRefused {
+        /// Which request.
+        redemption: RedemptionId,
+        /// Whose.
+        account: Address,
+        /// How many.
+        amount: Amount,
+    },
+    /// Tokens changed hands.
+    Transferred {
+        /// Payer.
+        from: Address,
+        /// Payee.
+        to: Address,
+        /// How many.
+        amount: Amount,
+    },
+    /// A role was given.
+    RoleGranted {
+        /// Where.
+        condominium: CondominiumId,
+        /// Which.
+        role: Role,
+        /// To whom.
+        account: Address,
+        /// From which height.
+        from: Height,
+        /// Before which height.
+        until: Option<Height>,
+    },
+    /// A role ends.
+    RoleRevoked {
+        /// Where.
+        condominium: CondominiumId,
+        /// Which.
+        role: Role,
+        /// Whose.
+        account: Address,
+        /// The first height without it.
+        until: Height,
+    },
+    /// A group was made or changed.
+    GroupPut {
+        /// Which.
+        group: GroupId,
+        /// Its limit.
+        limit: Currents,
+    },
+    /// A connector was made or changed.
+    ConnectorPut {
+        /// Which.
+        connector: ConnectorId,
+    },
+    /// A tariff has a new version.
+    TariffPut {
+        /// Which.
+        tariff: TariffId,
+        /// The version.
+        version: u32,
+        /// When it comes into force.
+        valid_from: Timestamp,
+    },
+    /// A session was opened and its escrow locked.
+    SessionOpened {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        account: Address,
+        /// Where.
+        connector: ConnectorId,
+        /// What is locked.
+        escrow: Amount,
+    },
+    /// A session's escrow grew.
+    SessionToppedUp {
+        /// Which.
+        session: SessionId,
+        /// By how much.
+        amount: Amount,
+        /// To how much.
+        escrow: Amount,
+    },
+    /// A session may draw current; also where a resumption or a change gave it.
+    SessionGranted {
+        /// Which.
+        session: SessionId,
+        /// How much, per phase.
+        current: Currents,
+    },
+    /// A session was passed over.
+    SessionSkipped {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A session must stop drawing for now.
+    SessionPaused {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: PauseReason,
+    },
+    /// A reading of a session was taken or refused.
+    ReadingHandled {
+        /// Which session.
+        session: SessionId,
+        /// The reading's number.
+        sequence: u64,
+        /// Why it was refused; `None` where it was accepted.
+        refused: Option<Code>,
+    },
+    /// Energy flowed at a connector while no session was open.
+    EnergyUnassigned {
+        /// Where.
+        connector: ConnectorId,
+        /// How much.
+        energy: WattHours,
+    },
+    /// A gateway found something wrong.
+    FaultReported {
+        /// Where.
+        connector: ConnectorId,
+        /// What.
+        fault: Fault,
+        /// When.
+        at: Timestamp,
+    },
+    /// A session is over; its last readings and its settlement are awaited.
+    SessionStopping {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+        /// When the chain settles it by itself.
+        settle_by: Timestamp,
+    },
+    /// A session was paid and its rest refunded.
+    SessionSettled(SessionReceipt),
+    /// What one condominium owes another changed.
+    PositionPosted {
+        /// Who owes more, or is owed less.
+        debtor: CondominiumId,
+        /// Who is owed more, or owes less.
+        creditor: CondominiumId,
+        /// By how much.
+        amount: Amount,
+    },
+}
+
+/// The bill of a session: `escrow = paid + refund`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SessionReceipt {
+    /// Which.
+    pub session: SessionId,
+    /// Who paid.
+    pub account: Address,
+    /// Where.
+    pub connector: ConnectorId,
+    /// The tariff that billed it.
+    pub tariff: TariffId,
+    /// Its version.
+    pub tariff_version: u32,
+    /// The block time of the opening.
+    pub opened_at: Timestamp,
+    /// The block time of the first grant.
+    pub first_granted_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The block time of the settlement.
+    pub settled_at: Timestamp,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// Who settled it.
+    pub settled_by: Settler,
+    /// Metered.
+    pub energy: WattHours,
+    /// Paid for.
+    pub energy_billed: WattHours,
+    /// The exact cost by dimension, before the cap and the rounding.
+    pub cost: CostByComponent,
+    /// What was locked.
+    pub escrow: Amount,
+    /// To the condominium's revenue: the cost, rounded down once, at most the escrow.
+    pub paid: Amount,
+    /// Back to the account.
+    pub refund: Amount,
+    /// What the condominium bears.
+    pub overdrawn: Option<Overdrawn>,
+    /// Readings that were accepted.
+    pub readings: u64,
+    /// Raw samples behind them.
+    pub samples: u64,
+}
+
+/// Who settled a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settler {
+    /// The gateway, by a transaction.
+    Gateway,
+    /// The chain itself: nothing was metered, or the gateway did not in time.
+    Chain,
+}
+
+/// Energy past what the escrow pays for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Overdrawn {
+    /// Metered and not paid for.
+    pub energy: WattHours,
+    /// Cost above the escrow, rounded down.
+    pub amount: Amount,
+}
+
+/// Why a scheduler passed over a session that waits longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// What is free is too little on one of its phases.
+    NotEnoughCurrent,
+    /// Its driver leaves later than the other's.
+    LaterDeparture,
+    /// The other has paid for priority.
+    LowerPriority,
+    /// Its unit does not answer.
+    UnitLost,
+}
+
+/// Why a session was paused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseReason {
+    /// A group's limit was lowered below what was granted.
+    GroupLimit,
+    /// Another session is more urgent.
+    LaterDeparture,
+    /// Energy is cheaper later.
+    CheaperLater,
+    /// The manager's wish.
+    Manual,
+}

@@ -1,0 +1,501 @@
+//! What the state holds: one record per key, the only things that execution reads.
+//!
+//! A key is a table's byte and a fixed-width, big-endian id, so that keys sort as ids do; a value is the record's encoding. How records change is
+//! `contracts`' matter. Called by `contracts`, by the API and by whoever verifies a proof of a value.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    hash::Hash32,
+    id::{Address, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId},
+    quantity::{Amount, Cost, Currents, WattHours, Watts},
+    time::{Duration, Timestamp},
+};
+
+/// A key of the state: a table and an id in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Key {
+    /// [`Account`].
+    Account(Address),
+    /// [`Signer`].
+    Signer(Address),
+    /// [`Condominium`].
+    Condominium(CondominiumId),
+    /// [`RoleGrant`].
+    Role(CondominiumId, Role, Address),
+    /// [`Group`].
+    Group(GroupId),
+    /// [`Connector`].
+    Connector(ConnectorId),
+    /// [`TariffHead`].
+    TariffHead(TariffId),
+    /// [`TariffVersion`].
+    TariffVersion(TariffId, u32),
+    /// [`Session`].
+    Session(SessionId),
+    /// A waiting session ([`SessionId`]) in its group, in order of arrival: height and index in the block of its opening.
+    Queue(GroupId, Height, u32),
+    /// An open session at its next deadline; the value is empty.
+    Due(Timestamp, SessionId),
+    /// [`Redemption`].
+    Redemption(RedemptionId),
+    /// What the first condominium owes the second ([`Amount`]); of a pair at most one direction is there.
+    Position(CondominiumId, CondominiumId),
+    /// A used invite by its issuer and serial; the value is its expiry ([`Timestamp`]).
+    Invite(Address, u64),
+    /// [`crate::params::Params`].
+    Params,
+    /// [`crate::certificate::ValidatorSet`] of the next height.
+    Validators,
+}
+
+impl Key {
+    /// The key's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.table()];
+        let condominium = |id: CondominiumId| id.0.to_be_bytes();
+        match self {
+            Self::Account(address) | Self::Signer(address) => bytes.extend(address.0),
+            Self::Condominium(id) => bytes.extend(condominium(*id)),
+            Self::Role(id, role, address) => {
+                bytes.extend(condominium(*id));
+                bytes.push(role.number());
+                bytes.extend(address.0);
+            }
+            Self::Group(id) => {
+                bytes.extend(condominium(id.condominium));
+                bytes.extend(id.number.to_be_bytes());
+            }
+            Self::Connector(id) => {
+                bytes.extend(condominium(id.condominium));
+                bytes.extend(id.number.to_be_bytes());
+            }
+            Self::TariffHead(id) => {
+                bytes.extend(condominium(id.condominium));
+                bytes.extend(id.number.to_be_bytes());
+            }
+            Self::TariffVersion(id, version) => {
+                bytes.extend(condominium(id.condominium));
+                bytes.extend(id.number.to_be_bytes());
+                bytes.extend(version.to_be_bytes());
+            }
+            Self::Session(id) => bytes.extend(id.0.0),
+            Self::Queue(id, height, index) => {
+                bytes.extend(condominium(id.condominium));
+                bytes.extend(id.number.to_be_bytes());
+                bytes.extend(height.0.to_be_bytes());
+                bytes.extend(index.to_be_bytes());
+            }
+            Self::Due(at, id) => {
+                bytes.extend(at.ms().to_be_bytes());
+                bytes.extend(id.0.0);
+            }
+            Self::Redemption(id) => bytes.extend(id.0.0),
+            Self::Position(debtor, creditor) => {
+                bytes.extend(condominium(*debtor));
+                bytes.extend(condominium(*creditor));
+            }
+            Self::Invite(issuer, serial) => {
+                bytes.extend(issuer.0);
+                bytes.extend(serial.to_be_bytes());
+            }
+            Self::Params | Self::Validators => {}
+        }
+        bytes
+    }
+
+    /// The first byte of the key; one per table, never reused.
+    #[must_use]
+    pub const fn table(&self) -> u8 {
+        match self {
+            Self::Account(..) => 1,
+            Self::Signer(..) => 2,
+            Self::Condominium(..) => 3,
+            Self::Role(..) => 4,
+            Self::Group(..) => 5,
+            Self::Connector(..) => 6,
+            Self::TariffHead(..) => 7,
+            Self::TariffVersion(..) => 8,
+            Self::Session(..) => 9,
+            Self::Queue(..) => 10,
+            Self::Due(..) => 11,
+            Self::Redemption(..) => 12,
+            Self::Position(..) => 13,
+            Self::Invite(..) => 14,
+            Self::Params => 15,
+            Self::Validators => 16,
+        }
+    }
+}
+
+/// A holder of tokens; valid in every condominium, at home in one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// The condominium that sold its tokens and holds the money.
+    pub home: CondominiumId,
+    /// Spendable.
+    pub balance: Amount,
+    /// Locked: the sum of its open escrows and pending redemptions, each with its owner's record.
+    pub held: Amount,
+    /// Credit that is drawn and not yet paid back.
+    pub debt: Amount,
+    /// The most that `debt` may reach by locking.
+    pub credit_limit: Amount,
+}
+
+/// A key that signs for an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Signer {
+    /// The account that it acts for.
+    pub account: Address,
+    /// What it may do.
+    pub scope: SignerScope,
+    /// The nonce that its next transaction must have.
+    pub nonce: u64,
+}
+
+/// What a key may do for its account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SignerScope {
+    /// Everything: the account's own key.
+    Owner,
+}
+
+/// A condominium: one site, one node, one treasury.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Condominium {
+    /// A short name for people, such as `TRO`; 1 to 32 bytes.
+    pub name: String,
+    /// The account that settlements pay.
+    pub revenue: Address,
+    /// The most that may be sold in one UTC day.
+    pub mint_cap_per_day: Amount,
+    /// The most that any other condominium may owe this one.
+    pub position_limit: Amount,
+    /// Sold since genesis.
+    pub minted: Amount,
+    /// Redeemed since genesis.
+    pub redeemed: Amount,
+    /// The number that its next sale must have, from 1.
+    pub next_sale: u64,
+    /// Days since the epoch (UTC) that `minted_today` counts for.
+    pub mint_day: u64,
+    /// Sold on that day.
+    pub minted_today: Amount,
+}
+
+/// A privilege in one condominium.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Groups, connectors, tariffs, residents, roles.
+    Manager,
+    /// Sells tokens and confirms redemptions.
+    Treasurer,
+    /// Attests readings, reports faults, settles.
+    Gateway,
+    /// Grants, pauses, resumes.
+    Scheduler,
+    /// Reads what is the condominium's.
+    Auditor,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Manager, Self::Treasurer, Self::Gateway, Self::Scheduler, Self::Auditor];
+
+    /// Its place in a state key.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Manager => 0,
+            Self::Treasurer => 1,
+            Self::Gateway => 2,
+            Self::Scheduler => 3,
+            Self::Auditor => 4,
+        }
+    }
+}
+
+/// When an account holds a role: at heights from `from` and, where there is an end, before `until`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoleGrant {
+    /// The first height.
+    pub from: Height,
+    /// The first height at which it is over.
+    pub until: Option<Height>,
+}
+
+impl RoleGrant {
+    /// Whether the role is held at `height`.
+    #[must_use]
+    pub fn holds_at(&self, height: Height) -> bool {
+        self.from <= height && self.until.is_none_or(|until| height < until)
+    }
+}
+
+/// A current limit over connectors and the groups below it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// The group above it, by number in the same condominium.
+    pub parent: Option<u32>,
+    /// The most current, per phase.
+    pub limit: Currents,
+    /// Granted to sessions in it and in the groups below it.
+    pub granted: Currents,
+    /// Reserved for points without a switch in it and in the groups below it.
+    pub reserved: Currents,
+}
+
+/// Whether current can be switched off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// A relay or a wallbox: current flows only where it is granted.
+    Switched,
+    /// A meter alone: its rated current is reserved in its groups for good.
+    MeterOnly,
+}
+
+/// Whether the charger says that a plug is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlugSignal {
+    /// It does not: a vehicle's leaving is judged by its power.
+    None,
+    /// It does.
+    Reported,
+}
+
+/// Whether a connector may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// Sessions may open.
+    InService,
+    /// A manager took it out.
+    OutOfService,
+}
+
+/// A place to charge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Connector {
+    /// Its group, by number.
+    pub group: u32,
+    /// Whether it can switch.
+    pub control: Control,
+    /// Whether it reports its plug.
+    pub plug_signal: PlugSignal,
+    /// What each phase is rated for; zero where a phase is not connected.
+    pub rated: Currents,
+    /// The tariff of its sessions, by number.
+    pub tariff: u32,
+    /// Whether it may be used.
+    pub service: Service,
+    /// A fault that keeps it out of use until a manager puts it again.
+    pub fault: Option<Fault>,
+    /// The session that claims it.
+    pub session: Option<SessionId>,
+    /// The highest register that was accepted.
+    pub last_register: WattHours,
+    /// Energy that flowed while no session was open.
+    pub unassigned: WattHours,
+}
+
+/// What a gateway can find wrong.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// More current than the connector is rated for.
+    OverCurrent,
+    /// Hotter than the connector may be.
+    OverTemperature,
+    /// Charging longer than allowed.
+    OverTime,
+    /// The meter contradicts itself or is silent.
+    MeterFault,
+    /// Current flows although the relay is open.
+    WeldedRelay,
+    /// The unit has not been heard of.
+    UnitLost,
+}
+
+impl Fault {
+    /// Whether the connector stays out of use until a manager has looked at it.
+    #[must_use]
+    pub const fn blocks_connector(self) -> bool {
+        match self {
+            Self::MeterFault | Self::WeldedRelay => true,
+            Self::OverCurrent | Self::OverTemperature | Self::OverTime | Self::UnitLost => false,
+        }
+    }
+}
+
+/// A tariff's newest version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TariffHead {
+    /// Its number, from 1.
+    pub latest: u32,
+}
+
+/// One immutable version of a tariff; in force from `valid_from` until a later version's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TariffVersion {
+    /// The block time from which sessions open under it.
+    pub valid_from: Timestamp,
+    /// The document.
+    pub tariff: crate::tariff::Tariff,
+}
+
+/// An open charging session (OCPI: session); once settled it lives on in its receipt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Who pays.
+    pub account: Address,
+    /// Where.
+    pub connector: ConnectorId,
+    /// The connector's tariff at the opening.
+    pub tariff: TariffId,
+    /// The version that its owner was shown and that bills it.
+    pub tariff_version: u32,
+    /// The block time of the opening.
+    pub opened_at: Timestamp,
+    /// The height of the opening: with `opened_index` its place in the queue.
+    pub opened_height: Height,
+    /// The index of the opening transaction in its block.
+    pub opened_index: u32,
+    /// The locked amount: what the session may cost at most.
+    pub escrow: Amount,
+    /// How long it may take, counted from the first grant.
+    pub max_duration: Duration,
+    /// Hints for the scheduler; they end nothing.
+    pub hints: Hints,
+    /// Where it is in its life.
+    pub state: SessionState,
+    /// Its next deadline, under which it is found in [`Key::Due`].
+    pub due: Timestamp,
+    /// The block time of the first grant.
+    pub first_granted_at: Option<Timestamp>,
+    /// The current that it holds; zero unless charging.
+    pub granted: Currents,
+    /// The height of its newest grant or resumption: the newest is paused first.
+    pub granted_height: Height,
+    /// The index of that transaction in its block.
+    pub granted_index: u32,
+    /// The newest accepted reading, and where it began.
+    pub meter: Option<MeterState>,
+    /// The exact cost so far, not capped.
+    pub cost: CostByComponent,
+    /// The energy that the escrow pays for, once the cost has passed it.
+    pub billed_at_limit: Option<WattHours>,
+}
+
+/// What a driver declares; nothing ends because of it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Hints {
+    /// The energy that he needs.
+    pub energy_target: Option<WattHours>,
+    /// The battery's state of charge in percent, 0 to 100.
+    pub state_of_charge: Option<u8>,
+    /// When he leaves.
+    pub depart_by: Option<Timestamp>,
+}
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Waits for a first grant.
+    Queued,
+    /// Holds a current.
+    Charging,
+    /// Held one; waits for another.
+    Paused,
+    /// Full, with the plug in, under a tariff that counts parking.
+    Idle,
+    /// Over; the last readings and the settlement are awaited until the session's due time.
+    Stopping {
+        /// Why it ended.
+        reason: EndReason,
+        /// When it ended.
+        at: Timestamp,
+    },
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The escrow is spent.
+    Money,
+    /// The longest duration has passed.
+    Time,
+    /// The vehicle left before it was full.
+    VehicleRemoved,
+    /// The vehicle takes no more.
+    VehicleFull,
+    /// Its owner stopped it.
+    StoppedByResident,
+    /// A manager stopped it.
+    StoppedByManager,
+    /// The gateway found something wrong.
+    Anomaly(Fault),
+    /// The time had passed and the gateway did not settle it.
+    GatewayLost,
+    /// No grant came before the queue's deadline.
+    NeverStarted,
+    /// Its owner cancelled it while it waited.
+    Cancelled,
+}
+
+/// What a session's meter has shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MeterState {
+    /// The register of the first accepted reading.
+    pub start: WattHours,
+    /// The sequence number of the newest, from 1.
+    pub sequence: u64,
+    /// Its time.
+    pub at: Timestamp,
+    /// Its register.
+    pub register: WattHours,
+    /// Its power.
+    pub power: Watts,
+    /// Raw samples behind all accepted readings, end samples not counted.
+    pub samples: u64,
+}
+
+/// The exact cost of a session, by dimension of its tariff.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct CostByComponent {
+    /// ENERGY.
+    pub energy: Cost,
+    /// TIME.
+    pub time: Cost,
+    /// PARKING_TIME.
+    pub parking_time: Cost,
+    /// FLAT.
+    pub flat: Cost,
+}
+
+impl CostByComponent {
+    /// All dimensions together, or `None` above the range.
+    #[must_use]
+    pub fn total(&self) -> Option<Cost> {
+        self.energy.checked_add(self.time)?.checked_add(self.parking_time)?.checked_add(self.flat)
+    }
+}
+
+/// Tokens that their holder wants paid out, locked until the treasurer has answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Redemption {
+    /// Whose.
+    pub account: Address,
+    /// How much is held for it.
+    pub amount: Amount,
+    /// The block time of the request.
+    pub requested_at: Timestamp,
+    /// A salted commitment to where the money shall go.
+    pub payee: Hash32,
+}
