@@ -47,7 +47,7 @@ pub enum ProofError {
         found: usize,
     },
     /// Peaks of a history are missing or superfluous.
-    #[error("{expected} other peaks expected, found {found}")]
+    #[error("{expected} peaks expected, found {found}")]
     PeakCount {
         /// How many the number of leaves asks for.
         expected: usize,
