@@ -1,0 +1,256 @@
+//! The samples that the gateway has not yet acknowledged, kept as they travel.
+//!
+//! A record says how much later and how much more than the record before it, so that sixty of them fit one message; the first one's absolute values stand
+//! in the message's header. The queue holds the newest samples that fit in one message: what it drops costs detail, never energy, because the register is
+//! cumulative, and the gap in the numbers shows it. It does not outlive a restart. Called by [`crate::Unit`]; `readings` reads and writes its records.
+
+use crate::error::ProtocolError;
+use crate::types::{Flags, Sample};
+use crate::wire::checked_time;
+
+/// The most samples in a message.
+pub const MAX_SAMPLES: usize = 60;
+/// The size of a record in bytes.
+pub(crate) const RECORD_LEN: usize = 16;
+/// The longest time between two samples that a record can say, in ms (4 h 39 min).
+const MAX_STEP_MS: u64 = (1 << 24) - 1;
+/// Stands for "no temperature".
+const NO_TEMPERATURE: i16 = i16::MIN;
+
+/// Up to `N` samples in order, numbered from 1 within a boot. `N` is at most 60; a small board takes fewer (16 bytes each).
+#[derive(Clone, Debug)]
+pub struct Queue<const N: usize> {
+    records: [[u8; RECORD_LEN]; N],
+    length: usize,
+    /// The number of the oldest sample held, or of the next one if none is.
+    first: u32,
+    oldest: Base,
+    newest: Base,
+    dropped: u32,
+}
+
+/// The absolute values that records count from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Base {
+    pub(crate) at_ms: u64,
+    pub(crate) register_wh: u64,
+}
+
+impl<const N: usize> Default for Queue<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Queue<N> {
+    /// An empty queue, whose first sample will have number 1.
+    #[must_use]
+    pub const fn new() -> Self {
+        const { assert!(N >= 1 && N <= MAX_SAMPLES, "1 to 60 samples") }
+        Self {
+            records: [[0; RECORD_LEN]; N],
+            length: 0,
+            first: 1,
+            oldest: Base {
+                at_ms: 0,
+                register_wh: 0,
+            },
+            newest: Base {
+                at_ms: 0,
+                register_wh: 0,
+            },
+            dropped: 0,
+        }
+    }
+
+    /// Adds a sample and returns its number.
+    ///
+    /// When the queue is full the oldest sample is dropped. When the sample is too far from the one before it for a record (more than 4 h 39 min, more than
+    /// 65,535 Wh, or a lower register: another meter), all older ones are. Fails with [`ProtocolError::Order`] if it is older than the last one,
+    /// [`ProtocolError::OutOfRange`] if its time is beyond [`crate::MAX_TIME_MS`], [`ProtocolError::Exhausted`] when the numbers are used up.
+    pub fn push(&mut self, sample: &Sample) -> Result<u32, ProtocolError> {
+        let at_ms = checked_time(sample.at_ms)?;
+        let number = self.next_number().ok_or(ProtocolError::Exhausted)?;
+        let base = Base {
+            at_ms,
+            register_wh: sample.register_wh,
+        };
+        // The last number stays unused, so that `next_number` still has an answer.
+        if number == u32::MAX {
+            return Err(ProtocolError::Exhausted);
+        }
+        if at_ms < self.newest.at_ms {
+            return Err(ProtocolError::Order);
+        }
+        let mut step = (0, 0);
+        if self.length > 0 {
+            match base.after(&self.newest) {
+                Some(both) => {
+                    step = both;
+                    if self.length == N {
+                        self.drop_oldest(1);
+                    }
+                    // A queue of one has nothing left to count from.
+                    if self.length == 0 {
+                        step = (0, 0);
+                    }
+                }
+                None => self.drop_oldest(self.length),
+            }
+        }
+        if self.length == 0 {
+            self.oldest = base;
+        }
+        if let Some(room) = self.records.get_mut(self.length) {
+            *room = encode(step, sample);
+        }
+        self.length = self.length.saturating_add(1);
+        self.newest = base;
+        Ok(number)
+    }
+
+    /// Forgets the samples up to and including this number: the gateway has stored them.
+    pub fn acknowledge(&mut self, number: u32) {
+        let count = number
+            .checked_add(1)
+            .and_then(|next| next.checked_sub(self.first))
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or(0);
+        self.remove(count);
+    }
+
+    /// Drops every sample; their numbers stay used.
+    pub fn clear(&mut self) {
+        self.drop_oldest(self.length);
+    }
+
+    /// How many samples wait.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether no sample waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// How many samples were dropped before they could be delivered, since the start.
+    #[must_use]
+    pub const fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// The number of the newest sample ever pushed; 0 if there was none.
+    #[must_use]
+    pub fn last_number(&self) -> u32 {
+        self.next_number().unwrap_or(u32::MAX).saturating_sub(1)
+    }
+
+    pub(crate) fn first_number(&self) -> u32 {
+        self.first
+    }
+
+    pub(crate) fn oldest(&self) -> Base {
+        self.oldest
+    }
+
+    pub(crate) fn records(&self) -> &[[u8; RECORD_LEN]] {
+        self.records.get(..self.length).unwrap_or_default()
+    }
+
+    fn next_number(&self) -> Option<u32> {
+        let length = u32::try_from(self.length).ok()?;
+        self.first.checked_add(length)
+    }
+
+    fn drop_oldest(&mut self, count: usize) {
+        let count = count.min(self.length);
+        let lost = u32::try_from(count).unwrap_or(u32::MAX);
+        self.dropped = self.dropped.saturating_add(lost);
+        self.remove(count);
+    }
+
+    fn remove(&mut self, count: usize) {
+        let count = count.min(self.length);
+        if count == 0 {
+            return;
+        }
+        // The new oldest record's step is what turns the old base into the new one.
+        let gone_and_next = count.saturating_add(1).min(self.length);
+        for record in self.records.iter().take(gone_and_next).skip(1) {
+            if let Some(next) = self.oldest.advance(steps(record)) {
+                self.oldest = next;
+            }
+        }
+        self.records.copy_within(count..self.length, 0);
+        self.length = self.length.saturating_sub(count);
+        self.first = self
+            .first
+            .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        if let Some([a, b, c, d, e, ..]) = self.records.first_mut() {
+            [*a, *b, *c, *d, *e] = [0; 5];
+        }
+    }
+}
+
+impl Base {
+    /// The steps from `earlier` to here, or `None` where a record cannot say them.
+    fn after(&self, earlier: &Self) -> Option<(u32, u16)> {
+        let ms = self.at_ms.checked_sub(earlier.at_ms)?;
+        let wh = self.register_wh.checked_sub(earlier.register_wh)?;
+        if ms > MAX_STEP_MS {
+            return None;
+        }
+        Some((u32::try_from(ms).ok()?, u16::try_from(wh).ok()?))
+    }
+
+    /// Where the steps lead, or `None` beyond the largest time or register.
+    pub(crate) fn advance(&self, (ms, wh): (u32, u16)) -> Option<Self> {
+        let at_ms = checked_time(self.at_ms.checked_add(u64::from(ms))?).ok()?;
+        let register_wh = self.register_wh.checked_add(u64::from(wh))?;
+        Some(Self { at_ms, register_wh })
+    }
+}
+
+fn encode((ms, wh): (u32, u16), sample: &Sample) -> [u8; RECORD_LEN] {
+    let [t0, t1, t2, _] = ms.to_le_bytes();
+    let [e0, e1] = wh.to_le_bytes();
+    let [p0, p1] = sample.power_w.to_le_bytes();
+    let [l1, l2, l3] = sample.current_ma;
+    let ([a0, a1], [b0, b1], [c0, c1]) = (l1.to_le_bytes(), l2.to_le_bytes(), l3.to_le_bytes());
+    let temperature = sample.temperature_dc.unwrap_or(NO_TEMPERATURE);
+    let [d0, d1] = temperature.to_le_bytes();
+    let flags = sample.flags.bits();
+    [
+        t0, t1, t2, e0, e1, p0, p1, a0, a1, b0, b1, c0, c1, d0, d1, flags,
+    ]
+}
+
+/// The steps that a record says.
+pub(crate) fn steps(record: &[u8; RECORD_LEN]) -> (u32, u16) {
+    let [t0, t1, t2, e0, e1, ..] = *record;
+    (
+        u32::from_le_bytes([t0, t1, t2, 0]),
+        u16::from_le_bytes([e0, e1]),
+    )
+}
+
+/// The sample of a record whose absolute values are known.
+pub(crate) fn decode(at: Base, record: &[u8; RECORD_LEN]) -> Sample {
+    let [_, _, _, _, _, p0, p1, a0, a1, b0, b1, c0, c1, d0, d1, flags] = *record;
+    let temperature = i16::from_le_bytes([d0, d1]);
+    Sample {
+        at_ms: at.at_ms,
+        register_wh: at.register_wh,
+        power_w: u16::from_le_bytes([p0, p1]),
+        current_ma: [
+            u16::from_le_bytes([a0, a1]),
+            u16::from_le_bytes([b0, b1]),
+            u16::from_le_bytes([c0, c1]),
+        ],
+        temperature_dc: (temperature != NO_TEMPERATURE).then_some(temperature),
+        flags: Flags::from_bits(flags),
+    }
+}

@@ -1,0 +1,370 @@
+//! The unit's end of the conversation: what to send, what an answer means, what a refusal means.
+//!
+//! It holds the queue, the clock and the lease, and one request at a time; the board moves bytes, measures, drives the relay, keeps the boot number in EEPROM
+//! and calls [`Unit::tick`] at least once a second. It opens no socket and waits for nothing. Called by boards and by simulated units.
+
+use crate::clock::{Clock, Stamp};
+use crate::config::{CONFIG_REQUEST_LEN, Config, ConfigRequest};
+use crate::error::ProtocolError;
+use crate::lease::{Cause, Lease, Relay};
+use crate::mac::Keys;
+use crate::queue::{MAX_SAMPLES, Queue, RECORD_LEN};
+use crate::readings::{CardOutcome, READINGS_MIN_LEN, ReadingsAnswer, Sender, write_readings};
+use crate::types::{Capabilities, Card, DeviceId, Head, Presented, Sample, SensorId};
+use crate::wire::Buffer;
+
+/// A card that the gateway has not answered for so long, in ms, is forgotten: its owner has walked away.
+const CARD_VALID_MS: u32 = 60_000;
+/// Pauses after one, two, … failures in a row, in seconds; the last one repeats.
+const BACKOFF_S: [u16; 5] = [5, 10, 20, 40, 60];
+/// The pause after 401, in seconds: somebody has to provision the key.
+const WRONG_KEY_PAUSE_S: u16 = 60;
+/// The pause after 404, in seconds: somebody has to register the unit.
+const UNKNOWN_PAUSE_S: u16 = 300;
+/// The pause after 429 in seconds.
+const RATE_PAUSE_S: u16 = 30;
+/// So many refusals of the same kind in a row mean that sending the same again is useless.
+const GIVE_UP_AFTER: u8 = 3;
+
+/// Who a unit is; all of it comes from the board.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The device number, provisioned with the key.
+    pub device: DeviceId,
+    /// The place, from the switches.
+    pub sensor: SensorId,
+    /// What the unit is built with.
+    pub capabilities: Capabilities,
+    /// The version of its firmware.
+    pub firmware: u16,
+}
+
+/// What the unit does after an exchange without a good answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Send the readings again, under a new counter, after so many seconds.
+    Retry {
+        /// The pause in seconds.
+        after_s: u16,
+    },
+    /// Ask for the configuration after so many seconds.
+    AskConfig {
+        /// The pause in seconds.
+        after_s: u16,
+    },
+    /// Take the next boot number from EEPROM, call [`Unit::restart`] with it, then ask for the configuration.
+    NewBoot {
+        /// The pause in seconds.
+        after_s: u16,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waiting {
+    Config,
+    /// With the newest sample pushed and the tap sent.
+    Readings {
+        last_sample: u32,
+        tap: Option<u16>,
+    },
+}
+
+/// A unit with room for `N` samples (at most 60).
+#[derive(Clone, Debug)]
+pub struct Unit<const N: usize = MAX_SAMPLES> {
+    identity: Identity,
+    keys: Keys,
+    boot: u32,
+    counter: u32,
+    waiting: Option<Waiting>,
+    config: Option<Config>,
+    queue: Queue<N>,
+    clock: Clock,
+    lease: Lease,
+    taps: u16,
+    card: Option<(u32, Presented)>,
+    failures: u8,
+    malformed: u8,
+    conflicts: u8,
+}
+
+impl<const N: usize> Unit<N> {
+    /// A unit that has just started, its relay open. `boot` is at least 1 and higher than ever before, else [`ProtocolError::OutOfRange`].
+    pub fn new(
+        identity: Identity,
+        device_key: &[u8; 32],
+        boot: u32,
+    ) -> Result<Self, ProtocolError> {
+        if boot == 0 {
+            return Err(ProtocolError::OutOfRange);
+        }
+        Ok(Self {
+            identity,
+            keys: Keys::derive(device_key),
+            boot,
+            counter: 0,
+            waiting: None,
+            config: None,
+            queue: Queue::new(),
+            clock: Clock::new(),
+            lease: Lease::new(0),
+            taps: 0,
+            card: None,
+            failures: 0,
+            malformed: 0,
+            conflicts: 0,
+        })
+    }
+
+    /// Starts again under a new boot number, higher than the present one (else [`ProtocolError::OutOfRange`]): samples and card are gone, the relay opens.
+    pub fn restart(&mut self, boot: u32) -> Result<(), ProtocolError> {
+        if boot <= self.boot {
+            return Err(ProtocolError::OutOfRange);
+        }
+        self.boot = boot;
+        self.counter = 0;
+        self.waiting = None;
+        self.queue = Queue::new();
+        self.taps = 0;
+        self.card = None;
+        self.conflicts = 0;
+        self.malformed = 0;
+        self.lease.open(Cause::Started);
+        Ok(())
+    }
+
+    /// The authenticated request for the configuration, to be sent in hexadecimal: `GET /unit/v1/config?m=…`.
+    pub fn config_request(&mut self) -> Result<[u8; CONFIG_REQUEST_LEN], ProtocolError> {
+        let head = self.next_head()?;
+        let message = ConfigRequest {
+            head,
+            sensor: self.identity.sensor,
+            capabilities: self.identity.capabilities,
+            firmware: self.identity.firmware,
+        }
+        .seal(&self.keys)?;
+        self.waiting = Some(Waiting::Config);
+        Ok(message)
+    }
+
+    /// Takes in the body of a 200 answer to [`Unit::config_request`]: sets the clock and applies the configuration.
+    pub fn config_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<Config, ProtocolError> {
+        let waiting = self.waiting.take();
+        let (head, config) = self.judge(Config::parse(body, &self.keys))?;
+        if waiting != Some(Waiting::Config) || head != self.head() {
+            return self.judge(Err(ProtocolError::NotOurRequest));
+        }
+        self.succeeded();
+        self.clock.set(now_ms, config.server_time_ms);
+        self.apply(config);
+        Ok(config)
+    }
+
+    /// Uses a configuration that the board has kept from before; its time is ignored.
+    pub fn apply(&mut self, config: Config) {
+        self.lease.set_grace_ms(config.over_limit_grace_ms);
+        self.config = Some(config);
+    }
+
+    /// The configuration in use, if there is one. Without one the relay stays open.
+    #[must_use]
+    pub const fn config(&self) -> Option<&Config> {
+        self.config.as_ref()
+    }
+
+    /// The time for a sample taken now; `None` before the first answer of this start, and then no sample can be stored.
+    pub fn stamp(&mut self, now_ms: u32) -> Option<Stamp> {
+        self.clock.stamp(now_ms)
+    }
+
+    /// Stores a sample for sending and returns its number; see [`Queue::push`] for what is dropped and what fails.
+    pub fn push(&mut self, sample: &Sample) -> Result<u32, ProtocolError> {
+        self.queue.push(sample)
+    }
+
+    /// The samples that wait for an acknowledgement.
+    #[must_use]
+    pub const fn queue(&self) -> &Queue<N> {
+        &self.queue
+    }
+
+    /// Notes a card held to the reader; it replaces one still unanswered and travels with the next readings, for at most 60 s.
+    pub fn present_card(&mut self, now_ms: u32, card: Card) -> Result<(), ProtocolError> {
+        self.taps = self.taps.checked_add(1).ok_or(ProtocolError::Exhausted)?;
+        let tap = self.taps;
+        self.card = Some((now_ms, Presented { tap, card }));
+        Ok(())
+    }
+
+    /// The body of `POST /unit/v1/readings` in the caller's buffer (1,024 bytes always do); returns its length.
+    ///
+    /// Call [`Unit::tick`] just before: what flowed until now is then not counted against the lease in the answer.
+    pub fn readings_request(
+        &mut self,
+        now_ms: u32,
+        out: &mut [u8],
+    ) -> Result<usize, ProtocolError> {
+        let mut buffer = Buffer::new(out);
+        self.send_readings(now_ms, |bytes| buffer.put(bytes))?;
+        buffer.finish()
+    }
+
+    /// The same body piece by piece, for a board without room for a second copy; [`Unit::readings_len`] says its length beforehand.
+    pub fn send_readings(
+        &mut self,
+        now_ms: u32,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<(), ProtocolError> {
+        self.card = self
+            .card
+            .filter(|(since, _)| now_ms.wrapping_sub(*since) < CARD_VALID_MS);
+        let sender = Sender {
+            head: self.next_head()?,
+            sensor: self.identity.sensor,
+            capabilities: self.identity.capabilities,
+            presented: self.card.map(|(_, presented)| presented),
+        };
+        let last_sample = self.queue.last_number();
+        let tap = sender.presented.map(|presented| presented.tap);
+        self.waiting = Some(Waiting::Readings { last_sample, tap });
+        self.lease.asked(now_ms);
+        write_readings(&sender, &self.queue, &self.keys, &mut sink)
+    }
+
+    /// The length in bytes of the next body of readings, for its `Content-Length`.
+    #[must_use]
+    pub fn readings_len(&self) -> usize {
+        self.queue
+            .len()
+            .saturating_mul(RECORD_LEN)
+            .saturating_add(READINGS_MIN_LEN)
+    }
+
+    /// Takes in the body of a 200 answer to readings: sets the clock, forgets what is stored, replaces the lease.
+    ///
+    /// [`ProtocolError::BadTag`] and [`ProtocolError::NotOurRequest`] open the relay at once; after any error the unit goes on as after
+    /// [`Unit::refused`] with `None`.
+    pub fn readings_answer(
+        &mut self,
+        now_ms: u32,
+        body: &[u8],
+    ) -> Result<ReadingsAnswer, ProtocolError> {
+        let waiting = self.waiting.take();
+        let (head, answer) = self.judge(ReadingsAnswer::parse(body, &self.keys))?;
+        let Some(Waiting::Readings { last_sample, tap }) = waiting else {
+            return self.judge(Err(ProtocolError::NotOurRequest));
+        };
+        if head != self.head() {
+            return self.judge(Err(ProtocolError::NotOurRequest));
+        }
+        if answer.stored_sample > last_sample {
+            return Err(ProtocolError::OutOfRange);
+        }
+        self.succeeded();
+        self.clock.set(now_ms, answer.server_time_ms);
+        self.queue.acknowledge(answer.stored_sample);
+        // A card shown since the request left has not been answered.
+        if answer.card != CardOutcome::Pending {
+            self.card = self
+                .card
+                .filter(|(_, presented)| tap != Some(presented.tap));
+        }
+        match (answer.lease, &self.config) {
+            (Some(grant), Some(config)) => {
+                let grant = grant.capped(config.rated_ma);
+                self.lease.grant(now_ms, grant)
+            }
+            // Without a configuration the rated current is unknown: nothing may flow.
+            (Some(_), None) | (None, _) => self.lease.open(Cause::NoLease),
+        };
+        Ok(answer)
+    }
+
+    /// What to do when the answer had another status than 200, or (`None`) did not come, was cut off or did not parse.
+    pub fn refused(&mut self, status: Option<u16>) -> Next {
+        self.waiting = None;
+        self.failures = self.failures.saturating_add(1);
+        let step = usize::from(self.failures).saturating_sub(1);
+        let last = BACKOFF_S.last().copied().unwrap_or_default();
+        let after_s = BACKOFF_S.get(step).copied().unwrap_or(last);
+        match status {
+            Some(401) => {
+                self.lease.open(Cause::Refused);
+                Next::AskConfig {
+                    after_s: WRONG_KEY_PAUSE_S,
+                }
+            }
+            Some(404) => {
+                self.lease.open(Cause::Refused);
+                Next::AskConfig {
+                    after_s: UNKNOWN_PAUSE_S,
+                }
+            }
+            Some(409) => {
+                self.conflicts = self.conflicts.saturating_add(1);
+                if self.conflicts < GIVE_UP_AFTER {
+                    return Next::Retry { after_s };
+                }
+                Next::NewBoot { after_s }
+            }
+            Some(400 | 413) => {
+                self.malformed = self.malformed.saturating_add(1);
+                if self.malformed < GIVE_UP_AFTER {
+                    return Next::Retry { after_s };
+                }
+                self.malformed = 0;
+                self.queue.clear();
+                self.card = None;
+                Next::AskConfig { after_s }
+            }
+            Some(429) => Next::Retry {
+                after_s: RATE_PAUSE_S,
+            },
+            Some(_) | None => Next::Retry { after_s },
+        }
+    }
+
+    /// Accounts for the time since the last tick, in which `current_ma` flowed on average per phase, and says where the relay belongs.
+    pub fn tick(&mut self, now_ms: u32, current_ma: [u32; 3]) -> Relay {
+        self.lease.tick(now_ms, current_ma)
+    }
+
+    /// The lease, to look at.
+    #[must_use]
+    pub const fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The lease, to block and unblock it when the board has a fault.
+    pub const fn lease_mut(&mut self) -> &mut Lease {
+        &mut self.lease
+    }
+
+    fn head(&self) -> Head {
+        Head {
+            device: self.identity.device,
+            boot: self.boot,
+            counter: self.counter,
+        }
+    }
+
+    fn next_head(&mut self) -> Result<Head, ProtocolError> {
+        let next = self.counter.checked_add(1);
+        self.counter = next.ok_or(ProtocolError::Exhausted)?;
+        Ok(self.head())
+    }
+
+    /// A wrong tag and an answer to something else mean that somebody interferes: the relay opens at once.
+    fn judge<T>(&mut self, result: Result<T, ProtocolError>) -> Result<T, ProtocolError> {
+        if let Err(ProtocolError::BadTag | ProtocolError::NotOurRequest) = result {
+            self.lease.open(Cause::BadAnswer);
+        }
+        result
+    }
+
+    fn succeeded(&mut self) {
+        self.failures = 0;
+        self.malformed = 0;
+        self.conflicts = 0;
+    }
+}
