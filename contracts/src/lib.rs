@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The verbs of Commonwatt: every call of the ledger, the execution of blocks, genesis and tariffs.
+//!
+//! Pure: state, block context and call give new state and events, or a rejection. No input or output, no clock, no randomness, no threads, and nothing here
+//! can panic. `node` executes blocks with it, clients quote and audit with it. It imports `chain` alone.
+#![cfg_attr(
+    not(test),
+    deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::float_arithmetic)
+)]
+
+pub mod call;
+mod calls;
+pub mod context;
+pub mod failure;
+pub mod ledger;

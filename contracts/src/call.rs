@@ -1,0 +1,129 @@
+//! Every transaction kind, in one place: the wire tag is the position here.
+//!
+//! A new kind is one file in `calls/`, one variant at the end and one line in [`Call::action`]. Positions are never changed or reused.
+
+use chain::code::Rejection;
+use serde::{Deserialize, Serialize};
+
+pub use crate::calls::{
+    attest::{Attest, Reading, ReadingFlags},
+    cancel_session::CancelSession,
+    confirm_redeem::{ConfirmRedeem, RedeemAnswer},
+    grant_charge::{GrantCharge, Skipped},
+    grant_role::GrantRole,
+    open_session::{OpenSession, Priority, Window},
+    pause_charge::PauseCharge,
+    put_connector::PutConnector,
+    put_group::PutGroup,
+    put_tariff::PutTariff,
+    register_account::{Invite, RegisterAccount},
+    report_fault::ReportFault,
+    request_redeem::RequestRedeem,
+    resume_charge::ResumeCharge,
+    revoke_role::RevokeRole,
+    sell_tokens::SellTokens,
+    settle_session::SettleSession,
+    stop_session::StopSession,
+    top_up_session::TopUpSession,
+    transfer::Transfer,
+};
+use crate::{context::CallContext, failure::Failure, ledger::Ledger};
+
+/// A signed request to the ledger.
+pub type Transaction = chain::transaction::Transaction<Call>;
+
+/// The signed part of one.
+pub type Body = chain::transaction::Body<Call>;
+
+/// What a transaction asks for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// Tag 0: [`RegisterAccount`].
+    RegisterAccount(RegisterAccount),
+    /// Tag 1: [`SellTokens`].
+    SellTokens(SellTokens),
+    /// Tag 2: [`RequestRedeem`].
+    RequestRedeem(RequestRedeem),
+    /// Tag 3: [`ConfirmRedeem`].
+    ConfirmRedeem(ConfirmRedeem),
+    /// Tag 4: [`Transfer`].
+    Transfer(Transfer),
+    /// Tag 5: [`GrantRole`].
+    GrantRole(GrantRole),
+    /// Tag 6: [`RevokeRole`].
+    RevokeRole(RevokeRole),
+    /// Tag 7: [`PutGroup`].
+    PutGroup(PutGroup),
+    /// Tag 8: [`PutConnector`].
+    PutConnector(PutConnector),
+    /// Tag 9: [`PutTariff`].
+    PutTariff(PutTariff),
+    /// Tag 10: [`OpenSession`].
+    OpenSession(OpenSession),
+    /// Tag 11: [`TopUpSession`].
+    TopUpSession(TopUpSession),
+    /// Tag 12: [`CancelSession`].
+    CancelSession(CancelSession),
+    /// Tag 13: [`StopSession`].
+    StopSession(StopSession),
+    /// Tag 14: [`GrantCharge`].
+    GrantCharge(GrantCharge),
+    /// Tag 15: [`PauseCharge`].
+    PauseCharge(PauseCharge),
+    /// Tag 16: [`ResumeCharge`].
+    ResumeCharge(ResumeCharge),
+    /// Tag 17: [`Attest`].
+    Attest(Attest),
+    /// Tag 18: [`ReportFault`].
+    ReportFault(ReportFault),
+    /// Tag 19: [`SettleSession`].
+    SettleSession(SettleSession),
+}
+
+/// What every call can do.
+pub trait Action {
+    /// Its name, `snake_case`, as in JSON and in metrics.
+    fn name(&self) -> &'static str;
+
+    /// Whether its values make sense by themselves, without the state.
+    ///
+    /// # Errors
+    /// The [`Rejection`] of the first value that does not.
+    fn check(&self) -> Result<(), Rejection>;
+
+    /// Checks it against the state and carries it out; all checks come before the first write.
+    ///
+    /// # Errors
+    /// [`Failure::Reject`] for a broken rule, [`Failure::Fault`] for this machine's own trouble. The caller undoes what was written.
+    fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure>;
+}
+
+impl Call {
+    /// The call as something that can be checked and applied.
+    #[must_use]
+    pub fn action(&self) -> &dyn Action {
+        match self {
+            Self::RegisterAccount(call) => call,
+            Self::SellTokens(call) => call,
+            Self::RequestRedeem(call) => call,
+            Self::ConfirmRedeem(call) => call,
+            Self::Transfer(call) => call,
+            Self::GrantRole(call) => call,
+            Self::RevokeRole(call) => call,
+            Self::PutGroup(call) => call,
+            Self::PutConnector(call) => call,
+            Self::PutTariff(call) => call,
+            Self::OpenSession(call) => call,
+            Self::TopUpSession(call) => call,
+            Self::CancelSession(call) => call,
+            Self::StopSession(call) => call,
+            Self::GrantCharge(call) => call,
+            Self::PauseCharge(call) => call,
+            Self::ResumeCharge(call) => call,
+            Self::Attest(call) => call,
+            Self::ReportFault(call) => call,
+            Self::SettleSession(call) => call,
+        }
+    }
+}
