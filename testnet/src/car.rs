@@ -33,12 +33,7 @@ pub enum Rate {
 
 impl Rate {
     /// Every rate, weakest first.
-    pub const ALL: [Self; 4] = [
-        Self::OnePhase16A,
-        Self::OnePhase32A,
-        Self::ThreePhase16A,
-        Self::ThreePhase32A,
-    ];
+    pub const ALL: [Self; 4] = [Self::OnePhase16A, Self::OnePhase32A, Self::ThreePhase16A, Self::ThreePhase32A];
 
     /// The power at full grant, W: 3,680, 7,360, 11,040 or 22,080.
     #[must_use]
@@ -62,10 +57,7 @@ impl Rate {
     pub fn of(session: &SourceSession) -> Self {
         let needed = u128::from(session.energy_wh) * WATT_MS_PER_WH * 10;
         let connected_ms = u128::from(session.plug_out_ms.saturating_sub(session.plug_in_ms));
-        Self::ALL
-            .into_iter()
-            .find(|rate| needed <= u128::from(rate.power_w()) * connected_ms * 9)
-            .unwrap_or(Self::ThreePhase32A)
+        Self::ALL.into_iter().find(|rate| needed <= u128::from(rate.power_w()) * connected_ms * 9).unwrap_or(Self::ThreePhase32A)
     }
 }
 
@@ -137,11 +129,7 @@ impl Car {
         self.granted |= granted_ma != [0; 3];
         self.drawing_ma = std::array::from_fn(|phase| {
             let current_ma = self.wanted_currents()[phase].min(granted_ma[phase]);
-            if current_ma < MIN_CURRENT_MA {
-                0
-            } else {
-                current_ma
-            }
+            if current_ma < MIN_CURRENT_MA { 0 } else { current_ma }
         });
     }
 
@@ -161,18 +149,13 @@ impl Car {
     /// The current from `now_ms` on, mA per phase.
     #[must_use]
     pub fn currents_ma(&self, now_ms: u64) -> [u32; 3] {
-        if now_ms >= self.plug_out_ms || self.is_full(now_ms) {
-            [0; 3]
-        } else {
-            self.drawing_ma
-        }
+        if now_ms >= self.plug_out_ms || self.is_full(now_ms) { [0; 3] } else { self.drawing_ma }
     }
 
     /// Whether it has all of its energy at `now_ms`; at the plug-out too.
     #[must_use]
     pub fn is_full(&self, now_ms: u64) -> bool {
-        self.full_at()
-            .is_some_and(|full_ms| full_ms <= self.clamp(now_ms))
+        self.full_at().is_some_and(|full_ms| full_ms <= self.clamp(now_ms))
     }
 
     /// The first ms at which the register reaches the energy, past or to come, under the present grant; none if that
@@ -210,9 +193,7 @@ impl Car {
 
     /// What was drawn up to an instant within the connection; past full it grows on, and the register does not.
     fn drawn_watt_ms(&self, now_ms: u64) -> u128 {
-        self.watt_ms
-            + u128::from(power_w(self.drawing_ma))
-                * u128::from(now_ms.saturating_sub(self.since_ms))
+        self.watt_ms + u128::from(power_w(self.drawing_ma)) * u128::from(now_ms.saturating_sub(self.since_ms))
     }
 
     /// An instant between the last grant and the plug-out.

@@ -21,15 +21,7 @@ pub use line::MAX_LINE_BYTES;
 use line::{Columns, LineEnd, Splitter, next_line};
 
 /// The columns of a session file, in their order; a file with other columns or another order is refused.
-pub const COLUMNS: [&str; 7] = [
-    "location",
-    "user_id",
-    "session_id",
-    "plugin_time",
-    "plugout_time",
-    "connection_time",
-    "energy_session",
-];
+pub const COLUMNS: [&str; 7] = ["location", "user_id", "session_id", "plugin_time", "plugout_time", "connection_time", "energy_session"];
 
 /// The strongest connection of a replay connector, W: three phases of 32 A at 230 V.
 pub const STRONGEST_W: u64 = 22_080;
@@ -57,9 +49,9 @@ pub struct Filter {
 pub struct SourceSession {
     /// The condominium (column `location`).
     pub site: String,
-    /// Who charged (column `user_id`).
+    /// Who charged (column `user_id`): any printable text, so nothing to build a file name from.
     pub user: String,
-    /// The session's name, unique among the rows of a [`Rows`].
+    /// The session's name, any printable text, unique among the rows of a [`Rows`].
     pub session_id: String,
     /// When the plug went in, ms since the Unix epoch.
     pub plug_in_ms: u64,
@@ -98,20 +90,14 @@ pub enum Reason {
     NoEnergy,
     /// More energy than [`STRONGEST_W`] brings between plug-in and plug-out.
     TooMuchEnergy,
-    /// The plug-in is before the plug-out of this user's last usable row; the same instant is no overlap.
+    /// The plug-in is before the plug-out of this user's last usable row, at whichever chosen site; the same instant is
+    /// no overlap.
     Overlap,
 }
 
 impl Reason {
     /// Every reason, in the order in which they are tried.
-    pub const ALL: [Self; 6] = [
-        Self::Malformed,
-        Self::NoPlugout,
-        Self::NotAfter,
-        Self::NoEnergy,
-        Self::TooMuchEnergy,
-        Self::Overlap,
-    ];
+    pub const ALL: [Self; 6] = [Self::Malformed, Self::NoPlugout, Self::NotAfter, Self::NoEnergy, Self::TooMuchEnergy, Self::Overlap];
 
     /// The name used in reports and on the terminal; it never changes.
     #[must_use]
@@ -161,10 +147,7 @@ pub enum RowsError {
 /// # Errors
 /// [`RowsError`]: the file cannot be read, is not of this format, is too long, or has no row of a chosen site.
 pub fn read(path: &Path, filter: &Filter) -> Result<Rows, RowsError> {
-    let file = File::open(path).map_err(|source| RowsError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
+    let file = File::open(path).map_err(|source| RowsError::Open { path: path.to_owned(), source })?;
     read_from(BufReader::new(file), filter)
 }
 
@@ -188,10 +171,7 @@ pub fn read_from(mut input: impl BufRead, filter: &Filter) -> Result<Rows, RowsE
     let mut without_place: u64 = 0;
     loop {
         line_no += 1;
-        let end = next_line(&mut input, &mut line).map_err(|source| RowsError::Read {
-            line: line_no,
-            source,
-        })?;
+        let end = next_line(&mut input, &mut line).map_err(|source| RowsError::Read { line: line_no, source })?;
         let complete = match end {
             LineEnd::OfFile => break,
             LineEnd::OfLine => true,
@@ -200,12 +180,11 @@ pub fn read_from(mut input: impl BufRead, filter: &Filter) -> Result<Rows, RowsE
         if line == b"\n" {
             continue;
         }
-        let columns = splitter.split(&line);
+        let mut columns = splitter.split(&line);
+        columns.whole &= complete;
         if !header_seen {
-            if !(complete && columns.whole && columns.fields == COLUMNS.map(str::as_bytes)) {
-                return Err(RowsError::Header {
-                    found: excerpt(&line),
-                });
+            if !columns.whole || columns.fields != COLUMNS.map(str::as_bytes) {
+                return Err(RowsError::Header { found: excerpt(&line) });
             }
             header_seen = true;
             continue;
@@ -224,11 +203,7 @@ pub fn read_from(mut input: impl BufRead, filter: &Filter) -> Result<Rows, RowsE
         if !chosen {
             continue;
         }
-        match if complete {
-            place(&columns, &oslo)
-        } else {
-            None
-        } {
+        match place(&columns, &oslo) {
             Some(row) => placed.push(row),
             None => without_place += 1,
         }
@@ -240,10 +215,7 @@ pub fn read_from(mut input: impl BufRead, filter: &Filter) -> Result<Rows, RowsE
         return Err(RowsError::Empty);
     }
     if let Some((site, _)) = wanted.iter().find(|(_, found)| !found) {
-        return Err(RowsError::UnknownSite {
-            site: (*site).to_owned(),
-            found: sites.into_iter().collect(),
-        });
+        return Err(RowsError::UnknownSite { site: (*site).to_owned(), found: sites.into_iter().collect() });
     }
     // The sort is stable: rows that agree in both keep the file's order.
     placed.sort_by(|a, b| (a.plug_in, &a.session_id).cmp(&(b.plug_in, &b.session_id)));
@@ -260,11 +232,7 @@ struct Placed {
 /// Goes through the sorted rows and applies the two rules that look at earlier rows.
 fn classify(placed: Vec<Placed>, without_place: u64, limit: Option<u64>) -> Rows {
     let limit = limit.unwrap_or(u64::MAX);
-    let mut rows = Rows {
-        rows: 0,
-        usable: Vec::new(),
-        skipped: Reason::ALL.into_iter().map(|reason| (reason, 0)).collect(),
-    };
+    let mut rows = Rows { rows: 0, usable: Vec::new(), skipped: Reason::ALL.into_iter().map(|reason| (reason, 0)).collect() };
     let mut ids: HashSet<String> = HashSet::new();
     let mut last_plug_out_ms: HashMap<String, u64> = HashMap::new();
     for row in placed {
@@ -272,11 +240,7 @@ fn classify(placed: Vec<Placed>, without_place: u64, limit: Option<u64>) -> Rows
             return rows;
         }
         let repeated = !ids.insert(row.session_id);
-        let judged = if repeated {
-            Err(Reason::Malformed)
-        } else {
-            row.judged
-        };
+        let judged = if repeated { Err(Reason::Malformed) } else { row.judged };
         let judged = judged.and_then(|session| match last_plug_out_ms.get(&session.user) {
             Some(&out_ms) if session.plug_in_ms < out_ms => Err(Reason::Overlap),
             Some(_) | None => Ok(session),
@@ -302,37 +266,14 @@ fn place(columns: &Columns<'_>, oslo: &TimeZone) -> Option<Placed> {
     if !columns.whole {
         return None;
     }
-    let [
-        site,
-        user,
-        session_id,
-        plug_in,
-        plug_out,
-        _connection_time,
-        energy,
-    ] = columns.fields[..]
-    else {
+    let [site, user, session_id, plug_in, plug_out, _connection_time, energy] = columns.fields[..] else {
         return None;
     };
-    let text = |field| {
-        std::str::from_utf8(field)
-            .ok()
-            .filter(|text| !text.contains(char::is_control))
-    };
+    let text = |field| std::str::from_utf8(field).ok().filter(|text| !text.contains(char::is_control));
     let plug_in = civil(text(plug_in)?)?;
     let session_id = text(session_id)?;
-    let judged = judge(
-        [text(site)?, text(user)?, session_id],
-        plug_in,
-        text(plug_out)?,
-        text(energy)?,
-        oslo,
-    );
-    Some(Placed {
-        plug_in,
-        session_id: session_id.to_owned(),
-        judged,
-    })
+    let judged = judge([text(site)?, text(user)?, session_id], plug_in, text(plug_out)?, text(energy)?, oslo);
+    Some(Placed { plug_in, session_id: session_id.to_owned(), judged })
 }
 
 /// Judges a row by its own fields alone, in the order of [`Reason`].
@@ -343,22 +284,13 @@ fn judge(
     energy: &str,
     oslo: &TimeZone,
 ) -> Result<SourceSession, Reason> {
-    if [site, user, session_id]
-        .iter()
-        .any(|name| name.is_empty() || *name == MISSING)
-    {
+    if [site, user, session_id].iter().any(|name| name.is_empty() || *name == MISSING) {
         return Err(Reason::Malformed);
     }
-    let plug_in_ms = instant_ms(plug_in, oslo)
-        .and_then(|ms| u64::try_from(ms).ok())
-        .ok_or(Reason::Malformed)?;
+    let plug_in_ms = instant_ms(plug_in, oslo).and_then(|ms| u64::try_from(ms).ok()).ok_or(Reason::Malformed)?;
     let plug_out_ms = match plug_out {
         "" | MISSING => None,
-        text => Some(
-            civil(text)
-                .and_then(|at| instant_ms(at, oslo))
-                .ok_or(Reason::Malformed)?,
-        ),
+        text => Some(civil(text).and_then(|at| instant_ms(at, oslo)).ok_or(Reason::Malformed)?),
     };
     let energy_wh = match energy {
         MISSING => None,
@@ -368,10 +300,7 @@ fn judge(
     let plug_out_ms = plug_out_ms.ok_or(Reason::NoPlugout)?;
     // A plug-out before 1970 is before any plug-in that got this far.
     let plug_out_ms = u64::try_from(plug_out_ms).map_err(|_| Reason::NotAfter)?;
-    let connected_ms = plug_out_ms
-        .checked_sub(plug_in_ms)
-        .filter(|ms| *ms > 0)
-        .ok_or(Reason::NotAfter)?;
+    let connected_ms = plug_out_ms.checked_sub(plug_in_ms).filter(|ms| *ms > 0).ok_or(Reason::NotAfter)?;
     let energy_wh = energy_wh.filter(|wh| *wh > 0).ok_or(Reason::NoEnergy)?;
     if u128::from(energy_wh) * 3_600_000 > u128::from(STRONGEST_W) * u128::from(connected_ms) {
         return Err(Reason::TooMuchEnergy);
@@ -389,9 +318,7 @@ fn judge(
 /// The time zone of the files, from the rules compiled into the program: what is installed on a machine must not
 /// change which rows are usable.
 fn oslo() -> TimeZone {
-    TimeZoneDatabase::bundled()
-        .get("Europe/Oslo")
-        .expect("the time-zone rules are compiled in and hold Europe/Oslo")
+    TimeZoneDatabase::bundled().get("Europe/Oslo").expect("the time-zone rules are compiled in and hold Europe/Oslo")
 }
 
 /// The instant of a local time, ms since the Unix epoch; none if the clocks skipped it. Of two, the earlier.
@@ -399,9 +326,7 @@ fn instant_ms(local: DateTime, oslo: &TimeZone) -> Option<i64> {
     let at = oslo.to_ambiguous_timestamp(local);
     match at.offset() {
         AmbiguousOffset::Gap { .. } => None,
-        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => {
-            at.earlier().ok().map(|instant| instant.as_millisecond())
-        }
+        AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => at.earlier().ok().map(|instant| instant.as_millisecond()),
     }
 }
 
@@ -412,23 +337,10 @@ fn civil(text: &str) -> Option<DateTime> {
         return None;
     }
     let number = |from: usize, to: usize| {
-        b[from..to].iter().try_fold(0i16, |sum, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| sum * 10 + i16::from(*digit - b'0'))
-        })
+        b[from..to].iter().try_fold(0i16, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i16::from(*digit - b'0')))
     };
     let two = |from: usize| number(from, from + 2).and_then(|n| i8::try_from(n).ok());
-    DateTime::new(
-        number(0, 4)?,
-        two(5)?,
-        two(8)?,
-        two(11)?,
-        two(14)?,
-        two(17)?,
-        0,
-    )
-    .ok()
+    DateTime::new(number(0, 4)?, two(5)?, two(8)?, two(11)?, two(14)?, two(17)?, 0).ok()
 }
 
 /// Wh of a decimal text of kWh, half a Wh up; anything below zero is 0, and what no u64 holds is its maximum (no
@@ -443,26 +355,15 @@ fn watt_hours(kwh: &str) -> Option<u64> {
         Some(parts) => parts,
         None => (digits, ""),
     };
-    if whole.is_empty()
-        || !whole
-            .bytes()
-            .chain(fraction.bytes())
-            .all(|b| b.is_ascii_digit())
-    {
+    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
         return None;
     }
     if negative {
         return Some(0);
     }
     let thousandths = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
-    let wh = whole.bytes().chain(thousandths).fold(0u64, |wh, digit| {
-        wh.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    });
-    let half_or_more = fraction
-        .as_bytes()
-        .get(3)
-        .is_some_and(|digit| *digit >= b'5');
+    let wh = whole.bytes().chain(thousandths).fold(0u64, |wh, digit| wh.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    let half_or_more = fraction.as_bytes().get(3).is_some_and(|digit| *digit >= b'5');
     Some(wh.saturating_add(u64::from(half_or_more)))
 }
 
@@ -473,12 +374,6 @@ fn excerpt(bytes: &[u8]) -> String {
         .trim_end()
         .chars()
         .take(MAX_CHARS)
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
         .collect()
 }

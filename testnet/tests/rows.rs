@@ -8,17 +8,12 @@ use testnet::rows::{COLUMNS, Filter, MAX_LINE_BYTES, Reason, Rows, RowsError, re
 const GOOD: &str = "ASK;u1;s1;2019-05-01 08:00:00;2019-05-01 10:00:00;2;5";
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 fn all(name: &str) -> Rows {
     let rows = read(&fixture(name), &Filter::default()).expect("the fixture is of the format");
-    assert_eq!(
-        rows.rows,
-        rows.usable.len() as u64 + rows.skipped.values().sum::<u64>()
-    );
+    assert_eq!(rows.rows, rows.usable.len() as u64 + rows.skipped.values().sum::<u64>());
     rows
 }
 
@@ -31,17 +26,11 @@ fn under_header(rows: &[u8]) -> Rows {
 }
 
 fn only(reason: Reason, count: u64) -> BTreeMap<Reason, u64> {
-    Reason::ALL
-        .into_iter()
-        .map(|each| (each, if each == reason { count } else { 0 }))
-        .collect()
+    Reason::ALL.into_iter().map(|each| (each, if each == reason { count } else { 0 })).collect()
 }
 
 fn ids(rows: &Rows) -> Vec<&str> {
-    rows.usable
-        .iter()
-        .map(|session| session.session_id.as_str())
-        .collect()
+    rows.usable.iter().map(|session| session.session_id.as_str()).collect()
 }
 
 #[test]
@@ -50,25 +39,13 @@ fn every_reason_has_a_file_of_rows_that_fall_under_it_alone() {
         let rows = all(&format!("{reason}.csv"));
         let usable: &[&str] = match reason {
             Reason::Malformed => &["first"],
-            Reason::Overlap => &[
-                "ok-a",
-                "ok-c-other-user",
-                "ok-b-equal",
-                "ok-d-only-overlaps-the-left-out",
-            ],
+            Reason::Overlap => &["ok-a", "ok-c-other-user", "ok-b-equal", "ok-d-only-overlaps-the-left-out"],
             Reason::NoPlugout | Reason::NotAfter | Reason::NoEnergy | Reason::TooMuchEnergy => &[],
         };
         assert_eq!(ids(&rows), usable, "{reason}");
-        let lines = std::fs::read_to_string(fixture(&format!("{reason}.csv")))
-            .unwrap()
-            .lines()
-            .count() as u64;
+        let lines = std::fs::read_to_string(fixture(&format!("{reason}.csv"))).unwrap().lines().count() as u64;
         assert_eq!(rows.rows, lines - 1, "{reason}");
-        assert_eq!(
-            rows.skipped,
-            only(reason, rows.rows - usable.len() as u64),
-            "{reason}"
-        );
+        assert_eq!(rows.skipped, only(reason, rows.rows - usable.len() as u64), "{reason}");
     }
 }
 
@@ -78,16 +55,7 @@ fn usable_rows_come_by_plug_in_and_session_id_with_exact_times_and_energies() {
     let read: Vec<_> = rows
         .usable
         .iter()
-        .map(|s| {
-            (
-                s.site.as_str(),
-                s.user.as_str(),
-                s.session_id.as_str(),
-                s.plug_in_ms,
-                s.plug_out_ms,
-                s.energy_wh,
-            )
-        })
+        .map(|s| (s.site.as_str(), s.user.as_str(), s.session_id.as_str(), s.plug_in_ms, s.plug_out_ms, s.energy_wh))
         .collect();
     let (day_1, day_2, day_3) = (1_556_668_800_000, 1_556_755_200_000, 1_556_841_600_000);
     let hour = 3_600_000;
@@ -97,44 +65,16 @@ fn usable_rows_come_by_plug_in_and_session_id_with_exact_times_and_energies() {
         read,
         [
             // 2019-03-31 01:59:59 +01 to 03:00:00 +02 is one second.
-            (
-                "KRO",
-                "KRO_u1",
-                "k-3-hour-skipped-inside",
-                1_553_993_999_000,
-                1_553_994_000_000,
-                1
-            ),
+            ("KRO", "KRO_u1", "k-3-hour-skipped-inside", 1_553_993_999_000, 1_553_994_000_000, 1),
             ("TRO", "TRO_u1", "t-8", at(day_1, 7), at(day_1, 8), 22_080),
-            (
-                "ASK",
-                "ASK_\"quoted\"; u1",
-                "a-1",
-                at(day_1, 8),
-                at(day_1, 9),
-                5_000
-            ),
+            ("ASK", "ASK_\"quoted\"; u1", "a-1", at(day_1, 8), at(day_1, 9), 5_000),
             ("BAR", "BAR_u9", "b-1", at(day_1, 8), at(day_1, 10), 1),
             ("TRO", "TRO_u1", "t-10", at(day_2, 8), at(day_2, 10), 22_080),
             ("TRO", "TRO_u2", "t-9", at(day_2, 8), at(day_2, 10), 7_100),
             ("BAR", "BAR_u9", "b-2", at(day_3, 8), at(day_3, 10), 1_001),
             // 2019-10-27: the first 02:30:00 is 00:30 UTC, the first 02:59:59 is 00:59:59 UTC, 03:00:00 is 02:00 UTC.
-            (
-                "KRO",
-                "KRO_u1",
-                "k-1-hour-repeated-at-plug-out",
-                1_572_132_600_000,
-                1_572_136_200_000,
-                5_000
-            ),
-            (
-                "KRO",
-                "KRO_u1",
-                "k-2-hour-repeated-at-plug-in",
-                1_572_137_999_000,
-                1_572_141_600_000,
-                5_000
-            ),
+            ("KRO", "KRO_u1", "k-1-hour-repeated-at-plug-out", 1_572_132_600_000, 1_572_136_200_000, 5_000),
+            ("KRO", "KRO_u1", "k-2-hour-repeated-at-plug-in", 1_572_137_999_000, 1_572_141_600_000, 5_000),
         ]
     );
     assert_eq!(rows.skipped, only(Reason::Malformed, 0));
@@ -142,42 +82,25 @@ fn usable_rows_come_by_plug_in_and_session_id_with_exact_times_and_energies() {
 
 #[test]
 fn only_the_chosen_sites_are_counted() {
-    let filter = |sites: &[&str]| Filter {
-        sites: sites.iter().map(ToString::to_string).collect(),
-        limit: None,
-    };
+    let filter = |sites: &[&str]| Filter { sites: sites.iter().map(ToString::to_string).collect(), limit: None };
     let rows = read(&fixture("usable.csv"), &filter(&["TRO"])).unwrap();
     assert_eq!((rows.rows, ids(&rows)), (3, vec!["t-8", "t-10", "t-9"]));
     let rows = read(&fixture("usable.csv"), &filter(&["BAR", "ASK", "BAR"])).unwrap();
     assert_eq!((rows.rows, ids(&rows)), (3, vec!["a-1", "b-1", "b-2"]));
     let error = read(&fixture("usable.csv"), &filter(&["TRO", "tro"])).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no row of site tro; sites in the file: ASK, BAR, KRO, TRO"
-    );
-    assert!(
-        matches!(error, RowsError::UnknownSite { site, found } if site == "tro" && found.len() == 4)
-    );
+    assert_eq!(error.to_string(), "no row of site tro; sites in the file: ASK, BAR, KRO, TRO");
+    assert!(matches!(error, RowsError::UnknownSite { site, found } if site == "tro" && found.len() == 4));
 }
 
 #[test]
 fn a_limit_takes_the_first_usable_rows_and_counts_no_row_behind_the_last() {
     let limited = |limit| {
-        let filter = Filter {
-            sites: Vec::new(),
-            limit: Some(limit),
-        };
+        let filter = Filter { sites: Vec::new(), limit: Some(limit) };
         let rows = read(&fixture("overlap.csv"), &filter).unwrap();
         (rows.rows, rows.usable.len(), rows.skipped[&Reason::Overlap])
     };
-    assert_eq!(
-        [limited(0), limited(1), limited(2)],
-        [(0, 0, 0), (1, 1, 0), (3, 2, 1)]
-    );
-    assert_eq!(
-        [limited(3), limited(4), limited(5)],
-        [(5, 3, 2), (7, 4, 3), (7, 4, 3)]
-    );
+    assert_eq!([limited(0), limited(1), limited(2)], [(0, 0, 0), (1, 1, 0), (3, 2, 1)]);
+    assert_eq!([limited(3), limited(4), limited(5)], [(5, 3, 2), (7, 4, 3), (7, 4, 3)]);
 }
 
 #[test]
@@ -192,13 +115,7 @@ fn a_session_id_is_spent_by_the_first_row_in_sort_order_whatever_becomes_of_that
     assert_eq!((rows.rows, ids(&rows)), (5, vec!["s2"]));
     // Rows alike in plug-in and id keep the file's order, and a row without a plug-in makes no other a repetition.
     assert_eq!(rows.usable[0].user, "u3");
-    assert_eq!(
-        (
-            rows.skipped[&Reason::Malformed],
-            rows.skipped[&Reason::NoPlugout]
-        ),
-        (3, 1)
-    );
+    assert_eq!((rows.skipped[&Reason::Malformed], rows.skipped[&Reason::NoPlugout]), (3, 1));
 }
 
 #[test]
@@ -212,17 +129,9 @@ fn the_outcome_does_not_depend_on_the_order_of_the_file() {
 
 #[test]
 fn reads_crlf_a_byte_order_mark_blank_lines_and_a_last_line_without_newline() {
-    let file = format!(
-        "\u{feff}\"{}\"\r\n\r\n{GOOD}\r\n\n{}",
-        COLUMNS.join("\";\""),
-        GOOD.replace("s1", "s2")
-    );
+    let file = format!("\u{feff}\"{}\"\r\n\r\n{GOOD}\r\n\n{}", COLUMNS.join("\";\""), GOOD.replace("s1", "s2"));
     let rows = read_from(file.as_bytes(), &Filter::default()).unwrap();
-    assert_eq!(
-        (rows.rows, rows.usable.len()),
-        (2, 1),
-        "the second overlaps the first"
-    );
+    assert_eq!((rows.rows, rows.usable.len()), (2, 1), "the second overlaps the first");
     assert_eq!(rows.skipped, only(Reason::Overlap, 1));
 }
 
@@ -241,12 +150,7 @@ fn a_spoilt_line_spoils_no_other() {
         for end in ["\n", "\r\n"] {
             let file = [&line, end.as_bytes(), next.as_bytes()].concat();
             let rows = under_header(&file);
-            assert_eq!(
-                (rows.rows, ids(&rows)),
-                (2, vec!["s2"]),
-                "{}",
-                line.escape_ascii()
-            );
+            assert_eq!((rows.rows, ids(&rows)), (2, vec!["s2"]), "{}", line.escape_ascii());
             assert_eq!(rows.skipped, only(Reason::Malformed, 1));
         }
     }
@@ -258,14 +162,8 @@ fn the_longest_line_is_read_and_one_byte_more_is_malformed() {
     for end in ["", "\n", "\r\n"] {
         let line = |extra| GOOD.replace("u1", &format!("u1{}", "x".repeat(padding + extra))) + end;
         assert_eq!(under_header(line(0).as_bytes()).usable.len(), 1);
-        assert_eq!(
-            under_header(line(1).as_bytes()).skipped,
-            only(Reason::Malformed, 1)
-        );
-        assert_eq!(
-            under_header(line(2).as_bytes()).skipped,
-            only(Reason::Malformed, 1)
-        );
+        assert_eq!(under_header(line(1).as_bytes()).skipped, only(Reason::Malformed, 1));
+        assert_eq!(under_header(line(2).as_bytes()).skipped, only(Reason::Malformed, 1));
     }
 }
 
@@ -285,43 +183,22 @@ fn a_file_that_is_none_of_sessions_is_refused_with_what_was_expected() {
         format!("{header}\r{GOOD}\r"),
         header.clone() + &" ".repeat(MAX_LINE_BYTES),
     ] {
-        let error =
-            read_from(format!("{wrong}\n{GOOD}\n").as_bytes(), &Filter::default()).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("expected the header {header}, found ")),
-            "{error}"
-        );
+        let error = read_from(format!("{wrong}\n{GOOD}\n").as_bytes(), &Filter::default()).unwrap_err();
+        assert!(error.to_string().contains(&format!("expected the header {header}, found ")), "{error}");
         assert!(matches!(error, RowsError::Header { found } if found.chars().count() <= 160));
     }
     let utf_16: Vec<u8> = header.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert!(matches!(
-        read_from(utf_16.as_slice(), &Filter::default()),
-        Err(RowsError::Header { .. })
-    ));
-    assert!(matches!(
-        read_from(b"\r\n\n".as_slice(), &Filter::default()),
-        Err(RowsError::Empty)
-    ));
-    assert!(matches!(
-        read(&fixture("nothing-here.csv"), &Filter::default()),
-        Err(RowsError::Open { .. })
-    ));
-    assert!(matches!(
-        read(&fixture(""), &Filter::default()),
-        Err(RowsError::Read { .. } | RowsError::Open { .. })
-    ));
+    assert!(matches!(read_from(utf_16.as_slice(), &Filter::default()), Err(RowsError::Header { .. })));
+    assert!(matches!(read_from(b"\r\n\n".as_slice(), &Filter::default()), Err(RowsError::Empty)));
+    assert!(matches!(read(&fixture("nothing-here.csv"), &Filter::default()), Err(RowsError::Open { .. })));
+    assert!(matches!(read(&fixture(""), &Filter::default()), Err(RowsError::Read { .. } | RowsError::Open { .. })));
     assert_eq!(under_header(b"").rows, 0);
 }
 
 #[test]
 fn reasons_keep_their_names_in_reports() {
     let json = serde_json::to_string(&all("usable.csv").skipped).unwrap();
-    assert_eq!(
-        json,
-        r#"{"malformed":0,"no_plugout":0,"not_after":0,"no_energy":0,"too_much_energy":0,"overlap":0}"#
-    );
+    assert_eq!(json, r#"{"malformed":0,"no_plugout":0,"not_after":0,"no_energy":0,"too_much_energy":0,"overlap":0}"#);
     for reason in Reason::ALL {
         assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
     }

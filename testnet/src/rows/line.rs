@@ -34,11 +34,7 @@ pub(super) fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Res
     let too_long = line.len() > MAX_LINE_BYTES || (!ended && read == most);
     line.truncate(MAX_LINE_BYTES);
     line.push(b'\n');
-    Ok(if too_long {
-        LineEnd::TooLong
-    } else {
-        LineEnd::OfLine
-    })
+    Ok(if too_long { LineEnd::TooLong } else { LineEnd::OfLine })
 }
 
 /// Splits a line into fields and takes their quotes off.
@@ -59,14 +55,8 @@ impl Splitter {
     const MAX_FIELDS: usize = super::COLUMNS.len() + 1;
 
     pub(super) fn new() -> Self {
-        let parser = csv_core::ReaderBuilder::new()
-            .delimiter(b';')
-            .terminator(csv_core::Terminator::Any(b'\n'))
-            .build();
-        Self {
-            parser,
-            text: vec![0; MAX_LINE_BYTES + 1],
-        }
+        let parser = csv_core::ReaderBuilder::new().delimiter(b';').terminator(csv_core::Terminator::Any(b'\n')).build();
+        Self { parser, text: vec![0; MAX_LINE_BYTES + 1] }
     }
 
     /// The fields of a line that ends with `\n` and is at most [`MAX_LINE_BYTES`] long without it. A byte-order mark
@@ -84,10 +74,7 @@ impl Splitter {
             | csv_core::ReadRecordResult::End => false,
         };
         let mut from = 0;
-        let fields = ends[..fields]
-            .iter()
-            .map(|to| &self.text[std::mem::replace(&mut from, *to)..*to])
-            .collect();
+        let fields = ends[..fields].iter().map(|to| &self.text[std::mem::replace(&mut from, *to)..*to]).collect();
         Columns { fields, whole }
     }
 }
