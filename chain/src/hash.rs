@@ -130,7 +130,7 @@ impl Context {
         Hash32(*hasher.finalize().as_bytes())
     }
 
-    /// The key that BLAKE3 derives from the context string: made once, because it would otherwise be half the cost of hashing a tree's node.
+    /// The key that BLAKE3 derives from the context string: made once, because it would otherwise be almost half the cost of hashing a tree's node.
     fn key(self) -> ContextKey {
         static KEYS: [OnceLock<ContextKey>; Context::COUNT] = [const { OnceLock::new() }; Context::COUNT];
         let derive = || hash_derive_key_context(self.text());

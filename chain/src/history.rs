@@ -16,6 +16,8 @@
 //! # Path
 //! `siblings` lead from the leaf up to its peak: at level `k` the node's position is `index >> k`, and it is the right one of its pair where that is odd.
 //! `peaks` are all the others, highest first. Both numbers follow from `index` and `count`; any other number is refused.
+//! On the wire ([`crate::codec`]): `index`, `count`, number of siblings, siblings, number of peaks, peaks; numbers as u64, little endian, digests as 32 bytes.
+//! A [`History`]: `count`, number of peaks, peaks.
 
 use serde::{Deserialize, Serialize};
 
@@ -241,6 +243,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::codec::{decode, encode};
 
     fn leaf(n: u64) -> Hash32 {
         Context::Header.hash(&[&n.to_le_bytes()])
@@ -361,6 +364,25 @@ mod tests {
         assert!(error.to_string().contains("3 peaks expected, found 2"), "{error}");
         let text = text.replace("\"count\":6", &format!("\"count\":{}", 1_u64 << 63));
         assert!(serde_json::from_str::<History>(&text).is_err());
+    }
+
+    #[test]
+    fn a_path_and_a_history_travel_as_documented() {
+        let (history, nodes) = built(6);
+        let at = |height, index| nodes[&NodePosition { height, index }].0;
+        let path = prove(6, 3, &|position| Ok(nodes[&position])).unwrap().unwrap();
+        let mut bytes = [3_u64, 6, 2].map(u64::to_le_bytes).concat();
+        bytes.extend([at(0, 2), at(1, 0)].concat());
+        bytes.extend(1_u64.to_le_bytes());
+        bytes.extend(at(1, 2));
+        assert_eq!(encode(&path).unwrap(), bytes);
+        assert_eq!(decode::<HistoryPath>(&bytes, bytes.len()).unwrap(), path);
+        let mut bytes = [6_u64, 2].map(u64::to_le_bytes).concat();
+        bytes.extend([at(2, 0), at(1, 2)].concat());
+        assert_eq!(encode(&history).unwrap(), bytes);
+        assert_eq!(decode::<History>(&bytes, bytes.len()).unwrap(), history);
+        bytes[0] = 7;
+        assert!(decode::<History>(&bytes, bytes.len()).is_err());
     }
 
     #[test]

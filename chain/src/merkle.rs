@@ -19,6 +19,7 @@
 //! # Path
 //! `index` and `count` fix at which levels the leaf's node has a sibling; `siblings` are exactly these, from the leaf upwards; a level at which the node
 //! goes up unchanged has none. On the way up the node is the right one of its pair where its position (`index >> level`) is odd.
+//! On the wire ([`crate::codec`]): `index`, `count`, number of siblings (each u64, little endian), then 32 bytes for each sibling.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -215,6 +216,7 @@ pub(crate) fn at_most<'de, const MAX: usize, D: Deserializer<'de>>(input: D) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{decode, encode};
 
     fn leaf(n: u64) -> Hash32 {
         Context::ReceiptLeaf.hash(&[&n.to_le_bytes()])
@@ -311,6 +313,20 @@ mod tests {
         assert!(path(MAX_SIBLINGS - 1).root(leaf(0)).is_none());
         let none = Path { index: 0, count: 0, siblings: vec![] };
         assert_eq!(none.verify(leaf(0), Hash32::ZERO), Err(ProofError::IndexOutOfRange { index: 0, count: 0 }));
+    }
+
+    #[test]
+    fn a_path_travels_as_documented_and_an_announced_length_allocates_nothing() {
+        let path = prove(&leaves(3), 1).unwrap();
+        let mut bytes = [1_u64, 3, 2].map(u64::to_le_bytes).concat();
+        bytes.extend([leaf(0).0, leaf(2).0].concat());
+        assert_eq!(encode(&path).unwrap(), bytes);
+        assert_eq!(decode::<Path>(&bytes, bytes.len()).unwrap(), path);
+        for cut in 0..bytes.len() {
+            assert!(decode::<Path>(&bytes[..cut], bytes.len()).is_err());
+        }
+        bytes[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(decode::<Path>(&bytes, bytes.len()).is_err());
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl StateRead for Overlay<'_> {
     }
 
     /// Reads the base in pages and merges the writes into each. A page can shrink by deletions, so that there may be several;
-    /// each is twice as large as the one before, up to [`MAX_PAGE`], so that many deletions at the front do not cost a read each.
+    /// each is twice as large as the one before, up to `MAX_PAGE`, so that many deletions at the front do not cost a read each.
     fn scan(&self, from: &[u8], to: &[u8], limit: u32) -> Result<Vec<KeyValue>, ReadFault> {
         let limit_len = limit as usize;
         let mut found = Vec::new();

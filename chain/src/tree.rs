@@ -6,7 +6,7 @@
 //! need only [`StateProof`].
 //!
 //! # Hashing
-//! `H(context, bytes)` is BLAKE3 `derive_key` with the context string of [`Context::text`]; digests enter as their 32 bytes, `‖` joins bytes.
+//! `H(context, bytes)` is BLAKE3 `derive_key` with the context string of [`crate::hash::Context::text`]; digests enter as their 32 bytes, `‖` joins bytes.
 //! ```text
 //! path of a key     H(StateKey, key): 256 bits, the most significant bit of the first byte first: bit d is (path[d / 8] >> (7 − d % 8)) & 1
 //! value digest      H(StateValue, value)
@@ -18,13 +18,18 @@
 //! root              node(0, all leaves)
 //! ```
 //! So the root depends on the content alone, never on the order in which it came about. An empty value is a value.
+//!
+//! # Cost
+//! Measured on one of two busy cores with keys of 40 and values of 80 bytes (`benches/tree.rs`, optimisation level 2): a million keys take 274 bytes each
+//! and 1.25 s to build. A batch of 1,000 changes takes 1.4 µs a key among 10,000 keys and 5 µs among a million, where memory is slower than hashing.
+//! A proof among a million keys has about 20 siblings.
 
 mod proof;
 
 use std::sync::Arc;
 
-pub use self::proof::{MAX_DEPTH, ProofEnd, StateProof};
-use self::proof::{bit, join, leaf_hash, path_of, value_digest};
+pub use self::proof::{MAX_DEPTH, ProofEnd, StateProof, value_digest};
+use self::proof::{bit, join, leaf_hash, path_of};
 use crate::hash::Hash32;
 use crate::state::Change;
 
@@ -108,7 +113,7 @@ impl Tree {
         self.len() == 0
     }
 
-    /// The digest of the key's value, or `None` where it has none.
+    /// The digest of the key's value as [`value_digest`] makes it, or `None` where it has none: what a value read from a database must have.
     #[must_use]
     pub fn get_digest(&self, key: &[u8]) -> Option<Hash32> {
         let path = path_of(key);
@@ -158,7 +163,7 @@ impl TreeBuilder {
         Self::default()
     }
 
-    /// Takes one key; 64 bytes of it are kept until [`TreeBuilder::finish`]. Where a key comes twice, the later value counts.
+    /// Takes one key; 65 bytes of it are kept until [`TreeBuilder::finish`]. Where a key comes twice, the later value counts.
     pub fn insert(&mut self, key: &[u8], value: &[u8]) {
         self.targets.push(Target { path: path_of(key), value: Some(value_digest(value)) });
     }

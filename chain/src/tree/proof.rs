@@ -8,6 +8,9 @@
 //! - `Value`: the key's own leaf; the verifier makes it from key and value.
 //! - `Nothing`: a subtree without a leaf, 32 zero bytes.
 //! - `OtherLeaf`: the leaf of another key, alone in the subtree in which the key's would be: its path has the same first `siblings.len()` bits.
+//!
+//! On the wire ([`crate::codec`]): `end` as tag u32 (0 `Value`, 1 `Nothing`, 2 `OtherLeaf`, which is followed by `path` and `value`, 32 bytes each), then the
+//! number of siblings as u64, then 32 bytes each; integers little endian.
 
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +87,9 @@ pub(super) fn path_of(key: &[u8]) -> Hash32 {
     Context::StateKey.hash(&[key])
 }
 
-pub(super) fn value_digest(value: &[u8]) -> Hash32 {
+/// The digest of a value, as a leaf holds it.
+#[must_use]
+pub fn value_digest(value: &[u8]) -> Hash32 {
     Context::StateValue.hash(&[value])
 }
 

@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::*;
+use crate::codec::{decode, encode};
 use crate::merkle::ProofError;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -264,6 +265,27 @@ fn the_leaf_of_a_present_key_never_excludes_it() {
     let (path, siblings) = (path_of(&key(elsewhere)), tree.prove(&key(elsewhere)).siblings);
     let forged = StateProof { end: ProofEnd::OtherLeaf { path, value: value_digest(&[1]) }, siblings };
     assert_eq!(forged.verify(tree.root(), &key(7), None), Err(ProofError::LeafElsewhere { path }));
+}
+
+#[test]
+fn a_proof_travels_as_documented() {
+    let (path, value) = (path_of(&key(1)), value_digest(&[1]));
+    let other = ProofEnd::OtherLeaf { path, value };
+    let expected = [
+        (ProofEnd::Value, vec![0, 0, 0, 0]),
+        (ProofEnd::Nothing, vec![1, 0, 0, 0]),
+        (other, [vec![2, 0, 0, 0], path.0.into(), value.0.into()].concat()),
+    ];
+    for (end, mut bytes) in expected {
+        let siblings = vec![Hash32([5; 32]), Hash32([6; 32])];
+        bytes.extend(2_u64.to_le_bytes());
+        bytes.extend([[5; 32], [6; 32]].concat());
+        let proof = StateProof { end, siblings };
+        assert_eq!(encode(&proof).unwrap(), bytes);
+        assert_eq!(decode::<StateProof>(&bytes, bytes.len()).unwrap(), proof);
+        bytes[0] = 3;
+        assert!(decode::<StateProof>(&bytes, bytes.len()).is_err());
+    }
 }
 
 #[test]
