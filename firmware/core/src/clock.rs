@@ -35,19 +35,12 @@ impl Clock {
     /// A clock that knows nothing yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            known: None,
-            given_ms: 0,
-        }
+        Self { known: None, given_ms: 0 }
     }
 
     /// Takes over the gateway's time from an authenticated answer that has just arrived.
     pub const fn set(&mut self, counter_ms: u32, utc_ms: u64) {
-        self.known = Some(Known {
-            counter_ms,
-            utc_ms,
-            age_ms: 0,
-        });
+        self.known = Some(Known { counter_ms, utc_ms, age_ms: 0 });
     }
 
     /// The time for a sample taken now; `None` before the first answer. To be called at least every 49 days.
@@ -58,9 +51,6 @@ impl Clock {
         known.utc_ms = known.utc_ms.saturating_add(elapsed_ms);
         known.age_ms = known.age_ms.saturating_add(elapsed_ms);
         self.given_ms = self.given_ms.max(known.utc_ms);
-        Some(Stamp {
-            at_ms: self.given_ms,
-            synchronised: known.age_ms < VALID_MS,
-        })
+        Some(Stamp { at_ms: self.given_ms, synchronised: known.age_ms < VALID_MS })
     }
 }

@@ -77,11 +77,7 @@ pub struct Config {
 
 impl Config {
     /// The authenticated answer to the request with this head (gateway).
-    pub fn seal(
-        &self,
-        request: &Head,
-        keys: &Keys,
-    ) -> Result<[u8; CONFIG_ANSWER_LEN], ProtocolError> {
+    pub fn seal(&self, request: &Head, keys: &Keys) -> Result<[u8; CONFIG_ANSWER_LEN], ProtocolError> {
         self.check()?;
         let mut message = [0; CONFIG_ANSWER_LEN];
         let mut buffer = Buffer::new(&mut message);
@@ -164,11 +160,7 @@ impl Network {
     fn parts(&self) -> ([u8; 4], u8, [u8; 4]) {
         match *self {
             Self::Dynamic => ([0; 4], 0, [0; 4]),
-            Self::Static {
-                address,
-                prefix,
-                router,
-            } => (address, prefix, router),
+            Self::Static { address, prefix, router } => (address, prefix, router),
         }
     }
 
@@ -176,11 +168,7 @@ impl Network {
         if (address, prefix, router) == ([0; 4], 0, [0; 4]) {
             return Ok(Self::Dynamic);
         }
-        let network = Self::Static {
-            address,
-            prefix,
-            router,
-        };
+        let network = Self::Static { address, prefix, router };
         network.check()?;
         Ok(network)
     }
@@ -188,9 +176,7 @@ impl Network {
     fn check(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Dynamic => Ok(()),
-            Self::Static {
-                address, prefix, ..
-            } => {
+            Self::Static { address, prefix, .. } => {
                 if *address == [0; 4] {
                     return Err(ProtocolError::OutOfRange);
                 }
@@ -210,17 +196,12 @@ impl Host {
     /// The longest host in bytes.
     pub const MAX_LEN: usize = 48;
     /// No host: the unit goes on with the one it has.
-    pub const STAY: Self = Self {
-        bytes: [0; Self::MAX_LEN],
-    };
+    pub const STAY: Self = Self { bytes: [0; Self::MAX_LEN] };
 
     /// A host from text; too long or another character is [`ProtocolError::OutOfRange`].
     pub fn new(text: &str) -> Result<Self, ProtocolError> {
         let mut host = Self::STAY;
-        let room = host
-            .bytes
-            .get_mut(..text.len())
-            .ok_or(ProtocolError::OutOfRange)?;
+        let room = host.bytes.get_mut(..text.len()).ok_or(ProtocolError::OutOfRange)?;
         room.copy_from_slice(text.as_bytes());
         if !text.bytes().all(is_host_byte) {
             return Err(ProtocolError::OutOfRange);

@@ -80,13 +80,7 @@ impl ProtocolError {
     pub const fn http_status(self) -> u16 {
         match self {
             Self::TooLong => 413,
-            Self::Length
-            | Self::Version
-            | Self::Kind
-            | Self::Reserved
-            | Self::OutOfRange
-            | Self::Encoding
-            | Self::Order => 400,
+            Self::Length | Self::Version | Self::Kind | Self::Reserved | Self::OutOfRange | Self::Encoding | Self::Order => 400,
             Self::BadTag => 401,
             Self::OldBoot | Self::OldCounter => 409,
             Self::UnknownDevice | Self::SensorMismatch => 404,

@@ -25,21 +25,13 @@ pub struct Grant {
 
 impl Grant {
     /// A lease for 1 to 3,600 s, at least 1 mA·s, and a limit per phase in mA of which at least one is not 0; else [`ProtocolError::OutOfRange`].
-    pub fn new(
-        seconds: u16,
-        milliampere_seconds: u32,
-        limit_ma: [u16; 3],
-    ) -> Result<Self, ProtocolError> {
+    pub fn new(seconds: u16, milliampere_seconds: u32, limit_ma: [u16; 3]) -> Result<Self, ProtocolError> {
         within(seconds, 1, MAX_LEASE_S)?;
         within(milliampere_seconds, 1, u32::MAX)?;
         if limit_ma == [0; 3] {
             return Err(ProtocolError::OutOfRange);
         }
-        Ok(Self {
-            seconds,
-            milliampere_seconds,
-            limit_ma,
-        })
+        Ok(Self { seconds, milliampere_seconds, limit_ma })
     }
 
     /// How long the relay may stay closed, in seconds, from the moment the request left the unit.
@@ -63,10 +55,7 @@ impl Grant {
     /// The same lease with no phase above `rated_ma`.
     #[must_use]
     pub fn capped(self, rated_ma: u16) -> Self {
-        Self {
-            limit_ma: self.limit_ma.map(|limit| limit.min(rated_ma)),
-            ..self
-        }
+        Self { limit_ma: self.limit_ma.map(|limit| limit.min(rated_ma)), ..self }
     }
 
     pub(crate) fn parts(&self) -> (u16, u32, [u16; 3]) {
@@ -167,9 +156,7 @@ impl Lease {
             return self.relay();
         }
         let duration_ms = u32::from(grant.seconds).saturating_mul(1000);
-        let left = u64::from(grant.milliampere_seconds)
-            .saturating_mul(1000)
-            .saturating_sub(used);
+        let left = u64::from(grant.milliampere_seconds).saturating_mul(1000).saturating_sub(used);
         if now_ms.wrapping_sub(start_ms) >= duration_ms {
             return self.open(Cause::Expired);
         }
@@ -178,13 +165,7 @@ impl Lease {
         }
         // A limit that is still broken keeps its clock: a new lease must not restart the grace.
         let over_since_ms = self.running.and_then(|running| running.over_since_ms);
-        self.running = Some(Running {
-            start_ms,
-            duration_ms,
-            left,
-            limit_ma: grant.limit_ma,
-            over_since_ms,
-        });
+        self.running = Some(Running { start_ms, duration_ms, left, limit_ma: grant.limit_ma, over_since_ms });
         self.relay()
     }
 
@@ -223,16 +204,10 @@ impl Lease {
         self.leaking_since_ms = None;
         self.welded = false;
         running.left = running.left.saturating_sub(flowed);
-        let over = running
-            .limit_ma
-            .iter()
-            .zip(current_ma)
-            .any(|(limit, ma)| ma > u32::from(*limit).max(NOISE_MA));
+        let over = running.limit_ma.iter().zip(current_ma).any(|(limit, ma)| ma > u32::from(*limit).max(NOISE_MA));
         running.over_since_ms = over.then(|| running.over_since_ms.unwrap_or(now_ms));
         let grace_ms = u32::from(self.grace_ms);
-        let over_ms = running
-            .over_since_ms
-            .map(|since| now_ms.wrapping_sub(since));
+        let over_ms = running.over_since_ms.map(|since| now_ms.wrapping_sub(since));
         if now_ms.wrapping_sub(running.start_ms) >= running.duration_ms {
             return self.open(Cause::Expired);
         }
@@ -282,8 +257,7 @@ impl Lease {
             .with_if(Flags::RELAY_CLOSED, self.running.is_some())
             .with_if(
                 Flags::OVER_CURRENT,
-                self.relay() == Relay::Open(Cause::OverCurrent)
-                    || self.running.is_some_and(|r| r.over_since_ms.is_some()),
+                self.relay() == Relay::Open(Cause::OverCurrent) || self.running.is_some_and(|r| r.over_since_ms.is_some()),
             )
             .with_if(Flags::WELDED_RELAY, self.welded)
     }
@@ -300,7 +274,5 @@ impl Lease {
 }
 
 fn total(current_ma: [u32; 3]) -> u64 {
-    current_ma
-        .iter()
-        .fold(0, |sum: u64, ma| sum.saturating_add(u64::from(*ma)))
+    current_ma.iter().fold(0, |sum: u64, ma| sum.saturating_add(u64::from(*ma)))
 }

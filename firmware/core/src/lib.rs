@@ -6,15 +6,18 @@
 //! [`Seen`] (gateway) or the boot number (unit).
 //!
 //! The unit's board and the simulated units of the test federation call [`Unit`]; the gateway calls [`Readings`], [`ConfigRequest`], their answers and [`Seen`].
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unreachable,
-    clippy::float_arithmetic
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::float_arithmetic
+    )
 )]
 #![warn(missing_docs)]
 
@@ -29,6 +32,8 @@ mod readings;
 mod server;
 mod types;
 mod unit;
+#[cfg(test)]
+mod vector_tests;
 mod wire;
 
 pub use clock::{Clock, Stamp};
@@ -38,12 +43,8 @@ pub use hex::{decode_hex, encode_hex};
 pub use lease::{Cause, Grant, Lease, MAX_LEASE_S, NOISE_MA, Relay};
 pub use mac::{Keys, MAX_MESSAGE_LEN, Mac, TAG_LEN, keyed_hash};
 pub use queue::{MAX_SAMPLES, Queue};
-pub use readings::{
-    CardOutcome, READINGS_ANSWER_LEN, READINGS_MIN_LEN, Readings, ReadingsAnswer, Samples,
-};
+pub use readings::{CardOutcome, READINGS_ANSWER_LEN, READINGS_MIN_LEN, Readings, ReadingsAnswer, Samples};
 pub use server::{Admission, Seen};
-pub use types::{
-    Capabilities, Card, DeviceId, Flags, Head, MAX_TIME_MS, Presented, Sample, SensorId,
-};
+pub use types::{Capabilities, Card, DeviceId, Flags, Head, MAX_TIME_MS, Presented, Sample, SensorId};
 pub use unit::{Identity, Next, Unit};
 pub use wire::device_of;

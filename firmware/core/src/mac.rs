@@ -42,10 +42,7 @@ impl Keys {
             mac.update(label);
             mac.root()
         };
-        Self {
-            up: half(UP_LABEL),
-            down: half(DOWN_LABEL),
-        }
+        Self { up: half(UP_LABEL), down: half(DOWN_LABEL) }
     }
 }
 
@@ -79,13 +76,7 @@ impl Mac {
     pub fn new(key: &[u8; 32]) -> Self {
         let mut chaining = [0; 8];
         load(&mut chaining, key);
-        Self {
-            chaining,
-            block: [0; BLOCK_LEN],
-            filled: 0,
-            taken: 0,
-            first: true,
-        }
+        Self { chaining, block: [0; BLOCK_LEN], filled: 0, taken: 0, first: true }
     }
 
     /// Adds input; more than 1,024 bytes in all make [`Mac::finish`] fail.
@@ -170,15 +161,10 @@ fn compress(chaining: &mut [u32; 8], block: &[u8; BLOCK_LEN], length: usize, fla
     let [c0, c1, c2, c3, c4, c5, c6, c7] = *chaining;
     let [i0, i1, i2, i3] = IV;
     let length = u32::try_from(length).unwrap_or_default();
-    let mut s = [
-        c0, c1, c2, c3, c4, c5, c6, c7, i0, i1, i2, i3, 0, 0, length, flags,
-    ];
+    let mut s = [c0, c1, c2, c3, c4, c5, c6, c7, i0, i1, i2, i3, 0, 0, length, flags];
     for _ in 0..7 {
         round(&mut s, &m);
-        m = [
-            m[2], m[6], m[3], m[10], m[7], m[0], m[4], m[13], m[1], m[11], m[12], m[5], m[9],
-            m[14], m[15], m[8],
-        ];
+        m = [m[2], m[6], m[3], m[10], m[7], m[0], m[4], m[13], m[1], m[11], m[12], m[5], m[9], m[14], m[15], m[8]];
     }
     let (low, high) = s.split_at(8);
     for (word, (a, b)) in chaining.iter_mut().zip(low.iter().zip(high)) {

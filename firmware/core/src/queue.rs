@@ -51,14 +51,8 @@ impl<const N: usize> Queue<N> {
             records: [[0; RECORD_LEN]; N],
             length: 0,
             first: 1,
-            oldest: Base {
-                at_ms: 0,
-                register_wh: 0,
-            },
-            newest: Base {
-                at_ms: 0,
-                register_wh: 0,
-            },
+            oldest: Base { at_ms: 0, register_wh: 0 },
+            newest: Base { at_ms: 0, register_wh: 0 },
             dropped: 0,
         }
     }
@@ -71,10 +65,7 @@ impl<const N: usize> Queue<N> {
     pub fn push(&mut self, sample: &Sample) -> Result<u32, ProtocolError> {
         let at_ms = checked_time(sample.at_ms)?;
         let number = self.next_number().ok_or(ProtocolError::Exhausted)?;
-        let base = Base {
-            at_ms,
-            register_wh: sample.register_wh,
-        };
+        let base = Base { at_ms, register_wh: sample.register_wh };
         // The last number stays unused, so that `next_number` still has an answer.
         if number == u32::MAX {
             return Err(ProtocolError::Exhausted);
@@ -111,11 +102,8 @@ impl<const N: usize> Queue<N> {
 
     /// Forgets the samples up to and including this number: the gateway has stored them.
     pub fn acknowledge(&mut self, number: u32) {
-        let count = number
-            .checked_add(1)
-            .and_then(|next| next.checked_sub(self.first))
-            .and_then(|count| usize::try_from(count).ok())
-            .unwrap_or(0);
+        let count =
+            number.checked_add(1).and_then(|next| next.checked_sub(self.first)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
         self.remove(count);
     }
 
@@ -160,6 +148,12 @@ impl<const N: usize> Queue<N> {
         self.records.get(..self.length).unwrap_or_default()
     }
 
+    /// A queue whose first sample has this number, for tests of large numbers.
+    #[cfg(test)]
+    pub(crate) fn starting_at(first: u32) -> Self {
+        Self { first, ..Self::new() }
+    }
+
     fn next_number(&self) -> Option<u32> {
         let length = u32::try_from(self.length).ok()?;
         self.first.checked_add(length)
@@ -186,9 +180,7 @@ impl<const N: usize> Queue<N> {
         }
         self.records.copy_within(count..self.length, 0);
         self.length = self.length.saturating_sub(count);
-        self.first = self
-            .first
-            .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.first = self.first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         if let Some([a, b, c, d, e, ..]) = self.records.first_mut() {
             [*a, *b, *c, *d, *e] = [0; 5];
         }
@@ -223,18 +215,13 @@ fn encode((ms, wh): (u32, u16), sample: &Sample) -> [u8; RECORD_LEN] {
     let temperature = sample.temperature_dc.unwrap_or(NO_TEMPERATURE);
     let [d0, d1] = temperature.to_le_bytes();
     let flags = sample.flags.bits();
-    [
-        t0, t1, t2, e0, e1, p0, p1, a0, a1, b0, b1, c0, c1, d0, d1, flags,
-    ]
+    [t0, t1, t2, e0, e1, p0, p1, a0, a1, b0, b1, c0, c1, d0, d1, flags]
 }
 
 /// The steps that a record says.
 pub(crate) fn steps(record: &[u8; RECORD_LEN]) -> (u32, u16) {
     let [t0, t1, t2, e0, e1, ..] = *record;
-    (
-        u32::from_le_bytes([t0, t1, t2, 0]),
-        u16::from_le_bytes([e0, e1]),
-    )
+    (u32::from_le_bytes([t0, t1, t2, 0]), u16::from_le_bytes([e0, e1]))
 }
 
 /// The sample of a record whose absolute values are known.
@@ -245,11 +232,7 @@ pub(crate) fn decode(at: Base, record: &[u8; RECORD_LEN]) -> Sample {
         at_ms: at.at_ms,
         register_wh: at.register_wh,
         power_w: u16::from_le_bytes([p0, p1]),
-        current_ma: [
-            u16::from_le_bytes([a0, a1]),
-            u16::from_le_bytes([b0, b1]),
-            u16::from_le_bytes([c0, c1]),
-        ],
+        current_ma: [u16::from_le_bytes([a0, a1]), u16::from_le_bytes([b0, b1]), u16::from_le_bytes([c0, c1])],
         temperature_dc: (temperature != NO_TEMPERATURE).then_some(temperature),
         flags: Flags::from_bits(flags),
     }

@@ -49,11 +49,7 @@ pub(crate) fn write_readings<const N: usize>(
     out.put(&tap.to_le_bytes());
     out.put(&[length]);
     out.put(&uid);
-    let (first, base) = if count == 0 {
-        (0, Base::default())
-    } else {
-        (queue.first_number(), queue.oldest())
-    };
+    let (first, base) = if count == 0 { (0, Base::default()) } else { (queue.first_number(), queue.oldest()) };
     out.put(&first.to_le_bytes());
     out.put(&[count]);
     out.put_time(base.at_ms);
@@ -90,10 +86,7 @@ impl<'a> Readings<'a> {
         let presented = presented(fields.u16()?, fields.u8()?, &fields.array()?)?;
         let first = fields.u32()?;
         let count = usize::from(fields.u8()?);
-        let base = Base {
-            at_ms: fields.time()?,
-            register_wh: fields.u64()?,
-        };
+        let base = Base { at_ms: fields.time()?, register_wh: fields.u64()? };
         let (records, rest) = fields.rest().as_chunks::<RECORD_LEN>();
         if count > MAX_SAMPLES {
             return Err(ProtocolError::OutOfRange);
@@ -106,25 +99,13 @@ impl<'a> Readings<'a> {
         }
         check_numbers(first, records.len(), &base)?;
         check_records(base, records, capabilities)?;
-        Ok(Self {
-            head,
-            sensor,
-            capabilities,
-            presented,
-            first,
-            base,
-            records,
-        })
+        Ok(Self { head, sensor, capabilities, presented, first, base, records })
     }
 
     /// The samples, oldest first, each with its number.
     #[must_use]
     pub fn samples(&self) -> Samples<'a> {
-        Samples {
-            number: self.first,
-            base: self.base,
-            records: self.records.iter(),
-        }
+        Samples { number: self.first, base: self.base, records: self.records.iter() }
     }
 
     /// How many samples there are.
@@ -149,9 +130,7 @@ impl<'a> Readings<'a> {
     /// Whether a plug was in at a sample; `None` if the unit cannot tell.
     #[must_use]
     pub fn plug(&self, sample: &Sample) -> Option<bool> {
-        self.capabilities
-            .has(Capabilities::PLUG_SIGNAL)
-            .then_some(sample.flags.has(Flags::PLUG_PRESENT))
+        self.capabilities.has(Capabilities::PLUG_SIGNAL).then_some(sample.flags.has(Flags::PLUG_PRESENT))
     }
 }
 
@@ -193,24 +172,15 @@ impl Iterator for Samples<'_> {
 
 impl ExactSizeIterator for Samples<'_> {}
 
-fn presented(
-    tap: u16,
-    length: u8,
-    uid: &[u8; Card::MAX_LEN],
-) -> Result<Option<Presented>, ProtocolError> {
-    let (shown, padding) = uid
-        .split_at_checked(usize::from(length))
-        .ok_or(ProtocolError::OutOfRange)?;
+fn presented(tap: u16, length: u8, uid: &[u8; Card::MAX_LEN]) -> Result<Option<Presented>, ProtocolError> {
+    let (shown, padding) = uid.split_at_checked(usize::from(length)).ok_or(ProtocolError::OutOfRange)?;
     if padding.iter().any(|byte| *byte != 0) {
         return Err(ProtocolError::Reserved);
     }
     match (tap, length) {
         (0, 0) => Ok(None),
         (0, _) | (_, 0) => Err(ProtocolError::OutOfRange),
-        (tap, _) => Ok(Some(Presented {
-            tap,
-            card: Card::new(shown)?,
-        })),
+        (tap, _) => Ok(Some(Presented { tap, card: Card::new(shown)? })),
     }
 }
 
@@ -229,18 +199,12 @@ fn check_numbers(first: u32, count: usize, base: &Base) -> Result<(), ProtocolEr
     Ok(())
 }
 
-fn check_records(
-    mut base: Base,
-    records: &[[u8; RECORD_LEN]],
-    capabilities: Capabilities,
-) -> Result<(), ProtocolError> {
+fn check_records(mut base: Base, records: &[[u8; RECORD_LEN]], capabilities: Capabilities) -> Result<(), ProtocolError> {
     if records.first().is_some_and(|first| steps(first) != (0, 0)) {
         return Err(ProtocolError::Reserved);
     }
     for record in records {
-        base = base
-            .advance(steps(record))
-            .ok_or(ProtocolError::OutOfRange)?;
+        base = base.advance(steps(record)).ok_or(ProtocolError::OutOfRange)?;
         let plug = decode(base, record).flags.has(Flags::PLUG_PRESENT);
         if plug && !capabilities.has(Capabilities::PLUG_SIGNAL) {
             return Err(ProtocolError::OutOfRange);
@@ -293,11 +257,7 @@ pub struct ReadingsAnswer {
 
 impl ReadingsAnswer {
     /// The authenticated answer to the request with this head (gateway).
-    pub fn seal(
-        &self,
-        request: &Head,
-        keys: &Keys,
-    ) -> Result<[u8; READINGS_ANSWER_LEN], ProtocolError> {
+    pub fn seal(&self, request: &Head, keys: &Keys) -> Result<[u8; READINGS_ANSWER_LEN], ProtocolError> {
         checked_time(self.server_time_ms)?;
         let mut message = [0; READINGS_ANSWER_LEN];
         let mut buffer = Buffer::new(&mut message);
@@ -338,15 +298,6 @@ impl ReadingsAnswer {
             (0, 0, [0, 0, 0]) => None,
             (seconds, amount, limits) => Some(Grant::new(seconds, amount, limits)?),
         };
-        Ok((
-            head,
-            Self {
-                server_time_ms,
-                stored_sample,
-                card,
-                reload_config,
-                lease,
-            },
-        ))
+        Ok((head, Self { server_time_ms, stored_sample, card, reload_config, lease }))
     }
 }

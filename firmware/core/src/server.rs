@@ -51,18 +51,11 @@ impl Seen {
             missing = first.saturating_sub(next);
             seen.sample = seen.sample.max(last);
         }
-        let new_card = readings
-            .presented
-            .filter(|presented| presented.tap > seen.tap);
+        let new_card = readings.presented.filter(|presented| presented.tap > seen.tap);
         if let Some(presented) = &new_card {
             seen.tap = presented.tap;
         }
-        Ok(Admission {
-            seen,
-            duplicates,
-            missing,
-            new_card,
-        })
+        Ok(Admission { seen, duplicates, missing, new_card })
     }
 
     fn admit(&self, head: &Head) -> Result<Self, ProtocolError> {
@@ -70,19 +63,11 @@ impl Seen {
             return Err(ProtocolError::OldBoot);
         }
         if head.boot > self.boot {
-            return Ok(Self {
-                boot: head.boot,
-                counter: head.counter,
-                sample: 0,
-                tap: 0,
-            });
+            return Ok(Self { boot: head.boot, counter: head.counter, sample: 0, tap: 0 });
         }
         if head.counter <= self.counter {
             return Err(ProtocolError::OldCounter);
         }
-        Ok(Self {
-            counter: head.counter,
-            ..*self
-        })
+        Ok(Self { counter: head.counter, ..*self })
     }
 }

@@ -141,11 +141,7 @@ impl Flags {
     /// These flags with `other` added if `condition` holds.
     #[must_use]
     pub const fn with_if(self, other: Self, condition: bool) -> Self {
-        if condition {
-            Self(self.0 | other.0)
-        } else {
-            self
-        }
+        if condition { Self(self.0 | other.0) } else { self }
     }
 }
 
@@ -189,9 +185,7 @@ impl Card {
     pub fn new(uid: &[u8]) -> Result<Self, ProtocolError> {
         let mut bytes = [0; Self::MAX_LEN];
         let length = u8::try_from(uid.len()).map_err(|_| ProtocolError::OutOfRange)?;
-        let room = bytes
-            .get_mut(..uid.len())
-            .ok_or(ProtocolError::OutOfRange)?;
+        let room = bytes.get_mut(..uid.len()).ok_or(ProtocolError::OutOfRange)?;
         if length == 0 {
             return Err(ProtocolError::OutOfRange);
         }
@@ -202,9 +196,7 @@ impl Card {
     /// The identifier's bytes.
     #[must_use]
     pub fn uid(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 

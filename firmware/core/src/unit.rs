@@ -90,11 +90,7 @@ pub struct Unit<const N: usize = MAX_SAMPLES> {
 
 impl<const N: usize> Unit<N> {
     /// A unit that has just started, its relay open. `boot` is at least 1 and higher than ever before, else [`ProtocolError::OutOfRange`].
-    pub fn new(
-        identity: Identity,
-        device_key: &[u8; 32],
-        boot: u32,
-    ) -> Result<Self, ProtocolError> {
+    pub fn new(identity: Identity, device_key: &[u8; 32], boot: u32) -> Result<Self, ProtocolError> {
         if boot == 0 {
             return Err(ProtocolError::OutOfRange);
         }
@@ -199,25 +195,15 @@ impl<const N: usize> Unit<N> {
     /// The body of `POST /unit/v1/readings` in the caller's buffer (1,024 bytes always do); returns its length.
     ///
     /// Call [`Unit::tick`] just before: what flowed until now is then not counted against the lease in the answer.
-    pub fn readings_request(
-        &mut self,
-        now_ms: u32,
-        out: &mut [u8],
-    ) -> Result<usize, ProtocolError> {
+    pub fn readings_request(&mut self, now_ms: u32, out: &mut [u8]) -> Result<usize, ProtocolError> {
         let mut buffer = Buffer::new(out);
         self.send_readings(now_ms, |bytes| buffer.put(bytes))?;
         buffer.finish()
     }
 
     /// The same body piece by piece, for a board without room for a second copy; [`Unit::readings_len`] says its length beforehand.
-    pub fn send_readings(
-        &mut self,
-        now_ms: u32,
-        mut sink: impl FnMut(&[u8]),
-    ) -> Result<(), ProtocolError> {
-        self.card = self
-            .card
-            .filter(|(since, _)| now_ms.wrapping_sub(*since) < CARD_VALID_MS);
+    pub fn send_readings(&mut self, now_ms: u32, mut sink: impl FnMut(&[u8])) -> Result<(), ProtocolError> {
+        self.card = self.card.filter(|(since, _)| now_ms.wrapping_sub(*since) < CARD_VALID_MS);
         let sender = Sender {
             head: self.next_head()?,
             sensor: self.identity.sensor,
@@ -234,21 +220,14 @@ impl<const N: usize> Unit<N> {
     /// The length in bytes of the next body of readings, for its `Content-Length`.
     #[must_use]
     pub fn readings_len(&self) -> usize {
-        self.queue
-            .len()
-            .saturating_mul(RECORD_LEN)
-            .saturating_add(READINGS_MIN_LEN)
+        self.queue.len().saturating_mul(RECORD_LEN).saturating_add(READINGS_MIN_LEN)
     }
 
     /// Takes in the body of a 200 answer to readings: sets the clock, forgets what is stored, replaces the lease.
     ///
     /// [`ProtocolError::BadTag`] and [`ProtocolError::NotOurRequest`] open the relay at once; after any error the unit goes on as after
     /// [`Unit::refused`] with `None`.
-    pub fn readings_answer(
-        &mut self,
-        now_ms: u32,
-        body: &[u8],
-    ) -> Result<ReadingsAnswer, ProtocolError> {
+    pub fn readings_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<ReadingsAnswer, ProtocolError> {
         let waiting = self.waiting.take();
         let (head, answer) = self.judge(ReadingsAnswer::parse(body, &self.keys))?;
         let Some(Waiting::Readings { last_sample, tap }) = waiting else {
@@ -265,9 +244,7 @@ impl<const N: usize> Unit<N> {
         self.queue.acknowledge(answer.stored_sample);
         // A card shown since the request left has not been answered.
         if answer.card != CardOutcome::Pending {
-            self.card = self
-                .card
-                .filter(|(_, presented)| tap != Some(presented.tap));
+            self.card = self.card.filter(|(_, presented)| tap != Some(presented.tap));
         }
         match (answer.lease, &self.config) {
             (Some(grant), Some(config)) => {
@@ -290,15 +267,11 @@ impl<const N: usize> Unit<N> {
         match status {
             Some(401) => {
                 self.lease.open(Cause::Refused);
-                Next::AskConfig {
-                    after_s: WRONG_KEY_PAUSE_S,
-                }
+                Next::AskConfig { after_s: WRONG_KEY_PAUSE_S }
             }
             Some(404) => {
                 self.lease.open(Cause::Refused);
-                Next::AskConfig {
-                    after_s: UNKNOWN_PAUSE_S,
-                }
+                Next::AskConfig { after_s: UNKNOWN_PAUSE_S }
             }
             Some(409) => {
                 self.conflicts = self.conflicts.saturating_add(1);
@@ -317,9 +290,7 @@ impl<const N: usize> Unit<N> {
                 self.card = None;
                 Next::AskConfig { after_s }
             }
-            Some(429) => Next::Retry {
-                after_s: RATE_PAUSE_S,
-            },
+            Some(429) => Next::Retry { after_s: RATE_PAUSE_S },
             Some(_) | None => Next::Retry { after_s },
         }
     }
@@ -341,11 +312,7 @@ impl<const N: usize> Unit<N> {
     }
 
     fn head(&self) -> Head {
-        Head {
-            device: self.identity.device,
-            boot: self.boot,
-            counter: self.counter,
-        }
+        Head { device: self.identity.device, boot: self.boot, counter: self.counter }
     }
 
     fn next_head(&mut self) -> Result<Head, ProtocolError> {

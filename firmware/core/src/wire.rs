@@ -55,16 +55,11 @@ pub(crate) fn open<'a>(
     if start.u8()? != kind as u8 {
         return Err(ProtocolError::Kind);
     }
-    let repeated = message
-        .len()
-        .checked_sub(fixed)
-        .ok_or(ProtocolError::Length)?;
+    let repeated = message.len().checked_sub(fixed).ok_or(ProtocolError::Length)?;
     if repeated.checked_rem(record).unwrap_or(repeated) != 0 {
         return Err(ProtocolError::Length);
     }
-    let (covered, tag) = message
-        .split_last_chunk::<TAG_LEN>()
-        .ok_or(ProtocolError::Length)?;
+    let (covered, tag) = message.split_last_chunk::<TAG_LEN>().ok_or(ProtocolError::Length)?;
     let mut mac = Mac::new(key);
     mac.update(covered);
     if !same_tag(&mac.tag()?, tag) {
@@ -72,11 +67,7 @@ pub(crate) fn open<'a>(
     }
     let mut fields = Fields(covered);
     fields.array::<2>()?;
-    let head = Head {
-        device: DeviceId(fields.u32()?),
-        boot: fields.u32()?,
-        counter: fields.u32()?,
-    };
+    let head = Head { device: DeviceId(fields.u32()?), boot: fields.u32()?, counter: fields.u32()? };
     if head.boot == 0 || head.counter == 0 {
         return Err(ProtocolError::OutOfRange);
     }
@@ -89,10 +80,7 @@ pub(crate) struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
-        let (taken, rest) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(ProtocolError::Length)?;
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(ProtocolError::Length)?;
         self.0 = rest;
         Ok(*taken)
     }
@@ -140,19 +128,11 @@ pub(crate) struct Out<'a, S: FnMut(&[u8])> {
 
 impl<'a, S: FnMut(&[u8])> Out<'a, S> {
     /// Writes version, kind and head.
-    pub(crate) fn start(
-        kind: Kind,
-        head: &Head,
-        key: &[u8; 32],
-        sink: &'a mut S,
-    ) -> Result<Self, ProtocolError> {
+    pub(crate) fn start(kind: Kind, head: &Head, key: &[u8; 32], sink: &'a mut S) -> Result<Self, ProtocolError> {
         if head.boot == 0 || head.counter == 0 {
             return Err(ProtocolError::OutOfRange);
         }
-        let mut out = Self {
-            mac: Mac::new(key),
-            sink,
-        };
+        let mut out = Self { mac: Mac::new(key), sink };
         out.put(&[VERSION, kind as u8]);
         out.put(&head.device.0.to_le_bytes());
         out.put(&head.boot.to_le_bytes());
@@ -194,11 +174,7 @@ pub(crate) struct Buffer<'a> {
 
 impl<'a> Buffer<'a> {
     pub(crate) fn new(buffer: &'a mut [u8]) -> Self {
-        Self {
-            rest: buffer,
-            length: 0,
-            full: false,
-        }
+        Self { rest: buffer, length: 0, full: false }
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) {
