@@ -10,5 +10,7 @@
 pub mod call;
 mod calls;
 pub mod context;
+pub mod execute;
 pub mod failure;
+pub mod genesis;
 pub mod ledger;
