@@ -7,11 +7,13 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::float_arithmetic)
 )]
 
+pub mod api;
 pub mod block;
 pub mod certificate;
 pub mod code;
 pub mod codec;
 pub mod crypto;
+pub mod genesis_kind;
 pub mod hash;
 pub mod history;
 pub mod id;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use chain::{
     certificate::{Validator, ValidatorSet, ValidatorSetError},
     codec,
+    genesis_kind::NetworkKind,
     hash::{Context, Hash32},
     id::{Address, ChainId, CondominiumId, Height},
     params::Params,
@@ -53,16 +54,6 @@ pub struct Genesis {
     pub accounts: Vec<GenesisAccount>,
     /// The first validators.
     pub validators: Vec<GenesisValidator>,
-}
-
-/// Whether a chain is played or meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkKind {
-    /// Money is behind it.
-    Live,
-    /// A test federation, whose clock may be stepped.
-    Test,
 }
 
 /// A condominium at the beginning.

@@ -1,0 +1,389 @@
+//! What the HTTP API says: the JSON of `/api/v1`, shared by the server and every client so that neither guesses.
+//!
+//! JSON is for people and programs, never hashed. 64-bit quantities are decimal strings, hashes lower-case hexadecimal, addresses bech32m. Lists come in
+//! pages: at most [`MAX_PAGE`] items and a cursor for the next. Called by `node::api` and by the clients.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    block::Header,
+    certificate::{CommitCertificate, ValidatorSet},
+    code::Code,
+    genesis_kind::NetworkKind,
+    hash::Hash32,
+    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
+    merkle::Path,
+    quantity::{Amount, Currents, WattHours},
+    receipt::{Event, Receipt, SessionReceipt, SkipReason},
+    record::{Account, Condominium, Connector, Group, Role, RoleGrant, Session},
+    tariff::Tariff,
+    time::{Duration, Timestamp},
+    tree::StateProof,
+};
+
+/// The most items of one page.
+pub const MAX_PAGE: u32 = 500;
+
+/// The most energy that a quote may be asked for: more than any vehicle holds.
+pub const MAX_QUOTE_ENERGY: WattHours = WattHours::new(1_000_000);
+
+/// A problem (RFC 9457), sent as `application/problem+json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// `urn:commonwatt:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is wrong, in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was expected, what was found, and what to do.
+    pub detail: String,
+    /// The stable name: a [`Code`]'s slug, or one of the API's own (`not_found`, `bad_request`, `too_large`, `unavailable`, `timeout`, `internal`).
+    pub code: String,
+    /// The rejection's expected value, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// The value found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// The transaction that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<TxId>,
+}
+
+/// A page of a list.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// What to ask with for the next page; absent on the last.
+    pub next: Option<String>,
+}
+
+/// `GET /status`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The network's name.
+    pub network: String,
+    /// Whether it is played or meant.
+    pub kind: NetworkKind,
+    /// The chain's id.
+    pub chain_id: ChainId,
+    /// What a token stands for.
+    pub currency: String,
+    /// The newest block.
+    pub height: Height,
+    /// Its header's hash.
+    pub hash: Hash32,
+    /// Its time.
+    pub timestamp: Timestamp,
+    /// The node's clock: real, or stepped in a test federation.
+    pub now: Timestamp,
+    /// The state after it.
+    pub state_root: Hash32,
+    /// Who decides the next height.
+    pub validators: ValidatorSet,
+    /// Validators of equal weight that may fail without a halt.
+    pub faults_tolerated: u32,
+    /// Transactions that wait for a block.
+    pub pending: u32,
+}
+
+/// `POST /transactions`: 202 with `committed: null`, or 200.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The transaction's id.
+    pub id: TxId,
+    /// Where it stands and what it did; `null` while it waits.
+    pub committed: Option<CommittedTransaction>,
+}
+
+/// A transaction in a block.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CommittedTransaction {
+    /// The block.
+    pub height: Height,
+    /// Its place in it.
+    pub index: u32,
+    /// The block's time.
+    pub timestamp: Timestamp,
+    /// What it did.
+    pub receipt: Receipt,
+}
+
+/// `GET /transactions/{id}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TransactionView {
+    /// Its id.
+    pub id: TxId,
+    /// The signed bytes, in hexadecimal digits: any client decodes them with `contracts::call`.
+    pub bytes: String,
+    /// Its block; `null` while it waits.
+    pub committed: Option<CommittedTransaction>,
+}
+
+/// `GET /accounts/{address}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Its address.
+    pub address: Address,
+    /// Its record.
+    pub account: Account,
+    /// What it can lock: balance and undrawn credit.
+    pub available: Amount,
+    /// The nonce of its key's next transaction, those that wait for a block counted.
+    pub next_nonce: u64,
+    /// Its roles, those that begin or end later too.
+    pub roles: Vec<RoleView>,
+}
+
+/// A role of an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoleView {
+    /// Where.
+    pub condominium: CondominiumId,
+    /// Which.
+    pub role: Role,
+    /// Whose.
+    pub account: Address,
+    /// When.
+    pub grant: RoleGrant,
+}
+
+/// `GET /sessions/{id}` and the items of `GET /sessions`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionView {
+    /// It is in the state.
+    Open {
+        /// Its id.
+        id: SessionId,
+        /// Its record.
+        session: Session,
+        /// The cost so far, rounded up, at most the escrow.
+        cost_so_far: Amount,
+        /// Energy so far.
+        energy: WattHours,
+        /// Where it waits, if it does.
+        queue: Option<QueueTicket>,
+    },
+    /// It is over.
+    Settled {
+        /// Its id.
+        id: SessionId,
+        /// The block of its settlement.
+        height: Height,
+        /// The receipt's place in it.
+        index: u32,
+        /// Its bill.
+        receipt: SessionReceipt,
+    },
+}
+
+/// A place in the queue, and why: the items of `GET /queue`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct QueueTicket {
+    /// Who waits.
+    pub session: SessionId,
+    /// Where.
+    pub connector: ConnectorId,
+    /// In which group.
+    pub group: GroupId,
+    /// The place, from 1.
+    pub position: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in words.
+    pub reason: String,
+    /// Why it was last passed over, if it was.
+    pub skipped: Option<SkipReason>,
+    /// About when it may start, where that can be said.
+    pub expected_at: Option<Timestamp>,
+}
+
+/// `GET /quote?connector=1-17&energy_wh=10000&max_duration_ms=28800000`: before anything is locked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct QuoteView {
+    /// Where.
+    pub connector: ConnectorId,
+    /// The tariff.
+    pub tariff: TariffId,
+    /// The version in force, to be named when the session is opened.
+    pub tariff_version: u32,
+    /// The price of a kWh now.
+    pub price_per_kwh: Amount,
+    /// What it costs once, whatever is charged.
+    pub flat: Amount,
+    /// What the energy asked for costs, starting now at the connector's rated current.
+    pub expected: Amount,
+    /// The most that it can cost within the duration: what to escrow so that money does not end it.
+    pub maximum: Amount,
+    /// The longest duration that the quote covers.
+    pub max_duration: Duration,
+    /// When the price changes next.
+    pub next_change: Option<Timestamp>,
+}
+
+/// The items of `GET /tariffs`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TariffView {
+    /// Which.
+    pub id: TariffId,
+    /// Its version.
+    pub version: u32,
+    /// From when.
+    pub valid_from: Timestamp,
+    /// Whether it is the one in force.
+    pub in_force: bool,
+    /// The document.
+    pub tariff: Tariff,
+}
+
+/// The items of `GET /connectors`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectorView {
+    /// Which.
+    pub id: ConnectorId,
+    /// Its record.
+    pub connector: Connector,
+    /// Whether a session may open now.
+    pub free: bool,
+}
+
+/// The items of `GET /groups`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Which.
+    pub id: GroupId,
+    /// Its record.
+    pub group: Group,
+    /// What can still be granted.
+    pub free: Currents,
+}
+
+/// The items of `GET /condominiums`, and of `GET /totals`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CondominiumView {
+    /// Which.
+    pub id: CondominiumId,
+    /// Its record.
+    pub condominium: Condominium,
+    /// Σ balance of accounts at home there.
+    pub balance: Amount,
+    /// Σ held.
+    pub held: Amount,
+    /// Σ debt.
+    pub debt: Amount,
+    /// What other condominiums owe it.
+    pub owed_to: Amount,
+    /// What it owes others.
+    pub owed_by: Amount,
+    /// Whether Σ balance + Σ held = minted − redeemed + Σ debt + net position.
+    pub conserved: bool,
+}
+
+/// The items of `GET /blocks`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlockView {
+    /// The header's hash.
+    pub hash: Hash32,
+    /// The header.
+    pub header: Header,
+    /// Its transactions' ids, in order.
+    pub transactions: Vec<TxId>,
+    /// The round in which it was decided.
+    pub round: u32,
+}
+
+/// `GET /blocks/{height}/receipts`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlockReceipts {
+    /// The block.
+    pub height: Height,
+    /// Its receipts, in order.
+    pub receipts: Vec<Receipt>,
+}
+
+/// `GET /receipts/{transaction}` and `GET /sessions/{id}/receipt`: a receipt, and what proves it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProvenReceipt {
+    /// The receipt.
+    pub receipt: Receipt,
+    /// Its path to the header's receipts root.
+    pub path: Path,
+    /// The header.
+    pub header: Header,
+    /// The certificate of the header.
+    pub certificate: CommitCertificate,
+    /// The validators whose signatures the certificate carries.
+    pub validators: ValidatorSet,
+}
+
+/// `GET /state?key=HEX`: a value of the newest state, or its absence, and what proves it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProvenState {
+    /// The key, in hexadecimal digits.
+    pub key: String,
+    /// The value, in hexadecimal digits, if there is one.
+    pub value: Option<String>,
+    /// Its path to the header's state root.
+    pub proof: StateProof,
+    /// The header.
+    pub header: Header,
+    /// The certificate of the header.
+    pub certificate: CommitCertificate,
+    /// The validators whose signatures the certificate carries.
+    pub validators: ValidatorSet,
+}
+
+/// The items of `GET /sessions/{id}/readings`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReadingView {
+    /// The reading's number.
+    pub sequence: u64,
+    /// When the meter was read.
+    pub at: Timestamp,
+    /// The register.
+    pub register_wh: WattHours,
+    /// The power, in W.
+    pub power_w: u32,
+    /// The flags.
+    pub flags: u32,
+    /// The root over the raw samples.
+    pub samples_root: Hash32,
+    /// Their number.
+    pub sample_count: u32,
+    /// The transaction that attested it.
+    pub transaction: TxId,
+    /// Its block.
+    pub height: Height,
+    /// Why it was refused, if it was.
+    pub refused: Option<Code>,
+}
+
+/// The data of a server-sent event; its id is `HEIGHT-INDEX-N`, its name the event's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StreamedEvent {
+    /// The block.
+    pub height: Height,
+    /// The block's time.
+    pub timestamp: Timestamp,
+    /// The receipt's place in the block.
+    pub index: u32,
+    /// What happened.
+    pub event: Event,
+}
+
+/// `GET /health`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// Whether the node follows the chain and takes transactions.
+    pub ready: bool,
+    /// The newest block.
+    pub height: Height,
+    /// What is wrong, in words; empty where nothing is.
+    pub problems: Vec<String>,
+}
