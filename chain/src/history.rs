@@ -362,8 +362,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);
         let error = serde_json::from_str::<History>(&text.replace("\"count\":6", "\"count\":7")).unwrap_err();
         assert!(error.to_string().contains("3 peaks expected, found 2"), "{error}");
-        let text = text.replace("\"count\":6", &format!("\"count\":{}", 1_u64 << 63));
-        assert!(serde_json::from_str::<History>(&text).is_err());
+        let too_long = Stored { count: MAX_LEAVES + 1, peaks: vec![leaf(0)] };
+        let error = ProofError::IndexOutOfRange { index: MAX_LEAVES + 1, count: MAX_LEAVES };
+        assert_eq!(History::try_from(too_long), Err(error));
     }
 
     #[test]
@@ -392,8 +393,11 @@ mod tests {
         let before = full.clone();
         assert_eq!(full.append(leaf(2)), vec![]);
         assert_eq!(full, before);
-        let path = HistoryPath { index: 0, count: u64::MAX, siblings: vec![], peaks: vec![] };
-        assert_eq!(path.root(leaf(0)), None);
+        let path = |count, siblings, peaks| HistoryPath { index: 0, count, siblings: vec![leaf(0); siblings], peaks: vec![leaf(0); peaks] };
+        assert!(path(MAX_LEAVES, 62, 62).root(leaf(0)).is_some());
+        assert_eq!(path(MAX_LEAVES + 1, 63, 0).root(leaf(0)), None);
+        assert!(History::load(MAX_LEAVES, &|_| Ok(leaf(0))).is_ok());
+        assert!(History::load(MAX_LEAVES + 1, &|_| Ok(leaf(0))).is_err());
     }
 
     #[test]

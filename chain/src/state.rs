@@ -346,6 +346,17 @@ mod tests {
     }
 
     #[test]
+    fn a_scan_from_behind_its_end_finds_nothing() {
+        let mut base = MemoryState::new();
+        base.put(b"b".to_vec(), vec![1]);
+        for (from, to) in [(b"c", b"a"), (b"b", b"b")] {
+            assert_eq!(base.scan(from, to, 9), Ok(vec![]));
+            assert_eq!(Overlay::new(&base).scan(from, to, 9), Ok(vec![]));
+        }
+        assert_eq!(base.scan(b"a", b"c", 0), Ok(vec![]));
+    }
+
+    #[test]
     fn a_scan_finds_what_lies_behind_thousands_of_deleted_keys() {
         let mut base = MemoryState::new();
         for n in 0..5_000_u16 {

@@ -299,6 +299,22 @@ fn refuses_to_read_or_follow_more_siblings_than_a_path_has_bits() {
 }
 
 #[test]
+fn another_leaf_excludes_a_key_only_if_every_bit_of_the_way_agrees() {
+    let own = path_of(b"k");
+    for d in 0..256 {
+        let mut path = own;
+        path.0[d / 8] ^= 0x80 >> (d % 8);
+        let root = leaf_hash(&path, &Hash32::ZERO);
+        let proof = |depth| StateProof { end: ProofEnd::OtherLeaf { path, value: Hash32::ZERO }, siblings: vec![Hash32::ZERO; depth] };
+        assert_eq!(proof(0).verify(root, b"k", None), Ok(()));
+        assert!(matches!(proof(d).verify(Hash32::ZERO, b"k", None), Err(ProofError::RootMismatch { .. })));
+        for depth in [d + 1, 256] {
+            assert_eq!(proof(depth).verify(Hash32::ZERO, b"k", None), Err(ProofError::LeafElsewhere { path }));
+        }
+    }
+}
+
+#[test]
 fn paths_that_differ_only_in_their_last_bit_are_told_apart() {
     let path = |last| Hash32(std::array::from_fn(|n| if n == 31 { last } else { 0 }));
     let target = |last| Target { path: path(last), value: Some(value_digest(&[last])) };
