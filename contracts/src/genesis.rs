@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use chain::{
     certificate::{Validator, ValidatorSet, ValidatorSetError},
     codec,
-    genesis_kind::NetworkKind,
     hash::{Context, Hash32},
     id::{Address, ChainId, CondominiumId, Height},
     params::Params,
@@ -17,6 +16,7 @@ use chain::{
     state::{Change, MemoryState},
     time::Timestamp,
 };
+pub use chain::genesis_kind::NetworkKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{failure::Fault, ledger::Ledger};
