@@ -185,7 +185,7 @@ impl HistoryPath {
 }
 
 /// The path of header `index` in the history of the first `count` headers, or `None` where there is no such header.
-/// Reads at most 63 + 62 nodes; `count` may be any number up to the present one, because a node never changes.
+/// Reads at most 62 + 62 nodes; `count` may be any number up to the present one, because a node never changes.
 ///
 /// # Errors
 /// [`ReadFault`] from `node_at`, which is asked only for nodes that [`History::append`] has handed out by the time there are `count` headers.
