@@ -7,6 +7,7 @@
     deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::expect_used, clippy::panic, clippy::float_arithmetic)
 )]
 
+pub mod audit;
 pub mod call;
 mod calls;
 pub mod context;
@@ -14,3 +15,5 @@ pub mod execute;
 pub mod failure;
 pub mod genesis;
 pub mod ledger;
+pub mod money;
+pub mod roles;

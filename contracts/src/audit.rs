@@ -1,0 +1,124 @@
+//! What the state promises about money as a whole, recomputed from every record.
+//!
+//! It changes nothing and no call asks it: tests after every block, the API for totals, and whoever audits a chain.
+
+use std::collections::BTreeMap;
+
+use chain::{
+    codec,
+    id::{Address, CondominiumId},
+    quantity::Amount,
+    record::{Account, Condominium, Key},
+    state::{StateRead, prefix_end},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{failure::Fault, ledger::MAX_RECORD_BYTES};
+
+/// The money of one condominium: of all accounts that are at home there, and of its treasury.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CondominiumTotals {
+    /// Whose.
+    pub condominium: CondominiumId,
+    /// Spendable, over its accounts.
+    pub balance: Amount,
+    /// Locked, over its accounts.
+    pub held: Amount,
+    /// Sold since genesis.
+    pub minted: Amount,
+    /// Redeemed since genesis.
+    pub redeemed: Amount,
+    /// Credit drawn and not paid back, over its accounts.
+    pub debt: Amount,
+    /// What other condominiums owe it.
+    pub owed_to: Amount,
+    /// What it owes others.
+    pub owed_by: Amount,
+}
+
+impl CondominiumTotals {
+    /// Conservation: `balance + held = minted − redeemed + debt + (owed_to − owed_by)`.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        let sum = |amounts: &[Amount]| amounts.iter().fold(0_u128, |sum, amount| sum.saturating_add(amount.micro().into()));
+        sum(&[self.balance, self.held, self.redeemed, self.owed_by]) == sum(&[self.minted, self.debt, self.owed_to])
+    }
+}
+
+/// The totals of every condominium, in order of number. What positions add to one they take from another, so that they sum to zero by their form.
+///
+/// # Errors
+/// [`Fault`] where this machine cannot read, where a record names a condominium that is not there, where two condominiums owe each other at once, or where
+/// a total cannot be counted.
+pub fn conservation(state: &dyn StateRead) -> Result<Vec<CondominiumTotals>, Fault> {
+    let mut totals = BTreeMap::new();
+    each(state, CONDOMINIUMS, |key, treasury: Condominium| {
+        let [condominium] = numbers(key)?;
+        let (minted, redeemed) = (treasury.minted, treasury.redeemed);
+        let (balance, held, debt, owed_to, owed_by) = Default::default();
+        totals.insert(condominium, CondominiumTotals { condominium, balance, held, minted, redeemed, debt, owed_to, owed_by });
+        Ok(())
+    })?;
+    each(state, ACCOUNTS, |_, account: Account| {
+        let home = totals.get_mut(&account.home).ok_or_else(|| unknown(account.home))?;
+        add(&mut home.balance, account.balance)?;
+        add(&mut home.held, account.held)?;
+        add(&mut home.debt, account.debt)
+    })?;
+    each(state, POSITIONS, |key, amount: Amount| {
+        let [debtor, creditor] = numbers(key)?;
+        if state.get(&Key::Position(creditor, debtor).bytes())?.is_some() {
+            return Err(Fault(format!("the condominiums {debtor} and {creditor} owe each other")));
+        }
+        add(&mut totals.get_mut(&debtor).ok_or_else(|| unknown(debtor))?.owed_by, amount)?;
+        add(&mut totals.get_mut(&creditor).ok_or_else(|| unknown(creditor))?.owed_to, amount)
+    })?;
+    Ok(totals.into_values().collect())
+}
+
+const CONDOMINIUMS: u8 = Key::Condominium(CondominiumId(0)).table();
+const ACCOUNTS: u8 = Key::Account(Address([0; 32])).table();
+const POSITIONS: u8 = Key::Position(CondominiumId(0), CondominiumId(0)).table();
+
+/// Records read at once.
+const PAGE: u32 = 1_024;
+
+/// Gives every record of a table to `visit`, in order of key.
+fn each<T, F>(state: &dyn StateRead, table: u8, mut visit: F) -> Result<(), Fault>
+where
+    T: DeserializeOwned + Serialize,
+    F: FnMut(&[u8], T) -> Result<(), Fault>,
+{
+    let mut from = vec![table];
+    let Some(end) = prefix_end(&from) else { return Ok(()) };
+    loop {
+        let page = state.scan(&from, &end, PAGE)?;
+        for (key, bytes) in &page {
+            visit(key, codec::decode(bytes, MAX_RECORD_BYTES)?)?;
+        }
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        from.clone_from(last);
+        from.push(0);
+    }
+}
+
+/// The condominiums that a key consists of.
+fn numbers<const N: usize>(key: &[u8]) -> Result<[CondominiumId; N], Fault> {
+    let mut ids = [CondominiumId(0); N];
+    let mut rest = key.get(1..).unwrap_or_default();
+    for id in &mut ids {
+        let (number, tail) = rest.split_first_chunk().ok_or_else(|| Fault("a key of the state is too short".to_owned()))?;
+        *id = CondominiumId(u32::from_be_bytes(*number));
+        rest = tail;
+    }
+    Ok(ids)
+}
+
+fn add(total: &mut Amount, amount: Amount) -> Result<(), Fault> {
+    *total = total.checked_add(amount).ok_or_else(|| Fault("a total leaves the range of amounts".to_owned()))?;
+    Ok(())
+}
+
+fn unknown(condominium: CondominiumId) -> Fault {
+    Fault(format!("a record names the condominium {condominium}, which is not there"))
+}

@@ -1,0 +1,80 @@
+//! Who holds which role, and when: the questions that calls ask before they do what only a role may.
+//!
+//! Granting and revoking are calls of their own. Nothing here writes.
+
+use chain::{
+    code::Code,
+    id::{Address, CondominiumId, Height},
+    record::{Key, Role, RoleGrant},
+};
+
+use crate::{
+    context::CallContext,
+    failure::{Failure, Fault},
+    ledger::Ledger,
+};
+
+/// The most grants of one role that a condominium keeps, ended ones included.
+pub const MAX_GRANTS_PER_ROLE: u32 = 4_096;
+
+/// Goes on only where the acting account holds the role at the block's height.
+///
+/// # Errors
+/// [`Code::UnknownCondominium`], then [`Code::NotAllowed`].
+pub fn require(ledger: &Ledger<'_>, context: &CallContext<'_>, condominium: CondominiumId, role: Role) -> Result<(), Failure> {
+    require_any(ledger, context, condominium, &[role])
+}
+
+/// Goes on only where the acting account holds at least one of the roles at the block's height.
+///
+/// # Errors
+/// [`Code::UnknownCondominium`], then [`Code::NotAllowed`].
+pub fn require_any(ledger: &Ledger<'_>, context: &CallContext<'_>, condominium: CondominiumId, roles: &[Role]) -> Result<(), Failure> {
+    if !ledger.has(&Key::Condominium(condominium))? {
+        return Err(Code::UnknownCondominium.into());
+    }
+    for role in roles {
+        if holds(ledger, context.block.height, condominium, *role, &context.account)? {
+            return Ok(());
+        }
+    }
+    Err(Code::NotAllowed.into())
+}
+
+/// Whether an account holds a role at a height.
+///
+/// # Errors
+/// [`Fault`] where this machine cannot say.
+pub fn holds(ledger: &Ledger<'_>, height: Height, condominium: CondominiumId, role: Role, account: &Address) -> Result<bool, Fault> {
+    let grant: Option<RoleGrant> = ledger.get(&Key::Role(condominium, role, *account))?;
+    Ok(grant.is_some_and(|grant| grant.holds_at(height)))
+}
+
+/// Every grant of a role in a condominium, in order of address: pending, in force and ended; at most [`MAX_GRANTS_PER_ROLE`].
+///
+/// # Errors
+/// [`Fault`] where this machine cannot say.
+pub fn grants(ledger: &Ledger<'_>, condominium: CondominiumId, role: Role) -> Result<Vec<(Address, RoleGrant)>, Fault> {
+    let mut prefix = Key::Role(condominium, role, Address([0; 32])).bytes();
+    prefix.truncate(prefix.len().saturating_sub(ADDRESS_BYTES));
+    let rows = ledger.scan(&prefix, MAX_GRANTS_PER_ROLE)?;
+    rows.into_iter().map(|(key, grant)| Ok((address_at_end(&key)?, grant))).collect()
+}
+
+/// Managers who hold their role at a height and whose grant has no end: the ones that a condominium can rely on.
+///
+/// A manager with an end does not count, because he leaves without anybody's doing.
+///
+/// # Errors
+/// [`Fault`] where this machine cannot say.
+pub fn standing_managers(ledger: &Ledger<'_>, condominium: CondominiumId, height: Height) -> Result<Vec<Address>, Fault> {
+    let managers = grants(ledger, condominium, Role::Manager)?;
+    Ok(managers.into_iter().filter(|(_, grant)| grant.until.is_none() && grant.holds_at(height)).map(|(address, _)| address).collect())
+}
+
+const ADDRESS_BYTES: usize = 32;
+
+/// The address that a key ends with.
+fn address_at_end(key: &[u8]) -> Result<Address, Fault> {
+    key.last_chunk().copied().map(Address).ok_or_else(|| Fault("a key of the state is too short".to_owned()))
+}
