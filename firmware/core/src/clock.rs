@@ -6,6 +6,12 @@
 /// For how long after an answer the unit's clock counts as synchronised.
 const VALID_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// What a unit's millisecond counter would say at a time of a 64-bit clock: for simulated units, whose boards have no counter of their own.
+#[must_use]
+pub const fn counter_ms(time_ms: u64) -> u32 {
+    (time_ms & 0xffff_ffff) as u32
+}
+
 /// A time for a sample.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stamp {

@@ -36,7 +36,7 @@ mod unit;
 mod vector_tests;
 mod wire;
 
-pub use clock::{Clock, Stamp};
+pub use clock::{Clock, Stamp, counter_ms};
 pub use config::{CONFIG_ANSWER_LEN, CONFIG_REQUEST_LEN, Config, ConfigRequest, Host, Network};
 pub use error::ProtocolError;
 pub use hex::{decode_hex, encode_hex};
