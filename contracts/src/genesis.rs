@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+pub use chain::genesis_kind::NetworkKind;
 use chain::{
     certificate::{Validator, ValidatorSet, ValidatorSetError},
     codec,
@@ -16,7 +17,6 @@ use chain::{
     state::{Change, MemoryState},
     time::Timestamp,
 };
-pub use chain::genesis_kind::NetworkKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{failure::Fault, ledger::Ledger};

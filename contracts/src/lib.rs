@@ -17,3 +17,5 @@ pub mod genesis;
 pub mod ledger;
 pub mod money;
 pub mod roles;
+#[cfg(test)]
+mod testing;
