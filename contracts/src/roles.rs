@@ -33,12 +33,29 @@ pub fn require_any(ledger: &Ledger<'_>, context: &CallContext<'_>, condominium: 
     if !ledger.has(&Key::Condominium(condominium))? {
         return Err(Code::UnknownCondominium.into());
     }
+    if !holds_any(ledger, context.block.height, condominium, roles, &context.account)? {
+        return Err(Code::NotAllowed.into());
+    }
+    Ok(())
+}
+
+/// Whether an account holds at least one of the roles at a height.
+///
+/// # Errors
+/// [`Fault`] where this machine cannot say.
+pub fn holds_any(
+    ledger: &Ledger<'_>,
+    height: Height,
+    condominium: CondominiumId,
+    roles: &[Role],
+    account: &Address,
+) -> Result<bool, Fault> {
     for role in roles {
-        if holds(ledger, context.block.height, condominium, *role, &context.account)? {
-            return Ok(());
+        if holds(ledger, height, condominium, *role, account)? {
+            return Ok(true);
         }
     }
-    Err(Code::NotAllowed.into())
+    Ok(false)
 }
 
 /// Whether an account holds a role at a height.

@@ -1,10 +1,21 @@
 //! `ConfirmRedeem`: answers a redemption: the tokens are gone because the money was paid, or they go back.
 
-use chain::code::{Code, Rejection};
-use chain::{hash::Hash32, id::RedemptionId};
+use chain::{
+    code::{Code, Rejection},
+    hash::Hash32,
+    id::RedemptionId,
+    receipt::Event,
+    record::{Account, Condominium, Key, Redemption, Role},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{call::Action, context::CallContext, failure::Failure, ledger::Ledger};
+use crate::{
+    call::Action,
+    context::CallContext,
+    failure::{Failure, Fault},
+    ledger::Ledger,
+    roles,
+};
 
 /// Answers a redemption: the tokens are gone because the money was paid, or they go back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -37,7 +48,34 @@ impl Action for ConfirmRedeem {
         Ok(())
     }
 
-    fn apply(&self, _context: &CallContext<'_>, _ledger: &mut Ledger<'_>) -> Result<(), Failure> {
-        Err(Code::NotActive.into())
+    fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
+        let key = Key::Redemption(self.redemption);
+        let Redemption { account: holder, amount, .. } = ledger.get(&key)?.ok_or(Code::UnknownRedemption)?;
+        let account = ledger.account(&holder)?.ok_or_else(|| Fault(format!("the account {holder} of a redemption is gone")))?;
+        roles::require(ledger, context, account.home, Role::Treasurer)?;
+        let held =
+            account.held.checked_sub(amount).ok_or_else(|| Fault(format!("less is held than the redemption {}", self.redemption)))?;
+
+        match self.answer {
+            RedeemAnswer::Paid { payment: _ } => {
+                let home = ledger.condominium(account.home)?.ok_or(Code::UnknownCondominium)?;
+                let redeemed = home.redeemed.checked_add(amount).ok_or(Code::Overflow)?;
+
+                // every check is done: from here on only writes
+                ledger.put(&Key::Account(holder), &Account { held, ..account })?;
+                ledger.put(&Key::Condominium(account.home), &Condominium { redeemed, ..home })?;
+                ledger.emit(Event::RedemptionPaid { redemption: self.redemption, account: holder, amount });
+            }
+            RedeemAnswer::Refused => {
+                // To the balance, not to a debt: it was taken from the balance, and a refusal must leave the holder as he was.
+                let balance = account.balance.checked_add(amount).ok_or(Code::Overflow)?;
+
+                // every check is done: from here on only writes
+                ledger.put(&Key::Account(holder), &Account { balance, held, ..account })?;
+                ledger.emit(Event::RedemptionRefused { redemption: self.redemption, account: holder, amount });
+            }
+        }
+        ledger.delete(&key);
+        Ok(())
     }
 }
