@@ -47,6 +47,8 @@ pub enum Key {
     Params,
     /// [`crate::certificate::ValidatorSet`] of the next height.
     Validators,
+    /// What open sessions may yet make the first condominium owe the second ([`Amount`]): the sum of their escrows; absent where it is zero.
+    PendingPosition(CondominiumId, CondominiumId),
 }
 
 impl Key {
@@ -92,7 +94,7 @@ impl Key {
                 bytes.extend(id.0.0);
             }
             Self::Redemption(id) => bytes.extend(id.0.0),
-            Self::Position(debtor, creditor) => {
+            Self::Position(debtor, creditor) | Self::PendingPosition(debtor, creditor) => {
                 bytes.extend(condominium(*debtor));
                 bytes.extend(condominium(*creditor));
             }
@@ -125,6 +127,7 @@ impl Key {
             Self::Invite(..) => 14,
             Self::Params => 15,
             Self::Validators => 16,
+            Self::PendingPosition(..) => 17,
         }
     }
 }

@@ -110,7 +110,8 @@ pub fn credited(account: Account, amount: Amount) -> Option<(Account, Amount)> {
     Some((Account { balance, debt, ..account }, to_debt))
 }
 
-/// Whether a condominium may come to owe another so much more: after netting, at most what the creditor allows.
+/// Whether a condominium may come to owe another so much more: after netting, and on top of all that open sessions may yet post, at most what the creditor
+/// allows. So escrows that were each within the limit cannot pass it together when they are settled.
 ///
 /// Nothing to ask where both are one, or where the posting only reduces what the creditor owes.
 ///
@@ -123,7 +124,9 @@ pub fn check_position(ledger: &Ledger<'_>, debtor: CondominiumId, creditor: Cond
     // No limit may be so high that a settlement on top of it cannot be counted.
     let limit = ledger.condominium(creditor)?.ok_or(Code::UnknownCondominium)?.position_limit.min(MAX_SUPPLY);
     let (owed, owing) = (position(ledger, debtor, creditor)?, position(ledger, creditor, debtor)?);
-    let Some(more) = amount.checked_sub(owing).filter(|more| !more.is_zero()) else {
+    let pending = pending_position(ledger, debtor, creditor)?;
+    let coming = Amount::from_micro(amount.micro().saturating_add(pending.micro()));
+    let Some(more) = coming.checked_sub(owing).filter(|more| !more.is_zero()) else {
         return Ok(());
     };
     let after = owed.micro().saturating_add(more.micro());
@@ -131,6 +134,45 @@ pub fn check_position(ledger: &Ledger<'_>, debtor: CondominiumId, creditor: Cond
         return Err(Rejection::of(Code::PositionLimit, limit.micro(), after).into());
     }
     Ok(())
+}
+
+/// Keeps room in a position for an escrow that was just locked across homes; nothing where both are one.
+///
+/// # Errors
+/// [`Code::Overflow`] where the sum cannot be counted, which [`check_position`] prevents.
+pub fn expect_position(ledger: &mut Ledger<'_>, debtor: CondominiumId, creditor: CondominiumId, escrow: Amount) -> Result<(), Failure> {
+    if debtor == creditor {
+        return Ok(());
+    }
+    let pending = pending_position(ledger, debtor, creditor)?.checked_add(escrow).ok_or(Code::Overflow)?;
+    Ok(put_pending(ledger, debtor, creditor, pending)?)
+}
+
+/// Gives that room back when the escrow is settled; what was paid is posted by [`settle`].
+///
+/// # Errors
+/// [`Fault`] where less room is kept than the escrow.
+pub fn release_position(ledger: &mut Ledger<'_>, debtor: CondominiumId, creditor: CondominiumId, escrow: Amount) -> Result<(), Fault> {
+    if debtor == creditor {
+        return Ok(());
+    }
+    let pending = pending_position(ledger, debtor, creditor)?;
+    let rest = pending.checked_sub(escrow).ok_or_else(|| Fault(format!("{pending} are pending where {escrow} should be")))?;
+    put_pending(ledger, debtor, creditor, rest)
+}
+
+fn pending_position(ledger: &Ledger<'_>, debtor: CondominiumId, creditor: CondominiumId) -> Result<Amount, Fault> {
+    Ok(ledger.get(&Key::PendingPosition(debtor, creditor))?.unwrap_or_default())
+}
+
+fn put_pending(ledger: &mut Ledger<'_>, debtor: CondominiumId, creditor: CondominiumId, pending: Amount) -> Result<(), Fault> {
+    let key = Key::PendingPosition(debtor, creditor);
+    if pending.is_zero() {
+        ledger.delete(&key);
+        Ok(())
+    } else {
+        ledger.put(&key, &pending)
+    }
 }
 
 /// Lets a condominium owe another so much more, net of what the other owes it; nothing where both are one or the amount is zero.

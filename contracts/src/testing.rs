@@ -334,6 +334,17 @@ impl Fixture {
             let open: Vec<SessionId> = sessions.iter().filter(|(_, session)| session.connector == *id).map(|(open, _)| *open).collect();
             assert_eq!(connector.session.into_iter().collect::<Vec<_>>(), open, "sessions of connector {id}");
         }
+        let mut expected: BTreeMap<(u32, u32), Amount> = BTreeMap::new();
+        for session in sessions.values() {
+            let condominium: Condominium = self.get(&Key::Condominium(session.connector.condominium)).expect("a condominium");
+            let (debtor, creditor) = (self.account(session.account).home, self.account(condominium.revenue).home);
+            if debtor != creditor {
+                let sum = expected.entry((debtor.0, creditor.0)).or_default();
+                *sum = sum.checked_add(session.escrow).expect("small");
+            }
+        }
+        let pending: Vec<((u32, u32), Amount)> = self.rows(17, |key| (number(&key[..4]), number(&key[4..])));
+        assert_eq!(pending, expected.into_iter().collect::<Vec<_>>(), "escrows across homes");
         let due: Vec<(SessionId, ())> = self.rows(11, |key| SessionId(Hash32(key[8..].try_into().expect("32 bytes"))));
         assert_eq!(due.len(), sessions.len(), "one deadline for each session");
         let queue: Vec<((), SessionId)> = self.rows(10, |_| ());
