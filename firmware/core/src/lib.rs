@@ -48,3 +48,10 @@ pub use server::{Admission, Seen};
 pub use types::{Capabilities, Card, DeviceId, Flags, Head, MAX_TIME_MS, Presented, Sample, SensorId};
 pub use unit::{Identity, Next, Unit};
 pub use wire::device_of;
+
+/// Where a unit asks for its configuration (GET); the request travels in [`CONFIG_QUERY`].
+pub const CONFIG_PATH: &str = "/unit/v1/config";
+/// The query parameter that carries a [`ConfigRequest`] in lower-case hexadecimal.
+pub const CONFIG_QUERY: &str = "m";
+/// Where a unit posts its readings.
+pub const READINGS_PATH: &str = "/unit/v1/readings";
