@@ -253,13 +253,11 @@ impl Lease {
     /// What a sample reports of the relay: closed, over-current, welded.
     #[must_use]
     pub fn flags(&self) -> Flags {
-        Flags::NONE
-            .with_if(Flags::RELAY_CLOSED, self.running.is_some())
-            .with_if(
-                Flags::OVER_CURRENT,
-                self.relay() == Relay::Open(Cause::OverCurrent) || self.running.is_some_and(|r| r.over_since_ms.is_some()),
-            )
-            .with_if(Flags::WELDED_RELAY, self.welded)
+        let over = match &self.running {
+            Some(running) => running.over_since_ms.is_some(),
+            None => self.cause == Cause::OverCurrent,
+        };
+        Flags::RELAY_CLOSED.only_if(self.running.is_some()) | Flags::OVER_CURRENT.only_if(over) | Flags::WELDED_RELAY.only_if(self.welded)
     }
 
     fn watch_open_relay(&mut self, now_ms: u32, current_ma: [u32; 3]) {

@@ -6,6 +6,86 @@
 //! [`Seen`] (gateway) or the boot number (unit).
 //!
 //! The unit's board and the simulated units of the test federation call [`Unit`]; the gateway calls [`Readings`], [`ConfigRequest`], their answers and [`Seen`].
+//!
+//! ```
+//! # fn main() -> Result<(), firmware_core::ProtocolError> {
+//! use firmware_core::*;
+//!
+//! let device_key = [7; 32];
+//! let identity = Identity {
+//!     device: DeviceId(0x00c0_ffee),
+//!     sensor: SensorId::new(37)?,
+//!     capabilities: Capabilities::PLUG_SIGNAL,
+//!     firmware: 1,
+//! };
+//! let mut unit: Unit = Unit::new(identity, &device_key, 1)?;
+//! let mut now_ms = 5_000; // the unit's counter
+//!
+//! // Unit: GET /unit/v1/config?m=…
+//! let mut digits = [0; 2 * CONFIG_REQUEST_LEN];
+//! let message = unit.config_request()?;
+//! let query = encode_hex(&message, &mut digits)?;
+//!
+//! // Gateway: find the key, authenticate, admit, store what was seen, answer.
+//! let message = decode_hex::<CONFIG_REQUEST_LEN>(query)?;
+//! assert_eq!(device_of(&message)?, DeviceId(0x00c0_ffee));
+//! let keys = Keys::derive(&device_key);
+//! let request = ConfigRequest::parse(&message, &keys)?;
+//! let mut seen = Seen::default().admit_config(&request)?;
+//! let config = Config {
+//!     server_time_ms: 1_763_821_800_000,
+//!     transmit_period_s: 60,
+//!     sample_period_s: 60,
+//!     mains_v: 230,
+//!     phases: 3,
+//!     rated_ma: 32_000,
+//!     over_limit_grace_ms: 5_000,
+//!     network: Network::Dynamic,
+//!     server: Host::STAY,
+//! };
+//! let body = config.seal(&request.head, &keys)?;
+//!
+//! // Unit: now it knows the time and may sample.
+//! unit.config_answer(now_ms, &body)?;
+//! now_ms += 60_000;
+//! let stamp = unit.stamp(now_ms).ok_or(ProtocolError::Unavailable)?;
+//! unit.push(&Sample {
+//!     at_ms: stamp.at_ms,
+//!     register_wh: 123_456,
+//!     temperature_dc: Some(253),
+//!     flags: unit.lease().flags()
+//!         | Flags::PLUG_PRESENT.only_if(true)
+//!         | Flags::TIME_SYNCHRONISED.only_if(stamp.synchronised),
+//!     ..Sample::default()
+//! })?;
+//! let mut body = [0; MAX_MESSAGE_LEN];
+//! unit.tick(now_ms, [0, 0, 0]);
+//! let length = unit.readings_request(now_ms, &mut body)?;
+//!
+//! // Gateway: POST /unit/v1/readings
+//! let readings = Readings::parse(&body[..length], &keys)?;
+//! let admission = seen.admit_readings(&readings)?;
+//! for (number, sample) in readings.samples().skip(admission.duplicates) {
+//!     assert_eq!((number, sample.register_wh), (1, 123_456));
+//!     assert_eq!(readings.plug(&sample), Some(true));
+//! }
+//! seen = admission.seen; // stored together with the samples, before the answer
+//! let answer = ReadingsAnswer {
+//!     server_time_ms: 1_763_821_860_000,
+//!     stored_sample: seen.sample,
+//!     card: CardOutcome::None,
+//!     reload_config: false,
+//!     lease: Some(Grant::new(150, 2_400_000, [16_000, 0, 0])?),
+//! };
+//! let body = answer.seal(&readings.head, &keys)?;
+//!
+//! // Unit: the relay closes, and opens by itself 150 s after the request left.
+//! unit.readings_answer(now_ms, &body)?;
+//! assert_eq!(unit.tick(now_ms + 149_999, [16_000, 0, 0]), Relay::Closed);
+//! assert_eq!(unit.tick(now_ms + 150_000, [16_000, 0, 0]), Relay::Open(Cause::Expired));
+//! # Ok(())
+//! # }
+//! ```
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 #![cfg_attr(

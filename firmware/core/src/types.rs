@@ -138,10 +138,10 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// These flags with `other` added if `condition` holds.
+    /// These flags if `condition` holds, else none.
     #[must_use]
-    pub const fn with_if(self, other: Self, condition: bool) -> Self {
-        if condition { Self(self.0 | other.0) } else { self }
+    pub const fn only_if(self, condition: bool) -> Self {
+        if condition { self } else { Self::NONE }
     }
 }
 
