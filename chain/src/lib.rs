@@ -13,6 +13,7 @@ pub mod certificate;
 pub mod code;
 pub mod codec;
 pub mod crypto;
+pub mod export;
 pub mod genesis_kind;
 pub mod hash;
 pub mod history;
