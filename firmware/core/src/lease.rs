@@ -267,7 +267,7 @@ impl Lease {
             return;
         }
         let since = *self.leaking_since_ms.get_or_insert(now_ms);
-        self.welded |= now_ms.wrapping_sub(since) >= WELDED_AFTER_MS;
+        self.welded = now_ms.wrapping_sub(since) >= WELDED_AFTER_MS;
     }
 }
 

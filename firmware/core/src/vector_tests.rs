@@ -261,3 +261,13 @@ fn the_document_shows_the_vectors_and_every_error() {
         assert!(document.contains(&row), "no row {row}");
     }
 }
+
+#[test]
+fn sample_numbers_run_out_before_they_repeat() {
+    let mut queue = Queue::<60>::starting_at(u32::MAX - 1);
+    assert_eq!(queue.push(&Sample::default()), Ok(u32::MAX - 1));
+    assert_eq!(queue.push(&Sample::default()), Err(ProtocolError::Exhausted));
+    queue.acknowledge(u32::MAX - 1);
+    assert_eq!((queue.len(), queue.last_number()), (0, u32::MAX - 1));
+    assert_eq!(queue.push(&Sample::default()), Err(ProtocolError::Exhausted));
+}

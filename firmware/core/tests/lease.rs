@@ -50,6 +50,10 @@ fn counts_time_and_charge_from_when_the_request_left() {
     assert_eq!(lease.tick(63_999, L1_16A), Relay::Closed);
     assert_eq!(lease.tick(64_000, L1_16A), Relay::Open(Cause::UsedUp));
 
+    lease.asked(66_000);
+    lease.tick(68_000, L1_16A);
+    assert_eq!(lease.grant(68_000, grant(10, 64)), Relay::Open(Cause::UsedUp));
+
     lease.asked(70_000);
     assert_eq!(lease.grant(79_999, grant(10, 1)), Relay::Closed);
     assert_eq!(lease.tick(80_000, NONE), Relay::Open(Cause::Expired));
@@ -123,6 +127,41 @@ fn notices_current_through_an_open_relay() {
     assert_eq!(lease.flags(), Flags::WELDED_RELAY);
     lease.tick(3_001, [500, 500, 500]);
     assert_eq!(lease.flags(), Flags::NONE, "noise is no current");
+}
+
+#[test]
+fn an_interruption_or_a_lease_begins_the_search_for_a_welded_relay_anew() {
+    let leak = [501, 0, 0];
+    let mut lease = Lease::new(0);
+    lease.tick(0, leak);
+    lease.tick(1_000, NONE);
+    lease.tick(2_000, leak);
+    lease.tick(4_999, leak);
+    assert_eq!(lease.flags(), Flags::NONE);
+    lease.tick(5_000, leak);
+    assert_eq!(lease.flags(), Flags::WELDED_RELAY);
+    lease.grant(5_000, grant(10, u32::MAX));
+    lease.tick(6_000, leak);
+    assert_eq!(lease.flags(), Flags::RELAY_CLOSED);
+    lease.open(Cause::NoLease);
+    lease.tick(7_000, leak);
+    lease.tick(9_999, leak);
+    assert_eq!(lease.flags(), Flags::NONE);
+    lease.tick(10_000, leak);
+    assert_eq!(lease.flags(), Flags::WELDED_RELAY);
+}
+
+#[test]
+fn says_when_it_ends_to_the_millisecond() {
+    let mut lease = Lease::new(0);
+    assert_eq!(lease.ends_in_ms(0, L1_16A), 0);
+    lease.tick(0, NONE);
+    lease.grant(0, grant(150, 16));
+    assert_eq!(lease.ends_in_ms(0, NONE), 150_000);
+    assert_eq!(lease.ends_in_ms(0, L1_16A), 1);
+    assert_eq!(lease.ends_in_ms(0, [16_001, 0, 0]), 1);
+    assert_eq!(lease.ends_in_ms(0, [15_999, 0, 0]), 2);
+    assert_eq!(lease.ends_in_ms(149_999, [1, 0, 0]), 1);
 }
 
 #[test]

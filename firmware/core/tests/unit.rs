@@ -116,6 +116,17 @@ fn never_closes_without_a_configuration_or_above_the_rated_current() {
 }
 
 #[test]
+fn takes_the_grace_from_the_configuration() {
+    let mut unit = charging();
+    unit.apply(Config { over_limit_grace_ms: 5_000, ..config() });
+    let body = send(&mut unit, NOW);
+    unit.readings_answer(NOW, &answer().seal(&head(&body), &keys()).unwrap()).unwrap();
+    assert_eq!(unit.tick(NOW, [20_001, 0, 0]), Relay::Closed);
+    assert_eq!(unit.tick(NOW + 4_999, [20_001, 0, 0]), Relay::Closed);
+    assert_eq!(unit.tick(NOW + 5_000, [20_001, 0, 0]), Relay::Open(Cause::OverCurrent));
+}
+
+#[test]
 fn opens_at_once_on_a_wrong_tag_and_on_an_answer_to_something_else() {
     let keys = keys();
     let mut unit = charging();
