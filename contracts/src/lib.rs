@@ -14,8 +14,10 @@ pub mod context;
 pub mod execute;
 pub mod failure;
 pub mod genesis;
+pub mod groups;
 pub mod ledger;
 pub mod money;
 pub mod roles;
+pub mod tariff;
 #[cfg(test)]
 mod testing;
