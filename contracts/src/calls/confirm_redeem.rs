@@ -79,3 +79,59 @@ impl Action for ConfirmRedeem {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::quantity::Amount;
+
+    use super::*;
+    use crate::{
+        call::RequestRedeem,
+        testing::{AWAY_STAFF, Fixture, HOME, MANAGER, RESIDENT, TREASURER, tokens},
+    };
+
+    const PAID: RedeemAnswer = RedeemAnswer::Paid { payment: Hash32([6; 32]) };
+
+    /// Half of the resident's balance is to be redeemed.
+    fn requested(chain: &mut Fixture) -> RedemptionId {
+        let redemption = RedemptionId(chain.next_tx().0);
+        chain.applies(RESIDENT, &RequestRedeem { amount: tokens(50), payee: Hash32([5; 32]) });
+        redemption
+    }
+
+    #[test]
+    fn burns_what_was_paid_out() {
+        let mut chain = Fixture::new();
+        let redemption = requested(&mut chain);
+        let events = chain.applies(TREASURER, &ConfirmRedeem { redemption, answer: PAID });
+        assert_eq!(events, [Event::RedemptionPaid { redemption, account: RESIDENT, amount: tokens(50) }]);
+        let account = chain.account(RESIDENT);
+        assert_eq!((account.balance, account.held), (tokens(50), Amount::ZERO));
+        assert_eq!(chain.get::<Condominium>(&Key::Condominium(HOME)).unwrap().redeemed, tokens(50));
+        assert_eq!(chain.rejects(TREASURER, &ConfirmRedeem { redemption, answer: PAID }), Code::UnknownRedemption.into());
+    }
+
+    #[test]
+    fn gives_back_what_was_refused_to_the_balance_even_of_a_debtor() {
+        let mut chain = Fixture::new();
+        let account = chain.account(RESIDENT);
+        chain.put(&Key::Account(RESIDENT), &Account { balance: tokens(110), debt: tokens(10), ..account });
+        let redemption = requested(&mut chain);
+        let events = chain.applies(TREASURER, &ConfirmRedeem { redemption, answer: RedeemAnswer::Refused });
+        assert_eq!(events, [Event::RedemptionRefused { redemption, account: RESIDENT, amount: tokens(50) }]);
+        assert_eq!(chain.account(RESIDENT), Account { balance: tokens(110), debt: tokens(10), ..account });
+        assert_eq!(chain.get::<Condominium>(&Key::Condominium(HOME)).unwrap().redeemed, Amount::ZERO);
+        assert_eq!(chain.get::<Redemption>(&Key::Redemption(redemption)), None);
+    }
+
+    #[test]
+    fn is_for_a_treasurer_of_the_holders_home_alone() {
+        let mut chain = Fixture::new();
+        let redemption = requested(&mut chain);
+        for other in [RESIDENT, MANAGER, AWAY_STAFF] {
+            assert_eq!(chain.rejects(other, &ConfirmRedeem { redemption, answer: PAID }), Code::NotAllowed.into());
+        }
+        let unknown = RedemptionId(Hash32([9; 32]));
+        assert_eq!(chain.rejects(RESIDENT, &ConfirmRedeem { redemption: unknown, answer: PAID }), Code::UnknownRedemption.into());
+    }
+}

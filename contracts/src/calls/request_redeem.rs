@@ -52,3 +52,38 @@ impl Action for RequestRedeem {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BALANCE, Fixture, NOON, RESIDENT, STRANGER, tokens};
+
+    fn request(amount: Amount) -> RequestRedeem {
+        RequestRedeem { amount, payee: Hash32([5; 32]) }
+    }
+
+    #[test]
+    fn locks_the_tokens_under_the_id_of_the_request() {
+        let mut chain = Fixture::new();
+        let redemption = RedemptionId(chain.next_tx().0);
+        let events = chain.applies(RESIDENT, &request(tokens(40)));
+        assert_eq!(events, [Event::RedemptionRequested { redemption, account: RESIDENT, amount: tokens(40) }]);
+        let account = chain.account(RESIDENT);
+        assert_eq!((account.balance, account.held), (tokens(60), tokens(40)));
+        let record = Redemption { account: RESIDENT, amount: tokens(40), requested_at: NOON, payee: Hash32([5; 32]) };
+        assert_eq!(chain.get(&Key::Redemption(redemption)), Some(record));
+    }
+
+    #[test]
+    fn refuses_nothing_strangers_and_more_than_the_balance_whatever_the_credit() {
+        let mut chain = Fixture::new();
+        let account = chain.account(RESIDENT);
+        chain.put(&Key::Account(RESIDENT), &Account { credit_limit: tokens(50), ..account });
+        assert_eq!(chain.rejects(RESIDENT, &request(Amount::ZERO)), Code::ZeroValue.into());
+        assert_eq!(chain.rejects(STRANGER, &request(tokens(1))), Code::UnknownAccount.into());
+        let short = Rejection::of(Code::InsufficientFunds, tokens(101).micro(), BALANCE.micro());
+        assert_eq!(chain.rejects(RESIDENT, &request(tokens(101))), short);
+        chain.put(&Key::Account(RESIDENT), &Account { held: Amount::MAX, ..account });
+        assert_eq!(chain.rejects(RESIDENT, &request(tokens(1))), Code::Overflow.into());
+    }
+}

@@ -105,3 +105,113 @@ fn supply(ledger: &Ledger<'_>) -> Result<Amount, Failure> {
     let all: Vec<(_, Condominium)> = ledger.scan(&prefix, MAX_CONDOMINIUMS)?;
     Amount::sum(all.iter().map(|(_, condominium)| condominium.minted)).ok_or_else(|| Code::Overflow.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::{
+        record::{Signer, SignerScope},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::testing::{AWAY, AWAY_STAFF, BALANCE, Fixture, HOME, MANAGER, NEIGHBOUR, RESIDENT, STRANGER, TREASURER, VISITOR, tokens};
+
+    fn sale(sale: u64, account: Address, amount: Amount) -> SellTokens {
+        SellTokens { condominium: HOME, account, amount, sale, payment: Hash32([8; 32]) }
+    }
+
+    fn home(chain: &Fixture) -> Condominium {
+        chain.get(&Key::Condominium(HOME)).unwrap()
+    }
+
+    #[test]
+    fn mints_for_a_resident_and_counts_it() {
+        let mut chain = Fixture::new();
+        let minted = home(&chain).minted;
+        let events = chain.applies(TREASURER, &sale(1, RESIDENT, tokens(5)));
+        let sold = Event::TokensSold { condominium: HOME, account: RESIDENT, amount: tokens(5), to_debt: Amount::ZERO, sale: 1 };
+        assert_eq!(events, [sold]);
+        assert_eq!(chain.account(RESIDENT).balance, tokens(105));
+        let after = home(&chain);
+        assert_eq!((after.minted, after.next_sale, after.minted_today), (minted.checked_add(tokens(5)).unwrap(), 2, tokens(5)));
+    }
+
+    #[test]
+    fn the_first_sale_registers_the_buyer_with_his_own_key() {
+        let mut chain = Fixture::new();
+        let events = chain.applies(TREASURER, &sale(1, STRANGER, tokens(5)));
+        assert_eq!(events.first(), Some(&Event::AccountRegistered { account: STRANGER, home: HOME }));
+        assert!(matches!(events.last(), Some(Event::TokensSold { .. })) && events.len() == 2);
+        assert_eq!(chain.account(STRANGER), Account { balance: tokens(5), ..empty_account(HOME) });
+        let signer = Signer { account: STRANGER, scope: SignerScope::Owner, nonce: 0 };
+        assert_eq!(chain.get(&Key::Signer(STRANGER)), Some(signer));
+    }
+
+    #[test]
+    fn pays_back_debt_before_it_raises_the_balance() {
+        let mut chain = Fixture::new();
+        let account = chain.account(RESIDENT);
+        let debt = tokens(10);
+        chain.put(&Key::Account(RESIDENT), &Account { balance: BALANCE.checked_add(debt).unwrap(), debt, ..account });
+        let to_debt = |events: &[Event]| match events {
+            [Event::TokensSold { to_debt, .. }] => *to_debt,
+            _ => panic!("{events:?}"),
+        };
+        assert_eq!(to_debt(&chain.applies(TREASURER, &sale(1, RESIDENT, tokens(4)))), tokens(4));
+        assert_eq!((chain.account(RESIDENT).debt, chain.account(RESIDENT).balance), (tokens(6), tokens(110)));
+        assert_eq!(to_debt(&chain.applies(TREASURER, &sale(2, RESIDENT, tokens(9)))), tokens(6));
+        assert_eq!((chain.account(RESIDENT).debt, chain.account(RESIDENT).balance), (Amount::ZERO, tokens(113)));
+    }
+
+    #[test]
+    fn the_cap_is_for_one_day_of_utc() {
+        let mut chain = Fixture::new();
+        chain.applies(TREASURER, &sale(1, RESIDENT, tokens(999)));
+        let beyond = Rejection::of(Code::MintCapExceeded, tokens(1_000).micro(), tokens(1_001).micro());
+        assert_eq!(chain.rejects(TREASURER, &sale(2, NEIGHBOUR, tokens(2))), beyond);
+        chain.applies(TREASURER, &sale(2, NEIGHBOUR, tokens(1)));
+        chain.wait(Duration::from_ms(12 * 3_600_000 - 1));
+        let beyond = Rejection::of(Code::MintCapExceeded, tokens(1_000).micro(), tokens(1_000).micro() + 1);
+        assert_eq!(chain.rejects(TREASURER, &sale(3, RESIDENT, Amount::from_micro(1))), beyond);
+        chain.wait(Duration::from_ms(1));
+        chain.applies(TREASURER, &sale(3, RESIDENT, tokens(1_000)));
+        assert_eq!(home(&chain).minted_today, tokens(1_000));
+    }
+
+    #[test]
+    fn refuses_what_the_ledger_forbids_in_the_order_of_its_checks() {
+        let mut chain = Fixture::new();
+        assert_eq!(chain.rejects(TREASURER, &sale(9, VISITOR, Amount::ZERO)), Code::ZeroValue.into());
+        let nowhere = SellTokens { condominium: CondominiumId(9), ..sale(9, VISITOR, tokens(1)) };
+        assert_eq!(chain.rejects(TREASURER, &nowhere), Code::UnknownCondominium.into());
+        for other in [RESIDENT, MANAGER, AWAY_STAFF] {
+            assert_eq!(chain.rejects(other, &sale(9, VISITOR, tokens(1))), Code::NotAllowed.into());
+        }
+        let away = Rejection::of(Code::NotHome, HOME.0.into(), AWAY.0.into());
+        assert_eq!(chain.rejects(TREASURER, &sale(9, VISITOR, tokens(1))), away);
+        for wrong in [0, 2] {
+            let number = Rejection::of(Code::WrongSaleNumber, 1, wrong);
+            assert_eq!(chain.rejects(TREASURER, &sale(wrong, RESIDENT, tokens(2_000))), number);
+        }
+        let whole = Rejection::of(Code::MintCapExceeded, tokens(1_000).micro(), u64::MAX);
+        assert_eq!(chain.rejects(TREASURER, &sale(1, RESIDENT, Amount::MAX)), whole);
+    }
+
+    #[test]
+    fn a_key_that_signs_for_another_account_never_becomes_one() {
+        let mut chain = Fixture::new();
+        chain.put(&Key::Signer(STRANGER), &Signer { account: RESIDENT, scope: SignerScope::Owner, nonce: 3 });
+        assert_eq!(chain.rejects(TREASURER, &sale(1, STRANGER, tokens(1))), Code::AccountExists.into());
+    }
+
+    #[test]
+    fn all_condominiums_together_stay_within_the_supply() {
+        let mut chain = Fixture::new();
+        let sold = home(&chain).minted.checked_add(BALANCE).unwrap();
+        chain.put(&Key::Condominium(HOME), &Condominium { mint_cap_per_day: Amount::MAX, ..home(&chain) });
+        let rest = MAX_SUPPLY.checked_sub(sold).unwrap();
+        let beyond = rest.checked_add(Amount::from_micro(1)).unwrap();
+        assert_eq!(chain.rejects(TREASURER, &sale(1, RESIDENT, beyond)), Code::Overflow.into());
+        chain.applies(TREASURER, &sale(1, RESIDENT, rest));
+    }
+}
