@@ -122,3 +122,81 @@ fn add(total: &mut Amount, amount: Amount) -> Result<(), Fault> {
 fn unknown(condominium: CondominiumId) -> Fault {
     Fault(format!("a record names the condominium {condominium}, which is not there"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{AWAY, BALANCE, Fixture, HOME, RESIDENT, tokens};
+
+    #[test]
+    fn adds_up_what_every_account_has_and_what_condominiums_owe() {
+        let mut chain = Fixture::new();
+        let account = chain.account(RESIDENT);
+        let changed = Account { balance: tokens(80), held: tokens(25), debt: tokens(10), ..account };
+        chain.put(&Key::Account(RESIDENT), &changed);
+        chain.put(&Key::Position(HOME, AWAY), &tokens(5));
+        let totals = conservation(&chain.state).unwrap();
+        let expected = CondominiumTotals {
+            condominium: HOME,
+            balance: tokens(180),
+            held: tokens(25),
+            minted: tokens(200),
+            redeemed: tokens(0),
+            debt: tokens(10),
+            owed_to: tokens(0),
+            owed_by: tokens(5),
+        };
+        assert_eq!(totals[0], expected);
+        assert!(totals[0].holds());
+        assert_eq!((totals[1].condominium, totals[1].owed_to, totals[1].balance), (AWAY, tokens(5), BALANCE));
+        assert!(!totals[1].holds(), "nobody there has the five tokens");
+    }
+
+    #[test]
+    fn one_micro_token_too_many_or_too_few_shows_in_every_sum() {
+        let exact = conservation(&Fixture::new().state).unwrap()[0];
+        assert!(exact.holds());
+        let one = |amount: Amount| amount.checked_add(Amount::from_micro(1)).unwrap();
+        let wrong = [
+            CondominiumTotals { balance: one(exact.balance), ..exact },
+            CondominiumTotals { held: one(exact.held), ..exact },
+            CondominiumTotals { minted: one(exact.minted), ..exact },
+            CondominiumTotals { redeemed: one(exact.redeemed), ..exact },
+            CondominiumTotals { debt: one(exact.debt), ..exact },
+            CondominiumTotals { owed_to: one(exact.owed_to), ..exact },
+            CondominiumTotals { owed_by: one(exact.owed_by), ..exact },
+        ];
+        for wrong in wrong {
+            assert!(!wrong.holds(), "{wrong:?}");
+        }
+        let redeemed_elsewhere = CondominiumTotals { redeemed: Amount::MAX, owed_to: Amount::MAX, ..exact };
+        assert!(redeemed_elsewhere.holds(), "more may be redeemed than was sold here");
+    }
+
+    #[test]
+    fn records_that_contradict_one_another_are_faults() {
+        let chain = Fixture::new();
+        let mut both = chain.state.clone();
+        for key in [Key::Position(HOME, AWAY), Key::Position(AWAY, HOME)] {
+            both.put(key.bytes(), codec::encode(&tokens(1)).unwrap());
+        }
+        assert!(conservation(&both).is_err());
+        let mut homeless = chain.state.clone();
+        homeless.delete(&Key::Condominium(AWAY).bytes());
+        assert!(conservation(&homeless).is_err());
+    }
+
+    #[test]
+    fn counts_more_accounts_than_one_page_has() {
+        let mut chain = Fixture::new();
+        let before = conservation(&chain.state).unwrap()[0].balance;
+        let account = chain.account(RESIDENT);
+        for number in 0..2_500_u32 {
+            let mut address = [0xdd; 32];
+            address[..4].copy_from_slice(&number.to_be_bytes());
+            chain.put(&Key::Account(Address(address)), &Account { balance: tokens(1), ..account });
+        }
+        let after = conservation(&chain.state).unwrap()[0].balance;
+        assert_eq!(after.checked_sub(before), Some(tokens(2_500)));
+    }
+}

@@ -222,3 +222,6 @@ fn existing(ledger: &Ledger<'_>, address: &Address) -> Result<Account, Fault> {
 fn out_of_range(what: &str) -> Fault {
     Fault(format!("{what} leaves the range of amounts"))
 }
+
+#[cfg(test)]
+mod tests;
