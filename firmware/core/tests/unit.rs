@@ -156,6 +156,88 @@ fn opens_at_once_on_a_wrong_tag_and_on_an_answer_to_something_else() {
 }
 
 #[test]
+fn takes_a_configuration_only_in_answer_to_its_own_question() {
+    let mut unit = charging();
+    let first = ConfigRequest::parse(&unit.config_request().unwrap(), &keys()).unwrap();
+    unit.config_request().unwrap();
+    let late = config().seal(&first.head, &keys()).unwrap();
+    assert_eq!(unit.config_answer(NOW, &late), Err(ProtocolError::NotOurRequest));
+    assert_eq!(unit.tick(NOW, [0; 3]), Relay::Open(Cause::BadAnswer));
+
+    let mut unit = charging();
+    let head = head(&send(&mut unit, NOW));
+    let other = config().seal(&head, &keys()).unwrap();
+    assert_eq!(unit.config_answer(NOW, &other), Err(ProtocolError::NotOurRequest), "another kind of request");
+    assert_eq!(unit.config_answer(NOW, &other), Err(ProtocolError::NotOurRequest), "nothing was asked");
+}
+
+#[test]
+fn takes_no_answer_once_it_has_given_up_waiting() {
+    let mut unit = charging();
+    let late = answer().seal(&head(&send(&mut unit, NOW)), &keys()).unwrap();
+    unit.refused(None);
+    assert_eq!(unit.readings_answer(NOW, &late), Err(ProtocolError::NotOurRequest));
+}
+
+#[test]
+fn counts_a_lease_from_when_its_request_left() {
+    let mut unit = charging();
+    let held_back = answer().seal(&head(&send(&mut unit, NOW)), &keys()).unwrap();
+    unit.readings_answer(NOW + 59_000, &held_back).unwrap();
+    assert_eq!(unit.tick(NOW + 59_999, [0; 3]), Relay::Closed);
+    assert_eq!(unit.tick(NOW + 60_000, [0; 3]), Relay::Open(Cause::Expired));
+}
+
+#[test]
+fn forgets_exactly_the_samples_that_are_stored() {
+    let samples: Vec<Sample> = (0..10).map(|i| sample(UTC + 1_000 * i * i, 500 + 7 * i * i)).collect();
+    for stored in 0..=10_u32 {
+        let mut unit = configured::<60>();
+        for one in &samples {
+            unit.push(one).unwrap();
+        }
+        let body = send(&mut unit, NOW);
+        let next = sample(UTC + 90_000, 2_000);
+        unit.push(&next).unwrap();
+        let partly = ReadingsAnswer { stored_sample: stored, ..answer() };
+        unit.readings_answer(NOW, &partly.seal(&head(&body), &keys()).unwrap()).unwrap();
+        let body = send(&mut unit, NOW);
+        let got: Vec<(u32, Sample)> = Readings::parse(&body, &keys()).unwrap().samples().collect();
+        let numbered = (1..).zip(samples.iter().copied().chain([next]));
+        let expected: Vec<(u32, Sample)> = numbered.skip(stored.try_into().unwrap()).collect();
+        assert_eq!(got, expected, "{stored} stored");
+        assert_eq!(unit.queue().dropped(), 0);
+    }
+}
+
+#[test]
+fn a_restart_begins_everything_anew() {
+    let card = Card::new(&[1; 4]).unwrap();
+    let mut unit = charging();
+    assert_eq!(unit.restart(0), Err(ProtocolError::OutOfRange));
+    unit.push(&sample(UTC, 1)).unwrap();
+    unit.present_card(NOW, card).unwrap();
+    for status in [409, 409, 400, 400] {
+        assert!(matches!(unit.refused(Some(status)), Next::Retry { .. }));
+    }
+    unit.restart(9).unwrap();
+    let body = send(&mut unit, NOW);
+    let readings = Readings::parse(&body, &keys()).unwrap();
+    assert_eq!((readings.head.boot, readings.head.counter), (9, 1));
+    assert_eq!((readings.numbers(), readings.presented), (None, None));
+    unit.present_card(NOW, card).unwrap();
+    assert_eq!(unit.push(&sample(UTC - 1, 0)), Ok(1));
+    let body = send(&mut unit, NOW);
+    let presented = Readings::parse(&body, &keys()).unwrap().presented;
+    assert_eq!(presented, Some(Presented { tap: 1, card }));
+    for status in [409, 409, 400, 400] {
+        assert!(matches!(unit.refused(Some(status)), Next::Retry { .. }));
+    }
+    let identity = Identity { device: DeviceId(9), sensor: SensorId::new(5).unwrap(), capabilities: Capabilities::NONE, firmware: 1 };
+    assert_eq!(Unit::<60>::new(identity, &DEVICE_KEY, 0).err(), Some(ProtocolError::OutOfRange));
+}
+
+#[test]
 fn holds_the_lease_through_a_cut_answer_and_opens_on_one_without_lease() {
     let mut unit = charging();
     let whole = answer().seal(&head(&send(&mut unit, NOW)), &keys()).unwrap();
@@ -209,6 +291,9 @@ fn waits_longer_after_each_failure_and_starts_over_after_a_success() {
     assert_eq!(unit.refused(Some(429)), Next::Retry { after_s: 30 });
     assert_eq!(unit.refused(Some(401)), Next::AskConfig { after_s: 60 });
     assert_eq!(unit.refused(Some(404)), Next::AskConfig { after_s: 300 });
+    let request = ConfigRequest::parse(&unit.config_request().unwrap(), &keys()).unwrap();
+    unit.config_answer(NOW, &config().seal(&request.head, &keys()).unwrap()).unwrap();
+    assert_eq!(unit.refused(None), Next::Retry { after_s: 5 });
 }
 
 #[test]
@@ -227,13 +312,29 @@ fn takes_a_new_boot_number_at_the_third_conflict() {
 }
 
 #[test]
+fn gives_up_only_after_three_refusals_in_a_row() {
+    for status in [400, 409] {
+        let mut unit = charging();
+        for _ in 0..3 {
+            unit.refused(Some(status));
+            assert!(matches!(unit.refused(Some(status)), Next::Retry { .. }));
+            let good = answer().seal(&head(&send(&mut unit, NOW)), &keys()).unwrap();
+            unit.readings_answer(NOW, &good).unwrap();
+        }
+    }
+}
+
+#[test]
 fn drops_what_the_gateway_cannot_read_at_the_third_refusal() {
     let mut unit = charging();
     unit.push(&sample(UTC, 1)).unwrap();
+    unit.present_card(NOW, Card::new(&[1]).unwrap()).unwrap();
     unit.refused(Some(400));
     unit.refused(Some(413));
     assert_eq!(unit.queue().len(), 1);
     assert_eq!(unit.refused(Some(400)), Next::AskConfig { after_s: 20 });
+    assert_eq!(Readings::parse(&send(&mut unit, NOW), &keys()).unwrap().presented, None);
+    assert_eq!(unit.refused(Some(400)), Next::Retry { after_s: 40 }, "it counts anew");
     assert_eq!((unit.queue().len(), unit.queue().dropped()), (0, 1));
     assert_eq!(unit.push(&sample(UTC, 1)), Ok(2), "the gap in the numbers shows it");
 }
@@ -258,6 +359,10 @@ fn sends_a_card_until_it_is_answered_replaced_or_a_minute_old() {
     reply(&mut unit, &body, CardOutcome::Accepted);
     let body = send(&mut unit, NOW + 4);
     assert_eq!(shown(&body), Some(Presented { tap: 2, card: second }), "the answer was for the first");
+    reply(&mut unit, &body, CardOutcome::Refused);
+    assert_eq!(shown(&send(&mut unit, NOW + 5)), None, "answered");
+
+    unit.present_card(NOW + 3, second).unwrap();
     assert!(shown(&send(&mut unit, NOW + 60_002)).is_some());
     assert_eq!(shown(&send(&mut unit, NOW + 60_003)), None, "its owner has walked away");
     assert_eq!(shown(&body).unwrap().card.uid(), [5; 10]);
