@@ -18,6 +18,7 @@ pub mod groups;
 pub mod ledger;
 pub mod money;
 pub mod roles;
+pub mod sessions;
 pub mod tariff;
 #[cfg(test)]
 mod testing;

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use chain::{
-    code::Rejection,
+    code::{Code, Rejection},
     codec,
     hash::{Context, Hash32},
     id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
     params::Params,
-    quantity::{Amount, Currents, WattHours},
-    receipt::{Event, SessionReceipt},
+    quantity::{Amount, Currents, WattHours, Watts},
+    receipt::{Event, Receipt, SessionReceipt},
     record::{
         Account, Condominium, Connector, Control, Group, Key, PlugSignal, Redemption, Role, RoleGrant, Service, Session, SessionState,
         Signer, SignerScope, TariffHead, TariffVersion,
@@ -23,10 +23,11 @@ use chain::{
 };
 
 use crate::{
-    call::{Action, OpenSession, Priority},
+    call::{Action, Attest, GrantCharge, OpenSession, Priority, Reading, ReadingFlags},
     context::{BlockContext, CallContext},
     failure::Failure,
     ledger::{Ledger, MAX_RECORD_BYTES},
+    sessions,
 };
 
 /// The condominium where almost everything happens.
@@ -295,6 +296,36 @@ impl Fixture {
         }
     }
 
+    /// Works on what is due, in a block of its own.
+    pub fn meets_deadlines(&mut self) -> Vec<Receipt> {
+        let block = self.block();
+        self.height = self.height.next();
+        let mut ledger = Ledger::new(&self.state);
+        let receipts = sessions::run_due(&mut ledger, &block).expect("deadlines are met");
+        let changes = ledger.into_changes();
+        self.state.apply(&changes);
+        self.assert_sums();
+        receipts
+    }
+
+    /// Grants a current, passing over nobody.
+    pub fn grants(&mut self, session: SessionId, current: Currents) {
+        self.applies(SCHEDULER, &GrantCharge { session, current, skipped: Vec::new() });
+    }
+
+    /// Opens a session of [`RESIDENT`] on a connector of [`HOME`] and grants it what the connector is rated for.
+    pub fn charges(&mut self, number: u32) -> SessionId {
+        let id = self.opens(RESIDENT, &opening(connector(number)));
+        self.grants(id, THREE_PHASE);
+        id
+    }
+
+    /// Attests one reading at the present block's time and says how it was handled.
+    pub fn reads(&mut self, session: SessionId, sequence: u64, register_wh: u64) -> Option<Code> {
+        let events = self.applies(GATEWAY, &Attest { readings: vec![reading(session, sequence, self.now, register_wh)] });
+        outcomes(&events)[0]
+    }
+
     /// Opens a session and gives its id.
     pub fn opens(&mut self, account: Address, call: &OpenSession) -> SessionId {
         let id = SessionId(self.next_tx().0);
@@ -382,6 +413,25 @@ impl Fixture {
         let rows = self.state.scan(&[table], &[table + 1], u32::MAX).expect("memory does not fail");
         rows.into_iter().map(|(bytes, value)| (key(&bytes[1..]), codec::decode(&value, MAX_RECORD_BYTES).expect("a record"))).collect()
     }
+}
+
+/// A reading without flags.
+pub fn reading(session: SessionId, sequence: u64, at: Timestamp, register_wh: u64) -> Reading {
+    Reading {
+        session,
+        sequence,
+        at,
+        register_wh: WattHours::new(register_wh),
+        power_w: Watts::new(7_000),
+        flags: ReadingFlags::NONE,
+        samples_root: Hash32::ZERO,
+        sample_count: 60,
+    }
+}
+
+/// How the readings of these events were handled, in order: why refused, or `None`.
+pub fn outcomes(events: &[Event]) -> Vec<Option<Code>> {
+    events.iter().filter_map(|event| if let Event::ReadingHandled { refused, .. } = event { Some(*refused) } else { None }).collect()
 }
 
 /// The bill of the session that these events settled.

@@ -1,10 +1,9 @@
 //! `PauseCharge`: takes the current from a charging session for a while.
 
-use chain::code::{Code, Rejection};
-use chain::{id::SessionId, receipt::PauseReason};
+use chain::{code::Rejection, id::SessionId, receipt::PauseReason, record::Role};
 use serde::{Deserialize, Serialize};
 
-use crate::{call::Action, context::CallContext, failure::Failure, ledger::Ledger};
+use crate::{call::Action, context::CallContext, failure::Failure, ledger::Ledger, roles, sessions};
 
 /// Takes the current from a charging session for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,7 +23,9 @@ impl Action for PauseCharge {
         Ok(())
     }
 
-    fn apply(&self, _context: &CallContext<'_>, _ledger: &mut Ledger<'_>) -> Result<(), Failure> {
-        Err(Code::NotActive.into())
+    fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
+        let session = sessions::existing(ledger, self.session)?;
+        roles::require(ledger, context, session.connector.condominium, Role::Scheduler)?;
+        sessions::pause(ledger, self.session, self.reason)
     }
 }
