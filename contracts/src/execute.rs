@@ -28,9 +28,11 @@ use chain::{
 
 use crate::{
     call::{Call, Transaction},
+    calls::register_account,
     context::{BlockContext, CallContext},
     failure::{Failure, Fault},
     ledger::Ledger,
+    roles, sessions,
 };
 
 /// The bytes of a block without its transactions: header and count.
@@ -524,30 +526,5 @@ impl<'a> Engine<'a> {
         self.receipts.extend(due);
         let validators = self.ledger.get(&Key::Validators)?.ok_or_else(|| Fault("the state has no validators".to_owned()))?;
         Ok((self.receipts, self.ledger.into_changes(), validators))
-    }
-}
-
-mod sessions {
-    use super::*;
-    pub fn run_due(_: &mut Ledger<'_>, _: &BlockContext) -> Result<Vec<Receipt>, Fault> {
-        Ok(Vec::new())
-    }
-}
-mod roles {
-    use super::*;
-    pub fn holds(_: &Ledger<'_>, _: Height, _: chain::id::CondominiumId, _: Role, _: &Address) -> Result<bool, Fault> {
-        Ok(true)
-    }
-}
-mod register_account {
-    use super::*;
-    pub fn check_invite(
-        _: &Ledger<'_>,
-        _: &BlockContext,
-        _: &Address,
-        _: chain::id::CondominiumId,
-        _: &crate::call::Invite,
-    ) -> Result<(), Failure> {
-        Ok(())
     }
 }
