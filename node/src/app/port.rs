@@ -1,0 +1,257 @@
+//! The door through which consensus reaches the application's own thread: typed questions over one bounded channel, each with its answer.
+//!
+//! Execution never runs on the consensus loop: whoever holds the [`Requests`] end answers in its own time, in order. Nothing here decides anything, keeps
+//! state or names the consensus engine. Called by `consensus` (asks) and by the application's thread (answers).
+
+use bytes::Bytes;
+use chain::{
+    certificate::{CommitCertificate, ValidatorSet},
+    hash::Hash32,
+    id::{Address, Height},
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Questions that may wait for the application's thread; a full channel makes consensus wait, which is right: it has nothing else to do meanwhile.
+pub const PORT_CAPACITY: usize = 64;
+
+/// The last committed block; genesis is height 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tip {
+    /// Its height.
+    pub height: Height,
+    /// Its header's hash; of genesis, the chain id's bytes.
+    pub hash: Hash32,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+}
+
+/// How a block reached us, which decides whether its timestamp is held against the wall clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Proposed for the first time: the clock is checked.
+    Proposed,
+    /// Proposed or locked before and sent again: the clock was checked then.
+    Restreamed,
+    /// Certified by more than two thirds already: the clock is not checked.
+    Synced,
+}
+
+/// A proposal whose bytes the application has stored durably.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoredProposal {
+    /// The height that it is for.
+    pub height: Height,
+    /// The round that it was proposed in.
+    pub round: u32,
+    /// Who proposed it.
+    pub proposer: Address,
+    /// Its header's hash.
+    pub hash: Hash32,
+    /// Whether its execution gave the roots that it names, and every rule holds.
+    pub valid: bool,
+}
+
+/// A block of our own to propose.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proposed {
+    /// Its header's hash.
+    pub hash: Hash32,
+    /// The encoded block.
+    pub bytes: Bytes,
+}
+
+/// Why the application gave no answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AppError {
+    /// This machine's disk or a bug: the process must exit, never vote, never restart the height.
+    #[error("{0}")]
+    Fault(String),
+    /// The application's thread has ended.
+    #[error("the application's thread has ended")]
+    Closed,
+}
+
+/// The answer to a question.
+pub type Answer<T> = oneshot::Sender<Result<T, AppError>>;
+
+/// A question of consensus to the application; see the method of the same name on [`ConsensusPort`].
+#[derive(Debug)]
+pub enum Request {
+    /// See [`ConsensusPort::tip`].
+    Tip {
+        /// Where the answer goes.
+        answer: Answer<Tip>,
+    },
+    /// See [`ConsensusPort::validators`].
+    Validators {
+        /// The height to be decided.
+        height: Height,
+        /// Where the answer goes.
+        answer: Answer<ValidatorSet>,
+    },
+    /// See [`ConsensusPort::propose`].
+    Propose {
+        /// The height to propose for.
+        height: Height,
+        /// The round to propose in.
+        round: u32,
+        /// Where the answer goes.
+        answer: Answer<Proposed>,
+    },
+    /// See [`ConsensusPort::stored_proposals`].
+    StoredProposals {
+        /// The height asked for.
+        height: Height,
+        /// The round asked for.
+        round: u32,
+        /// Where the answer goes.
+        answer: Answer<Vec<StoredProposal>>,
+    },
+    /// See [`ConsensusPort::validate`].
+    Validate {
+        /// The height that it is for.
+        height: Height,
+        /// The round that it was proposed in.
+        round: u32,
+        /// Who proposed it.
+        proposer: Address,
+        /// The encoded block, unchecked.
+        bytes: Bytes,
+        /// How it reached us.
+        origin: Origin,
+        /// Where the answer goes.
+        answer: Answer<StoredProposal>,
+    },
+    /// See [`ConsensusPort::undecided`].
+    Undecided {
+        /// The header hash asked for.
+        hash: Hash32,
+        /// Where the answer goes.
+        answer: Answer<Option<Bytes>>,
+    },
+    /// See [`ConsensusPort::commit`].
+    Commit {
+        /// The proof that the block was decided.
+        certificate: CommitCertificate,
+        /// Where the answer goes.
+        answer: Answer<Tip>,
+    },
+    /// See [`ConsensusPort::decided`].
+    Decided {
+        /// The first height.
+        from: Height,
+        /// The last height.
+        to: Height,
+        /// Where the answer goes.
+        answer: Answer<Vec<(Bytes, CommitCertificate)>>,
+    },
+    /// See [`ConsensusPort::wait_for_work`]. The answer may be given long after later questions; a dropped receiver means that nobody waits any more.
+    WaitForWork {
+        /// Where the answer goes.
+        answer: Answer<()>,
+    },
+}
+
+/// The receiving end, held by the application's thread.
+pub type Requests = mpsc::Receiver<Request>;
+
+/// Asks the application; cheap to clone. Every method answers [`AppError::Closed`] once the application's thread has ended.
+#[derive(Clone, Debug)]
+pub struct ConsensusPort {
+    requests: mpsc::Sender<Request>,
+}
+
+impl ConsensusPort {
+    /// A port and the end where its questions arrive.
+    #[must_use]
+    pub fn channel() -> (Self, Requests) {
+        let (requests, receiver) = mpsc::channel(PORT_CAPACITY);
+        (Self { requests }, receiver)
+    }
+
+    /// The last committed block.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn tip(&self) -> Result<Tip, AppError> {
+        self.ask(|answer| Request::Tip { answer }).await
+    }
+
+    /// The set that decides `height`; known for committed heights and the one after the tip.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn validators(&self, height: Height) -> Result<ValidatorSet, AppError> {
+        self.ask(|answer| Request::Validators { height, answer }).await
+    }
+
+    /// A block for this height and round: the one built before for the same, otherwise built, executed and stored durably before the answer.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn propose(&self, height: Height, round: u32) -> Result<Proposed, AppError> {
+        self.ask(|answer| Request::Propose { height, round, answer }).await
+    }
+
+    /// The undecided proposals of this height and round that are known from before a restart.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn stored_proposals(&self, height: Height, round: u32) -> Result<Vec<StoredProposal>, AppError> {
+        self.ask(|answer| Request::StoredProposals { height, round, answer }).await
+    }
+
+    /// Judges a block and stores its bytes durably before the answer.
+    ///
+    /// # Errors
+    /// [`AppError`]; an invalid block is an answer, not an error.
+    pub async fn validate(
+        &self,
+        height: Height,
+        round: u32,
+        proposer: Address,
+        bytes: Bytes,
+        origin: Origin,
+    ) -> Result<StoredProposal, AppError> {
+        self.ask(|answer| Request::Validate { height, round, proposer, bytes, origin, answer }).await
+    }
+
+    /// The bytes of a stored, undecided block.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn undecided(&self, hash: Hash32) -> Result<Option<Bytes>, AppError> {
+        self.ask(|answer| Request::Undecided { hash, answer }).await
+    }
+
+    /// Commits the block that the certificate names; durable when it answers. A block already committed is answered with the tip.
+    ///
+    /// # Errors
+    /// [`AppError`]: a decided block that cannot be committed is a fault of this machine.
+    pub async fn commit(&self, certificate: CommitCertificate) -> Result<Tip, AppError> {
+        self.ask(|answer| Request::Commit { certificate, answer }).await
+    }
+
+    /// Committed blocks with their certificates, from the first height on without a gap; it may answer fewer than asked for.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn decided(&self, from: Height, to: Height) -> Result<Vec<(Bytes, CommitCertificate)>, AppError> {
+        self.ask(|answer| Request::Decided { from, to, answer }).await
+    }
+
+    /// Resolves when the next height should start: a pooled transaction, due work, a heartbeat or a backlog. Dropping the future withdraws the question.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn wait_for_work(&self) -> Result<(), AppError> {
+        self.ask(|answer| Request::WaitForWork { answer }).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Request) -> Result<T, AppError> {
+        let (answer, reply) = oneshot::channel();
+        self.requests.send(question(answer)).await.map_err(|_| AppError::Closed)?;
+        reply.await.map_err(|_| AppError::Closed)?
+    }
+}

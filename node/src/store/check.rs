@@ -1,0 +1,143 @@
+//! The check at start: every value's checksum, no gap in the chain, the state against the newest header, the indexes against their digests.
+//!
+//! It reads the whole database once, from end to end, which takes about a second for a hundred thousand blocks, and executes nothing: that the chain follows
+//! its rules is an audit's matter. Called by [`super::Store::open`] alone.
+
+use chain::tree::TreeBuilder;
+use tracing::warn;
+
+use super::*;
+
+pub(super) fn open_checked(database: Database, genesis: &Genesis) -> Result<Opened, StoreError> {
+    let view = database.view();
+    let tip: StoredTip = required(&database, &view, META_TIP)?;
+    for family in [Family::Blocks, Family::Certificates, Family::Receipts] {
+        check_heights(&database, &view, family, tip.height)?;
+    }
+    let newest = newest_header(&database, &view, tip)?;
+    let (state, tree) = read_state(&database, &view)?;
+    let history = read_history(&database, &view, tip, newest.as_ref())?;
+    let validators = check_roots(&database, &view, genesis, newest.as_ref(), &tree)?;
+
+    let mut undecided = Vec::new();
+    database.each(&view, Family::Undecided, &height_key(tip.height.next()), |key, value| {
+        undecided.push(db::decode(Family::Undecided, key, &value?)?);
+        Ok::<_, StoreError>(Walk::On)
+    })?;
+
+    // A digest that cannot be read says nothing about the indexes, so all of them are made again.
+    let mut digests: Digests = database.read(&view, Family::Meta, META_INDEX).ok().flatten().unwrap_or_default();
+    let wrong = index::find_wrong(&database, &view, &digests)?;
+    drop(view);
+    if !wrong.is_empty() {
+        let names: Vec<_> = wrong.iter().map(|index| index.name()).collect();
+        warn!(indexes = names.join(", "), "an index does not match the blocks: it is made again");
+        if wrong.len() == index::Index::ALL.len() {
+            digests = Digests::new();
+        }
+        let view = database.view();
+        let block_at = |height: Height| -> Result<(Hash32, Block, Vec<Receipt>), StoreError> {
+            let missing = |family: Family| StoreError::Missing { what: family.describe(&height_key(height)) };
+            let block: Block = database.read(&view, Family::Blocks, &height_key(height))?.ok_or_else(|| missing(Family::Blocks))?;
+            let receipts = database.read(&view, Family::Receipts, &height_key(height))?.ok_or_else(|| missing(Family::Receipts))?;
+            Ok((block.header.hash(), block, receipts))
+        };
+        index::rebuild(&database, &wrong, &mut digests, tip.height, &block_at)?;
+    }
+    let rebuilt = wrong.iter().map(|index| index.name()).collect();
+    let parent = Parent { chain_id: genesis.chain_id(), height: tip.height, hash: tip.hash, timestamp: tip.timestamp, history, validators };
+    let reader = Reader::new(database, Present { tip, header: newest, tree: tree.clone() });
+    Ok(Opened { store: Store { reader, digests }, state, tree, parent, undecided, rebuilt })
+}
+
+/// Every checksum of a family, and each height from 1 to the tip exactly once.
+fn check_heights(database: &Database, view: &db::View<'_>, family: Family, tip: Height) -> Result<(), StoreError> {
+    let mut expected = Height(1);
+    database.each(view, family, &[], |key, value| {
+        value?;
+        if key != height_key(expected) || expected > tip {
+            let what = if expected > tip { family.describe(key) } else { family.describe(&height_key(expected)) };
+            return Err(if expected > tip {
+                StoreError::Damaged { what, why: format!("the newest block is of height {tip}") }
+            } else {
+                StoreError::Missing { what }
+            });
+        }
+        expected = expected.next();
+        Ok(Walk::On)
+    })?;
+    if expected <= tip {
+        return Err(StoreError::Missing { what: family.describe(&height_key(expected)) });
+    }
+    Ok(())
+}
+
+fn newest_header(database: &Database, view: &db::View<'_>, tip: StoredTip) -> Result<Option<Header>, StoreError> {
+    if tip.height == Height(0) {
+        return Ok(None);
+    }
+    let key = height_key(tip.height);
+    let what = || Family::Blocks.describe(&key);
+    let block: Block = database.read(view, Family::Blocks, &key)?.ok_or_else(|| StoreError::Missing { what: what() })?;
+    let found = block.header.hash();
+    if found != tip.hash {
+        return Err(StoreError::Damaged { what: what(), why: format!("its hash is {found}, the tip's {}", tip.hash) });
+    }
+    Ok(Some(block.header))
+}
+
+fn read_state(database: &Database, view: &db::View<'_>) -> Result<(MemoryState, Tree), StoreError> {
+    let mut state = MemoryState::new();
+    let mut builder = TreeBuilder::new();
+    database.each(view, Family::State, &[], |key, value| {
+        let value = value?;
+        builder.insert(key, &value);
+        state.put(key.to_vec(), value);
+        Ok::<_, StoreError>(Walk::On)
+    })?;
+    Ok((state, builder.finish()))
+}
+
+/// The history up to the tip, compared with the root in the newest header.
+fn read_history(database: &Database, view: &db::View<'_>, tip: StoredTip, newest: Option<&Header>) -> Result<History, StoreError> {
+    let node_at = |position| snapshot::node(database, view, position);
+    let unreadable = |fault: chain::state::ReadFault| StoreError::Damaged { what: "the history of headers".to_owned(), why: fault.0 };
+    let Some(newest) = newest else { return Ok(History::new()) };
+    let mut history = History::load(tip.height.0.saturating_sub(1), &node_at).map_err(unreadable)?;
+    if history.root() != newest.history_root {
+        let why = format!("its root is {}, the newest header names {}", history.root(), newest.history_root);
+        return Err(StoreError::Damaged { what: "the history of headers".to_owned(), why });
+    }
+    history.append(tip.hash);
+    Ok(history)
+}
+
+/// The state against the newest header, or against genesis before the first block; gives the validators of the next height.
+fn check_roots(
+    database: &Database,
+    view: &db::View<'_>,
+    genesis: &Genesis,
+    newest: Option<&Header>,
+    tree: &Tree,
+) -> Result<ValidatorSet, StoreError> {
+    let unusable = |error: String| StoreError::Place(format!("the genesis document: {error}"));
+    let (root, set) = match newest {
+        Some(header) => (header.state_root, header.next_validators),
+        None => {
+            let changes: Vec<Change> = genesis.state().map_err(|error| unusable(error.to_string()))?;
+            let set = genesis.validator_set().map_err(|error| unusable(error.to_string()))?;
+            (Tree::new().updated(&changes).root(), set.hash())
+        }
+    };
+    if tree.root() != root {
+        let why = format!("its root is {}, the newest header names {root}", tree.root());
+        return Err(StoreError::Damaged { what: "the state".to_owned(), why });
+    }
+    let key = validators_key(&set);
+    let validators: Option<ValidatorSet> = database.read(view, Family::Meta, &key)?;
+    match validators {
+        Some(validators) if validators.hash() == set => Ok(validators),
+        Some(_) => Err(StoreError::Damaged { what: format!("validator set {set}"), why: "its hash does not match".to_owned() }),
+        None => Err(StoreError::Missing { what: format!("validator set {set}") }),
+    }
+}

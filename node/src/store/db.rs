@@ -1,0 +1,428 @@
+//! RocksDB as this node uses it: a few column families whose values each end in a checksum over family, key and value.
+//!
+//! The checksum finds a value that was rewritten behind our back or moved to another key; RocksDB's own checksums find damaged files. Neither proves that a
+//! value is right: the roots in the headers do. Only `store` calls this, and nothing here knows what a value means.
+
+use std::path::{Path, PathBuf};
+
+use chain::{
+    codec::{self, CodecError},
+    hash::Hash32,
+    id::Height,
+    state::ReadFault,
+};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What a stored record of the node may measure at most, in bytes.
+pub const MAX_VALUE_BYTES: usize = 16 << 20;
+
+const SEAL_BYTES: usize = 16;
+
+/// A family of keys; each is a RocksDB column family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// Height → block.
+    Blocks,
+    /// Height → commit certificate.
+    Certificates,
+    /// Height → receipts.
+    Receipts,
+    /// State key → record.
+    State,
+    /// Node of the history → digest.
+    History,
+    /// What can be derived from blocks and receipts.
+    Index,
+    /// Proposals that are not decided.
+    Undecided,
+    /// Schema, chain id, tip, validator sets, digests of the indexes.
+    Meta,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Blocks, Self::Certificates, Self::Receipts, Self::State, Self::History, Self::Index, Self::Undecided, Self::Meta];
+
+    /// The column family's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocks => "blocks",
+            Self::Certificates => "certificates",
+            Self::Receipts => "receipts",
+            Self::State => "state",
+            Self::History => "history",
+            Self::Index => "index",
+            Self::Undecided => "undecided",
+            Self::Meta => "meta",
+        }
+    }
+
+    /// The key in words, for people who must find it.
+    #[must_use]
+    pub fn describe(self, key: &[u8]) -> String {
+        match self {
+            Self::Blocks | Self::Certificates | Self::Receipts => match <[u8; 8]>::try_from(key) {
+                Ok(bytes) => format!("{} of height {}", self.name(), u64::from_be_bytes(bytes)),
+                Err(_) => format!("{} key {}", self.name(), hex::encode(key)),
+            },
+            Self::Meta => format!("meta key {}", String::from_utf8_lossy(key)),
+            Self::State | Self::History | Self::Index | Self::Undecided => format!("{} key {}", self.name(), hex::encode(key)),
+        }
+    }
+}
+
+/// Why the database does not answer; every one stops the node.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A value whose checksum does not match, or whose bytes are no such record.
+    #[error("{what} was changed or damaged ({why}): restore the database from a backup or resync")]
+    Damaged {
+        /// Family and key.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A value that must be there is not.
+    #[error("{what} is missing: restore the database from a backup or resync")]
+    Missing {
+        /// Family and key.
+        what: String,
+    },
+    /// RocksDB found one of its files damaged.
+    #[error("damaged file {file}: {message}: restore or resync")]
+    Corrupt {
+        /// The file, as exactly as it is known.
+        file: String,
+        /// RocksDB's words.
+        message: String,
+    },
+    /// Written by another version of this program.
+    #[error(
+        "the database in {path} has schema {found}, this program needs {expected}: run the version that wrote it, or move the directory away and resync"
+    )]
+    Schema {
+        /// Where.
+        path: String,
+        /// What the database says.
+        found: String,
+        /// What this program writes.
+        expected: u32,
+    },
+    /// Of another chain than the genesis document.
+    #[error("the database belongs to chain {found}, the genesis document to {expected}")]
+    WrongChain {
+        /// The database's.
+        found: String,
+        /// The genesis document's.
+        expected: String,
+    },
+    /// There is a database where none may be, or none where one must be.
+    #[error("{0}")]
+    Place(String),
+    /// Any other failure of RocksDB or the disk.
+    #[error("the database in {path} failed: {message}")]
+    Database {
+        /// Where.
+        path: String,
+        /// RocksDB's words.
+        message: String,
+    },
+}
+
+impl From<StoreError> for ReadFault {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct Database {
+    db: DB,
+    path: PathBuf,
+}
+
+/// A consistent view of all families.
+pub type View<'a> = SnapshotWithThreadMode<'a, DB>;
+
+/// Whether a database may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Create {
+    /// It is made where there is none.
+    IfMissing,
+    /// It must be there.
+    Never,
+}
+
+impl Database {
+    /// Opens the database in `path`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`], [`StoreError::Database`].
+    pub fn open(path: &Path, create: Create) -> Result<Self, StoreError> {
+        let mut options = Options::default();
+        options.create_if_missing(create == Create::IfMissing);
+        options.create_missing_column_families(create == Create::IfMissing);
+        // A record torn by a crash was never acknowledged; a changed byte elsewhere in the log is damage, and must not silently cost the blocks after it.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_paranoid_checks(true);
+        options.set_max_total_wal_size(64 << 20);
+        options.set_keep_log_file_num(4);
+        options.set_max_open_files(256);
+        let families = Family::ALL.iter().map(|family| {
+            let mut options = Options::default();
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_write_buffer_size(16 << 20);
+            ColumnFamilyDescriptor::new(family.name(), options)
+        });
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| explain(path, &error))?;
+        Ok(Self { db, path: path.to_owned() })
+    }
+
+    fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
+        self.db.cf_handle(family.name()).ok_or_else(|| StoreError::Missing { what: format!("column family {}", family.name()) })
+    }
+
+    fn explain(&self, error: &rocksdb::Error) -> StoreError {
+        explain(&self.path, error)
+    }
+
+    /// A consistent view of the present.
+    pub fn view(&self) -> View<'_> {
+        self.db.snapshot()
+    }
+
+    /// One value, its checksum checked and cut off.
+    pub fn get(&self, view: &View<'_>, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.get_raw(view, family, key)? {
+            Some(sealed) => unseal(family, key, sealed).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// One value as it is stored, checksum and all: for those who must hand on even what is damaged.
+    pub fn get_raw(&self, view: &View<'_>, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        view.get_cf(self.family(family)?, key).map_err(|error| self.explain(&error))
+    }
+
+    /// One value, decoded.
+    pub fn read<T: DeserializeOwned + Serialize>(&self, view: &View<'_>, family: Family, key: &[u8]) -> Result<Option<T>, StoreError> {
+        match self.get(view, family, key)? {
+            Some(bytes) => decode(family, key, &bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Shows the keys and unsealed values of a family from `from` on, in order, to `each` until it says stop.
+    pub fn each<E: From<StoreError>>(
+        &self,
+        view: &View<'_>,
+        family: Family,
+        from: &[u8],
+        mut each: impl FnMut(&[u8], Result<Vec<u8>, StoreError>) -> Result<Walk, E>,
+    ) -> Result<(), E> {
+        let options = ReadOptions::default();
+        let rows = view.iterator_cf_opt(self.family(family)?, options, IteratorMode::From(from, Direction::Forward));
+        for row in rows {
+            let (key, sealed) = row.map_err(|error| self.explain(&error))?;
+            if each(&key, unseal(family, &key, sealed.into_vec()))? == Walk::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, downwards from `from`, itself included where it is there.
+    pub fn each_down<E: From<StoreError>>(
+        &self,
+        view: &View<'_>,
+        family: Family,
+        from: &[u8],
+        mut each: impl FnMut(&[u8], Result<Vec<u8>, StoreError>) -> Result<Walk, E>,
+    ) -> Result<(), E> {
+        let options = ReadOptions::default();
+        let rows = view.iterator_cf_opt(self.family(family)?, options, IteratorMode::From(from, Direction::Reverse));
+        for row in rows {
+            let (key, sealed) = row.map_err(|error| self.explain(&error))?;
+            if each(&key, unseal(family, &key, sealed.into_vec()))? == Walk::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all of a batch's changes at once; they are on the disk when it returns.
+    pub fn write(&self, batch: Batch<'_>) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch.batch, &options).map_err(|error| self.explain(&error))
+    }
+
+    /// A batch without changes.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch { database: self, batch: WriteBatch::default() }
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Whether a walk over keys goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Walk {
+    /// It does.
+    On,
+    /// It does not.
+    Stop,
+}
+
+/// Changes that are made together or not at all.
+pub struct Batch<'a> {
+    database: &'a Database,
+    batch: WriteBatch,
+}
+
+impl Batch<'_> {
+    /// Sets a value, with its checksum.
+    pub fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let mut sealed = Vec::with_capacity(value.len().saturating_add(SEAL_BYTES));
+        sealed.extend_from_slice(value);
+        sealed.extend_from_slice(&seal(family, key, value));
+        self.batch.put_cf(self.database.family(family)?, key, sealed);
+        Ok(())
+    }
+
+    /// Sets a value to a record's encoding.
+    pub fn write<T: Serialize>(&mut self, family: Family, key: &[u8], record: &T) -> Result<(), StoreError> {
+        let bytes = codec::encode(record).map_err(|error| damaged(family, key, &error))?;
+        self.put(family, key, &bytes)
+    }
+
+    /// Deletes a value, if there is one.
+    pub fn delete(&mut self, family: Family, key: &[u8]) -> Result<(), StoreError> {
+        self.batch.delete_cf(self.database.family(family)?, key);
+        Ok(())
+    }
+
+    /// Deletes all keys with `from <= key < to`.
+    pub fn delete_range(&mut self, family: Family, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        self.batch.delete_range_cf(self.database.family(family)?, from, to);
+        Ok(())
+    }
+
+    /// Bytes collected so far.
+    pub fn size(&self) -> usize {
+        self.batch.size_in_bytes()
+    }
+}
+
+impl std::fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch").field("changes", &self.batch.len()).finish_non_exhaustive()
+    }
+}
+
+/// A key that sorts by height.
+pub fn height_key(height: Height) -> [u8; 8] {
+    height.0.to_be_bytes()
+}
+
+/// The digest behind a value's checksum.
+pub fn digest(family: Family, key: &[u8], value: &[u8]) -> Hash32 {
+    let mut hasher = blake3::Hasher::new();
+    // Both lengths are fixed by what goes before, so that no two triples give the same bytes.
+    hasher.update(&[family as u8]);
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    Hash32(*hasher.finalize().as_bytes())
+}
+
+fn seal(family: Family, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
+    let mut seal = [0; SEAL_BYTES];
+    seal.iter_mut().zip(digest(family, key, value).0).for_each(|(place, byte)| *place = byte);
+    seal
+}
+
+fn unseal(family: Family, key: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    let wrong = || StoreError::Damaged { what: family.describe(key), why: "its checksum does not match".to_owned() };
+    let len = sealed.len().checked_sub(SEAL_BYTES).ok_or_else(wrong)?;
+    let (value, found) = sealed.split_at(len);
+    if seal(family, key, value) != found {
+        return Err(wrong());
+    }
+    sealed.truncate(len);
+    Ok(sealed)
+}
+
+/// The stored bytes without their checksum, whether it matches or not.
+pub fn strip_seal(mut sealed: Vec<u8>) -> Vec<u8> {
+    sealed.truncate(sealed.len().saturating_sub(SEAL_BYTES));
+    sealed
+}
+
+/// A record from its bytes.
+pub fn decode<T: DeserializeOwned + Serialize>(family: Family, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    codec::decode(bytes, MAX_VALUE_BYTES).map_err(|error| damaged(family, key, &error))
+}
+
+fn damaged(family: Family, key: &[u8], error: &CodecError) -> StoreError {
+    StoreError::Damaged { what: family.describe(key), why: error.to_string() }
+}
+
+/// RocksDB's errors are sentences; where one names no file, the write-ahead logs are the only files without a name of their own in it.
+fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let message = error.to_string();
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StoreError::Corrupt { file: damaged_file(path, &message), message },
+        rocksdb::ErrorKind::NotFound
+        | rocksdb::ErrorKind::NotSupported
+        | rocksdb::ErrorKind::InvalidArgument
+        | rocksdb::ErrorKind::IOError
+        | rocksdb::ErrorKind::MergeInProgress
+        | rocksdb::ErrorKind::Incomplete
+        | rocksdb::ErrorKind::ShutdownInProgress
+        | rocksdb::ErrorKind::TimedOut
+        | rocksdb::ErrorKind::Aborted
+        | rocksdb::ErrorKind::Busy
+        | rocksdb::ErrorKind::Expired
+        | rocksdb::ErrorKind::TryAgain
+        | rocksdb::ErrorKind::CompactionTooLarge
+        | rocksdb::ErrorKind::ColumnFamilyDropped
+        | rocksdb::ErrorKind::Unknown => StoreError::Database { path: path.display().to_string(), message },
+    }
+}
+
+fn damaged_file(path: &Path, message: &str) -> String {
+    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with("LOG")).collect();
+    names.sort();
+    let stem = |name: &str| name.split('.').next().map(|stem| stem.trim_start_matches('0').to_owned()).unwrap_or_default();
+    if let Some(name) = names.iter().find(|name| message.contains(name.as_str())) {
+        return path.join(name).display().to_string();
+    }
+    // "file number 12" and the like.
+    let numbers: Vec<&str> = message.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty()).collect();
+    let lower = message.to_lowercase();
+    if lower.contains("manifest") || lower.contains("versionedit") {
+        if let Some(name) = names.iter().find(|name| name.starts_with("MANIFEST")) {
+            return path.join(name).display().to_string();
+        }
+    }
+    if lower.contains("current") {
+        return path.join("CURRENT").display().to_string();
+    }
+    if let Some(name) = names.iter().find(|name| name.ends_with(".sst") && numbers.contains(&stem(name).as_str())) {
+        return path.join(name).display().to_string();
+    }
+    let logs: Vec<_> = names.iter().filter(|name| name.ends_with(".log")).map(|name| path.join(name).display().to_string()).collect();
+    if logs.is_empty() { path.display().to_string() } else { logs.join(" or ") }
+}
