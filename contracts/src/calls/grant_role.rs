@@ -52,7 +52,7 @@ impl Action for GrantRole {
         let key = Key::Role(self.condominium, self.role, self.account);
         let begin = match ledger.get::<RoleGrant>(&key)? {
             // One that follows without a gap continues it, so that the term at hand is not lost.
-            Some(RoleGrant { from, until: Some(until) }) if until == self.from && until > height => from,
+            Some(RoleGrant { from, until: Some(until) }) if until == self.from => from,
             Some(RoleGrant { until: Some(until), .. }) if until <= height => self.from,
             Some(_) => return Err(Code::RoleAlreadyGranted.into()),
             None => {
@@ -179,6 +179,10 @@ mod tests {
         chain.applies(MANAGER, &treasurer(111));
         // Other roles need none.
         chain.applies(MANAGER, &grant(Role::Scheduler, RESIDENT, 13, None));
+        // Without a period it is the next height as for everybody.
+        chain.params.notice_heights = 0;
+        let late = Rejection::of(Code::NoticeTooShort, 14, 13);
+        assert_eq!(chain.rejects(MANAGER, &grant(Role::Treasurer, NEIGHBOUR, 13, None)), late);
     }
 
     #[test]

@@ -127,14 +127,26 @@ fn a_settlement_away_from_home_posts_a_position_even_past_the_limit() {
     let refused = work(&mut chain, |ledger| check_position(ledger, HOME, AWAY, Amount::from_micro(1)));
     let found = tokens(38).micro() + 1;
     assert_eq!(refused, Err(Rejection::of(Code::PositionLimit, POSITION_LIMIT.micro(), found).into()));
-    // What only reduces a position is never refused, nor what stays at home.
+    // What only reduces a position is never refused, nor what stays at home or costs nothing.
     let back = |ledger: &mut Ledger<'_>| check_position(ledger, AWAY, HOME, tokens(68));
     work(&mut chain, back).unwrap();
     work(&mut chain, |ledger| check_position(ledger, HOME, HOME, Amount::MAX)).unwrap();
+    work(&mut chain, |ledger| check_position(ledger, HOME, AWAY, tokens(0))).unwrap();
     let totals = assert_conservation(&chain);
     assert_eq!((totals[0].owed_by, totals[1].owed_to), (tokens(38), tokens(38)));
     let nobody = work(&mut chain, |ledger| check_position(ledger, HOME, CondominiumId(9), tokens(1)));
     assert_eq!(nobody, Err(Code::UnknownCondominium.into()));
+}
+
+#[test]
+fn no_limit_of_positions_is_higher_than_the_supply() {
+    let mut chain = Fixture::new();
+    let away: Condominium = chain.get(&Key::Condominium(AWAY)).unwrap();
+    chain.put(&Key::Condominium(AWAY), &Condominium { position_limit: Amount::MAX, ..away });
+    work(&mut chain, |ledger| check_position(ledger, HOME, AWAY, MAX_SUPPLY)).unwrap();
+    let beyond = MAX_SUPPLY.checked_add(Amount::from_micro(1)).unwrap();
+    let refused = work(&mut chain, |ledger| check_position(ledger, HOME, AWAY, beyond));
+    assert_eq!(refused, Err(Rejection::of(Code::PositionLimit, MAX_SUPPLY.micro(), beyond.micro()).into()));
 }
 
 #[test]
