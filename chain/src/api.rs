@@ -11,11 +11,11 @@ use crate::{
     code::Code,
     genesis_kind::NetworkKind,
     hash::Hash32,
-    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
+    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
     merkle::Path,
     quantity::{Amount, Currents, WattHours},
     receipt::{Event, Receipt, SessionReceipt, SkipReason},
-    record::{Account, Condominium, Connector, Group, Role, RoleGrant, Session},
+    record::{Account, Condominium, Connector, Group, Redemption, Role, RoleGrant, Session},
     tariff::Tariff,
     time::{Duration, Timestamp},
     tree::StateProof,
@@ -283,6 +283,15 @@ pub struct CondominiumView {
     pub owed_by: Amount,
     /// Whether Σ balance + Σ held = minted − redeemed + Σ debt + net position.
     pub conserved: bool,
+}
+
+/// The items of `GET /redemptions`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RedemptionView {
+    /// Which.
+    pub id: RedemptionId,
+    /// Its record.
+    pub redemption: Redemption,
 }
 
 /// The items of `GET /blocks`.
