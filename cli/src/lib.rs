@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The hand of residents, managers, operators and auditors: the typed client of a node's API, the wallet, and the commands of `watt`.
+//!
+//! It knows nothing of how a node works inside: everything passes through `/api/v1`, and what can be checked here is not believed. Called by the
+//! program `watt` and, for its client and its wallet, by `testnet`.
+
+pub mod client;
+//pub mod command;
+//pub mod describe;
+//pub mod keystore;
+//pub mod phrase;
+//pub mod quantity;
+//pub mod render;
+//pub mod verify;
+pub mod wallet;

@@ -1,0 +1,121 @@
+//! What can go wrong between a client and a node, in words that say what to do.
+
+use chain::{
+    api::Problem,
+    code::{Code, Rejection},
+    id::{Height, TxId},
+    transaction::TransactionError,
+};
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The node's address is none.
+    #[error("{url:?} is no address of a node, such as http://127.0.0.1:8420: {reason}")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No connection, or one that broke: whether the node acted is not known.
+    #[error("the node at {url} cannot be reached: {reason}. Is wattd running there? Name another node with --node or WATT_NODE")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The node refuses, or something is not there.
+    #[error("{}", problem_text(.0))]
+    Problem(Box<Problem>),
+    /// The transaction is in a block, which rejected it: the nonce is used, nothing else changed.
+    #[error("the chain rejected transaction {id} in block {height}: {rejection}")]
+    Rejected {
+        /// Which.
+        id: TxId,
+        /// In which block.
+        height: Height,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// The transaction is pooled, and no block took it in time; it may still be committed.
+    #[error("transaction {id} still waits for a block: ask again with `watt chain tx {id}`, and do not send another in its place")]
+    Pending {
+        /// Which.
+        id: TxId,
+    },
+    /// An answer that this program does not understand.
+    #[error("the node's answer to {path} is not understood: {reason}. Node and program may be of different versions")]
+    Answer {
+        /// Asked for.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A transaction that cannot be made.
+    #[error("the transaction cannot be made: {0}")]
+    Transaction(#[from] TransactionError),
+}
+
+impl ClientError {
+    pub(super) fn unreachable(url: &str, error: &reqwest::Error) -> Self {
+        // The outer error repeats the address; the innermost says what happened.
+        let mut innermost: &dyn std::error::Error = error;
+        while let Some(source) = innermost.source() {
+            innermost = source;
+        }
+        let reason = if error.is_timeout() { "no answer in time".to_owned() } else { innermost.to_string() };
+        Self::Unreachable { url: url.to_owned(), reason }
+    }
+
+    /// The problem, where the node answered with one.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem(problem) => Some(problem),
+            Self::Address { .. }
+            | Self::Unreachable { .. }
+            | Self::Rejected { .. }
+            | Self::Pending { .. }
+            | Self::Answer { .. }
+            | Self::Transaction(_) => None,
+        }
+    }
+
+    /// The ledger's code, whether the node refused at submission or the block rejected.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Problem(problem) => Code::ALL.iter().copied().find(|code| code.slug() == problem.code),
+            Self::Rejected { rejection, .. } => Some(rejection.code),
+            Self::Address { .. } | Self::Unreachable { .. } | Self::Pending { .. } | Self::Answer { .. } | Self::Transaction(_) => None,
+        }
+    }
+
+    /// Whether it is this code, the ledger's or the API's own.
+    #[must_use]
+    pub fn is_code(&self, slug: &str) -> bool {
+        self.code().map(Code::slug).or(self.problem().map(|problem| problem.code.as_str())) == Some(slug)
+    }
+
+    /// Whether the same request may succeed later: the node is away, or its pool is full.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. }) || self.is_code("unavailable")
+    }
+}
+
+fn problem_text(problem: &Problem) -> String {
+    let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
+    if !text.contains(&problem.code) {
+        text = format!("{} ({})", text, problem.code);
+    }
+    let numbers = [("expected", &problem.expected), ("found", &problem.found)];
+    for (name, value) in numbers.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value))) {
+        if !text.contains(name) {
+            text = format!("{text}; {name} {value}");
+        }
+    }
+    text
+}
