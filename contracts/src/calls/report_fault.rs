@@ -82,3 +82,123 @@ fn not_before_what_is_known(at: Timestamp, session: &Session) -> Timestamp {
     let known = session.meter.map(|meter| meter.at).max(session.first_granted_at).unwrap_or(session.opened_at);
     at.max(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::{
+        code::Code,
+        hash::Hash32,
+        id::SessionId,
+        quantity::Currents,
+        receipt::{Event, Settler},
+        record::{EndReason, Fault, SessionState},
+        time::{Duration, Timestamp},
+    };
+
+    use super::ReportFault;
+    use crate::{
+        call::StopSession,
+        testing::{AWAY_STAFF, Fixture, GARAGE, GATEWAY, MANAGER, RESIDENT, SCHEDULER, bill, connector, opening, tokens},
+    };
+
+    fn report(fixture: &Fixture, session: Option<SessionId>, fault: Fault) -> ReportFault {
+        ReportFault { connector: connector(1), session, fault, at: fixture.now }
+    }
+
+    #[test]
+    fn ends_the_session_that_is_open_there_named_or_not() {
+        for named in [true, false] {
+            let mut fixture = Fixture::new();
+            let session = fixture.charges(1);
+            fixture.wait(Duration::from_mins(5));
+            let call = report(&fixture, named.then_some(session), Fault::OverCurrent);
+            let settle_by = fixture.now.saturating_add(fixture.params.settle_grace);
+            let reason = EndReason::Anomaly(Fault::OverCurrent);
+            let expected = [
+                Event::FaultReported { connector: connector(1), fault: Fault::OverCurrent, at: fixture.now },
+                Event::SessionStopping { session, reason, settle_by },
+            ];
+            assert_eq!(fixture.applies(GATEWAY, &call), expected);
+            assert_eq!(fixture.session(session).state, SessionState::Stopping { reason, at: fixture.now });
+            assert_eq!(fixture.group(GARAGE).granted, Currents::ZERO);
+            assert_eq!(fixture.connector(connector(1)).fault, None);
+        }
+    }
+
+    #[test]
+    fn a_fault_of_meter_or_relay_closes_the_connector() {
+        for fault in [Fault::MeterFault, Fault::WeldedRelay] {
+            let mut fixture = Fixture::new();
+            let call = report(&fixture, None, fault);
+            fixture.applies(GATEWAY, &call);
+            assert_eq!(fixture.connector(connector(1)).fault, Some(fault));
+            assert_eq!(fixture.rejects(RESIDENT, &opening(connector(1))), Code::ConnectorOutOfService.into());
+        }
+        for fault in [Fault::OverCurrent, Fault::OverTemperature, Fault::OverTime, Fault::UnitLost] {
+            let mut fixture = Fixture::new();
+            let call = report(&fixture, None, fault);
+            assert_eq!(fixture.applies(GATEWAY, &call).len(), 1);
+            fixture.opens(RESIDENT, &opening(connector(1)));
+        }
+    }
+
+    #[test]
+    fn a_waiting_session_keeps_its_place_unless_the_connector_is_closed() {
+        let mut fixture = Fixture::new();
+        let session = fixture.opens(RESIDENT, &opening(connector(1)));
+        let call = report(&fixture, Some(session), Fault::UnitLost);
+        fixture.applies(GATEWAY, &call);
+        assert_eq!(fixture.session(session).state, SessionState::Queued);
+        let call = report(&fixture, None, Fault::WeldedRelay);
+        let bill = bill(&fixture.applies(GATEWAY, &call));
+        assert_eq!((bill.reason, bill.settled_by), (EndReason::Anomaly(Fault::WeldedRelay), Settler::Chain));
+        assert_eq!(bill.refund, tokens(10));
+        let connector = fixture.connector(connector(1));
+        assert_eq!((connector.session, connector.fault), (None, Some(Fault::WeldedRelay)));
+    }
+
+    #[test]
+    fn a_session_that_is_over_keeps_its_reason() {
+        let mut fixture = Fixture::new();
+        let session = fixture.charges(1);
+        fixture.applies(RESIDENT, &StopSession { session });
+        let before = fixture.session(session);
+        let call = report(&fixture, Some(session), Fault::MeterFault);
+        assert_eq!(fixture.applies(GATEWAY, &call).len(), 1);
+        assert_eq!(fixture.session(session), before);
+        assert_eq!(fixture.connector(connector(1)).fault, Some(Fault::MeterFault));
+    }
+
+    #[test]
+    fn a_session_did_not_end_before_what_is_known_of_it() {
+        let mut fixture = Fixture::new();
+        let session = fixture.charges(1);
+        fixture.wait(Duration::from_mins(1));
+        fixture.reads(session, 1, 1_000);
+        let read_at = fixture.now;
+        fixture.wait(Duration::from_mins(1));
+        let call = ReportFault { at: Timestamp::from_ms(0), ..report(&fixture, None, Fault::OverTime) };
+        fixture.applies(GATEWAY, &call);
+        assert_eq!(fixture.session(session).state, SessionState::Stopping { reason: EndReason::Anomaly(Fault::OverTime), at: read_at });
+    }
+
+    #[test]
+    fn refuses_others_the_future_and_sessions_of_elsewhere() {
+        let mut fixture = Fixture::new();
+        let session = fixture.charges(1);
+        let call = report(&fixture, Some(session), Fault::OverCurrent);
+        for account in [RESIDENT, MANAGER, SCHEDULER, AWAY_STAFF] {
+            assert_eq!(fixture.rejects(account, &call), Code::NotAllowed.into());
+        }
+        let nowhere = ReportFault { connector: connector(99), ..call };
+        assert_eq!(fixture.rejects(GATEWAY, &nowhere), Code::UnknownConnector.into());
+        let drift = fixture.params.drift;
+        let early = ReportFault { at: fixture.now.saturating_add(Duration::from_ms(drift.ms() + 1)), ..call };
+        assert_eq!(fixture.rejects(GATEWAY, &early), Code::ReadingAhead.into());
+        for (number, named) in [(1, SessionId(Hash32::ZERO)), (2, session)] {
+            let wrong = ReportFault { connector: connector(number), session: Some(named), ..call };
+            assert_eq!(fixture.rejects(GATEWAY, &wrong), Code::SessionMismatch.into());
+        }
+        fixture.applies(GATEWAY, &ReportFault { at: fixture.now.saturating_add(drift), ..call });
+    }
+}

@@ -44,3 +44,66 @@ impl Action for ResumeCharge {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::{
+        code::{Code, Rejection},
+        hash::Hash32,
+        id::SessionId,
+        quantity::Currents,
+        receipt::{Event, PauseReason},
+        record::SessionState,
+        time::Duration,
+    };
+
+    use super::ResumeCharge;
+    use crate::{
+        call::PauseCharge,
+        testing::{
+            Fixture, GARAGE, GATEWAY, MANAGER, METER_ONLY, NEIGHBOUR, RESIDENT, SCHEDULER, SIXTEEN, THREE_PHASE, connector, opening,
+        },
+    };
+
+    fn resume(session: SessionId, current: Currents) -> ResumeCharge {
+        ResumeCharge { session, current }
+    }
+
+    #[test]
+    fn gives_a_current_again_without_a_new_start() {
+        let mut fixture = Fixture::new();
+        let session = fixture.charges(1);
+        let before = fixture.session(session);
+        fixture.applies(SCHEDULER, &PauseCharge { session, reason: PauseReason::Manual });
+        fixture.wait(Duration::from_mins(10));
+        let height = fixture.height;
+        let events = fixture.applies(SCHEDULER, &resume(session, SIXTEEN));
+        assert_eq!(events, [Event::SessionGranted { session, current: SIXTEEN }]);
+        let mut expected = before;
+        (expected.granted, expected.granted_height) = (SIXTEEN, height);
+        assert_eq!(fixture.session(session), expected);
+        assert_eq!(fixture.session(session).state, SessionState::Charging);
+        assert_eq!(fixture.group(GARAGE).granted, SIXTEEN);
+    }
+
+    #[test]
+    fn refuses_what_a_grant_refuses_and_what_is_not_paused() {
+        let mut fixture = Fixture::new();
+        let session = fixture.charges(1);
+        assert_eq!(fixture.rejects(SCHEDULER, &resume(session, SIXTEEN)), Code::WrongSessionState.into());
+        fixture.applies(SCHEDULER, &PauseCharge { session, reason: PauseReason::Manual });
+        for account in [RESIDENT, MANAGER, GATEWAY] {
+            assert_eq!(fixture.rejects(account, &resume(session, SIXTEEN)), Code::NotAllowed.into());
+        }
+        let other = fixture.opens(NEIGHBOUR, &opening(connector(2)));
+        fixture.grants(other, THREE_PHASE);
+        let mut refused = |ma| fixture.rejects(SCHEDULER, &resume(session, Currents::from_ma(ma)));
+        assert_eq!(refused([0, 0, 0]), Code::ZeroValue.into());
+        assert_eq!(refused([1, 0, 0]), Rejection::of(Code::BelowMinimumCurrent, 6_000, 1));
+        assert_eq!(refused([0, 0, 32_001]), Rejection::of(Code::ConnectorRating, 32_000, 32_001));
+        assert_eq!(refused([0, 0, 9_000]), Rejection::of(Code::GroupLimit, 40_000, 41_000));
+        assert_eq!(fixture.rejects(SCHEDULER, &resume(SessionId(Hash32::ZERO), SIXTEEN)), Code::UnknownSession.into());
+        let metered = fixture.opens(NEIGHBOUR, &opening(METER_ONLY));
+        assert_eq!(fixture.rejects(SCHEDULER, &resume(metered, SIXTEEN)), Code::MeterOnly.into());
+    }
+}
