@@ -411,6 +411,35 @@ fn a_sample_that_cannot_follow_starts_the_queue_anew() {
 }
 
 #[test]
+fn seals_nothing_that_could_not_be_parsed() {
+    let head = Head { device: DeviceId(9), boot: 1, counter: 1 };
+    let late = MAX_TIME_MS + 1;
+    let refused = Err(ProtocolError::OutOfRange);
+    assert_eq!(ReadingsAnswer { server_time_ms: late, ..answer() }.seal(&head, &keys()).map(drop), refused);
+    assert_eq!(Config { server_time_ms: late, ..config() }.seal(&head, &keys()).map(drop), refused);
+    assert_eq!(Config { phases: 4, ..config() }.seal(&head, &keys()).map(drop), refused);
+    for head in [Head { boot: 0, ..head }, Head { counter: 0, ..head }] {
+        assert_eq!(answer().seal(&head, &keys()).map(drop), refused);
+    }
+    assert_eq!(Host::new("a/b"), Err(ProtocolError::OutOfRange));
+    assert_eq!(Host::new(&"a".repeat(49)), Err(ProtocolError::OutOfRange));
+    assert_eq!(Host::new(&"a".repeat(48)).unwrap().as_str().len(), 48);
+    assert_eq!(SensorId::new(64), Err(ProtocolError::OutOfRange));
+    assert_eq!(Card::new(&[]), Err(ProtocolError::OutOfRange));
+    assert_eq!(Card::new(&[0; 11]), Err(ProtocolError::OutOfRange));
+}
+
+#[test]
+fn finds_the_device_of_a_request_before_it_knows_the_key() {
+    let body = send(&mut configured::<60>(), NOW);
+    assert_eq!(device_of(&body), Ok(DeviceId(9)));
+    assert_eq!(device_of(&body[..5]), Err(ProtocolError::Length));
+    assert_eq!(device_of(&[]), Err(ProtocolError::Length));
+    assert_eq!(device_of(&[1; MAX_MESSAGE_LEN + 1]), Err(ProtocolError::TooLong));
+    assert_eq!(device_of(&[2; 34]), Err(ProtocolError::Version));
+}
+
+#[test]
 fn says_when_the_buffer_is_too_small() {
     let mut unit = configured::<60>();
     unit.push(&sample(UTC, 1)).unwrap();
