@@ -21,6 +21,9 @@ pub type KeyValue = (Vec<u8>, Vec<u8>);
 /// A key and its new value, or `None` where it is deleted.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// The writes of an overlay, by key.
+pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// An ordered map of bytes that rules read from; the same content gives the same answers on every machine.
 pub trait StateRead: Send + Sync {
     /// The value of `key`, or `None` where it has none.
@@ -117,7 +120,7 @@ impl StateRead for MemoryState {
 /// An overlay is itself a [`StateRead`], so that one block can be executed on another that is not committed yet.
 pub struct Overlay<'a> {
     base: &'a dyn StateRead,
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    writes: Writes,
     /// Undone from the end.
     undo: Vec<Undo>,
 }
@@ -141,6 +144,25 @@ impl<'a> Overlay<'a> {
     #[must_use]
     pub const fn new(base: &'a dyn StateRead) -> Self {
         Self { base, writes: BTreeMap::new(), undo: Vec::new() }
+    }
+
+    /// The writes of an earlier overlay ([`Overlay::into_writes`]), over `base`.
+    #[must_use]
+    pub const fn resume(base: &'a dyn StateRead, writes: Writes) -> Self {
+        Self { base, writes, undo: Vec::new() }
+    }
+
+    /// The writes, to go on from later.
+    #[must_use]
+    pub fn into_writes(self) -> Writes {
+        self.writes
+    }
+
+    /// Makes changes that another overlay collected.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        for (key, value) in changes {
+            self.write(key, value);
+        }
     }
 
     /// Sets one value.

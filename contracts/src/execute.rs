@@ -330,6 +330,22 @@ pub fn execute(
     Ok(Executed { receipts, changes, tree, next })
 }
 
+/// What the next block would make of a transaction on `state`, which may be an overlay with the signer's earlier ones ([`Overlay::resume`]); gives what it
+/// would change.
+///
+/// # Errors
+/// [`Failure::Reject`] with the code that the transaction would get; [`Failure::Fault`] for this machine's trouble.
+///
+/// [`Overlay::resume`]: chain::state::Overlay::resume
+pub fn rehearse(state: &dyn StateRead, block: &BlockContext, transaction: &VerifiedTransaction) -> Result<Vec<Change>, Failure> {
+    let mut engine = Engine::new(state, *block);
+    engine.transaction(transaction)?;
+    match engine.receipts.last().map(|receipt| receipt.outcome) {
+        Some(Outcome::Rejected(rejection)) => Err(rejection.into()),
+        Some(Outcome::Applied) | None => Ok(engine.ledger.into_changes()),
+    }
+}
+
 /// What the next block would make of a transaction, after the signer's earlier ones.
 ///
 /// `earlier` are the signer's transactions that wait for a block already, in order of nonce.
