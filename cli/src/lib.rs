@@ -3,6 +3,7 @@
 //! It knows nothing of how a node works inside: everything passes through `/api/v1`, and what can be checked here is not believed. Called by the
 //! program `watt` and, for its client and its wallet, by `testnet`.
 
+pub mod audit;
 pub mod client;
 //pub mod command;
 //pub mod describe;
