@@ -22,8 +22,6 @@ pub enum BadBlock {
     Undecodable(String),
     /// One of its transactions is none, or its signature does not match.
     Transaction {
-        /// The block.
-        block: Block,
         /// Which.
         index: usize,
         /// What is wrong with it.
@@ -50,7 +48,7 @@ impl Known<'_> {
     pub fn explain_bad_block(&self, bad: BadBlock, receipts: &[Receipt]) -> AuditFailure {
         match bad {
             BadBlock::Undecodable(problem) => self.failure("block encoding (counts and lengths)", None, problem),
-            BadBlock::Transaction { index, problem, .. } => {
+            BadBlock::Transaction { index, problem } => {
                 let id = receipts.get(index).and_then(transaction_of);
                 self.failure("bytes", Some((index, id)), problem)
             }
@@ -99,13 +97,14 @@ impl Known<'_> {
     /// The header with one field at a time replaced by its only true value.
     fn honest_headers(&self, block: &Block, transactions: &[VerifiedTransaction]) -> Vec<(String, Header)> {
         let found = block.header;
-        let mut honest = Vec::new();
-        honest.push((HeaderField::Version, Header { version: chain::block::HEADER_VERSION, ..found }));
-        honest.push((HeaderField::ChainId, Header { chain_id: self.parent.chain_id, ..found }));
-        honest.push((HeaderField::Height, Header { height: self.height, ..found }));
-        honest.push((HeaderField::Parent, Header { parent: self.parent.hash, ..found }));
-        honest.push((HeaderField::HistoryRoot, Header { history_root: self.parent.history.root(), ..found }));
-        honest.push((HeaderField::TransactionsRoot, Header { transactions_root: transactions_root(&block.transactions), ..found }));
+        let mut honest = vec![
+            (HeaderField::Version, Header { version: chain::block::HEADER_VERSION, ..found }),
+            (HeaderField::ChainId, Header { chain_id: self.parent.chain_id, ..found }),
+            (HeaderField::Height, Header { height: self.height, ..found }),
+            (HeaderField::Parent, Header { parent: self.parent.hash, ..found }),
+            (HeaderField::HistoryRoot, Header { history_root: self.parent.history.root(), ..found }),
+            (HeaderField::TransactionsRoot, Header { transactions_root: transactions_root(&block.transactions), ..found }),
+        ];
         if let Ok(built) = build(self.state, self.tree, self.parent, found.timestamp, found.proposer, transactions) {
             let header = built.block.header;
             honest.push((HeaderField::ReceiptsRoot, Header { receipts_root: header.receipts_root, ..found }));

@@ -265,7 +265,7 @@ fn verify_block(entry: &Entry) -> VerifiedBlock {
     let block = Block::decode(&entry.block.payload).map_err(|error| locate::BadBlock::Undecodable(error.to_string()))?;
     let mut verified = Vec::with_capacity(block.transactions.len());
     for (index, bytes) in block.transactions.iter().enumerate() {
-        let bad = |problem: String| locate::BadBlock::Transaction { block: block.clone(), index, problem };
+        let bad = |problem: String| locate::BadBlock::Transaction { index, problem };
         let transaction = Transaction::decode(bytes).map_err(|error| bad(error.to_string()))?;
         verified.push(VerifiedTransaction::verify(transaction).map_err(|error| bad(error.to_string()))?);
     }
@@ -376,7 +376,7 @@ impl Auditor {
         self.report.signatures += transactions.len() as u64 + certificate.signatures.len() as u64;
         self.report.rejected += executed.receipts.iter().filter(|receipt| matches!(receipt.outcome, Outcome::Rejected(_))).count() as u64;
         self.accounts += locate::registrations(&executed.receipts);
-        if self.accounts <= COUNT_ALWAYS_BELOW || height.0 % COUNT_EVERY == 0 {
+        if self.accounts <= COUNT_ALWAYS_BELOW || height.0.is_multiple_of(COUNT_EVERY) {
             self.count(Some(height), entry.block.offset)?;
         }
         Ok(())
