@@ -30,6 +30,8 @@ use crate::{
 };
 
 pub(crate) mod meter;
+#[cfg(test)]
+mod tests;
 
 /// Why and when a session is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
