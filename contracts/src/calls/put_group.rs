@@ -158,11 +158,13 @@ mod tests {
     use chain::{
         hash::Hash32,
         quantity::Amount,
-        record::{Control, CostByComponent, Hints, Session},
+        record::{Control, CostByComponent, Hints, PlugSignal, Service, Session},
         time::Duration,
     };
+    use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::calls::put_connector::PutConnector;
     use crate::testing::{AWAY, BUILDING, Fixture, GARAGE, HOME, MANAGER, NOON, PLAIN, RESIDENT, SCHEDULER, connector};
 
     fn id(number: u32) -> GroupId {
@@ -209,8 +211,9 @@ mod tests {
         fixture.put(&Key::Connector(connector(number)), &claimed);
         let state = fixture.state.clone();
         let mut ledger = Ledger::new(&state);
-        groups::occupy(&mut ledger, HOME, claimed.group, Currents::ZERO, granted).unwrap();
+        let occupied = groups::occupy(&mut ledger, HOME, claimed.group, Currents::ZERO, granted);
         fixture.state.apply(&ledger.into_changes());
+        occupied.unwrap();
         fixture.assert_sums();
         session_id
     }
@@ -361,5 +364,90 @@ mod tests {
         assert_eq!(occupy(&mut ledger, 77, [0; 3], [1; 3]), Err(Code::UnknownGroup.into()));
         assert!(matches!(occupy(&mut ledger, GARAGE, [2, 0, 0], [0; 3]), Err(Failure::Fault(_))));
         assert_eq!(occupy(&mut ledger, GARAGE, [0; 3], [u32::MAX; 3]), Err(Code::Overflow.into()));
+    }
+
+    /// What the connectors and sessions of HOME add up to in each group, walking down from the top.
+    fn added_up(fixture: &Fixture, number: u32) -> (u64, u64) {
+        let ledger = Ledger::new(&fixture.state);
+        let (mut granted, mut reserved) = (0, 0);
+        for connector in connectors(&ledger, HOME).unwrap().into_iter().filter(|connector| connector.group == number) {
+            match connector.control {
+                Control::MeterOnly => reserved += connector.rated.total_ma(),
+                Control::Switched => {
+                    granted += connector.session.map_or(0, |open| fixture.session(open).granted.total_ma());
+                }
+            }
+        }
+        for (child, _) in groups::all(&ledger, HOME).unwrap().into_iter().filter(|(_, group)| group.parent == Some(number)) {
+            let (more_granted, more_reserved) = added_up(fixture, child);
+            granted += more_granted;
+            reserved += more_reserved;
+        }
+        (granted, reserved)
+    }
+
+    #[test]
+    fn sums_of_groups_are_those_of_their_connectors_and_sessions_after_random_changes() {
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut applied, mut refused, mut pauses) = (0, 0, 0);
+        for _ in 0..20 {
+            let mut fixture = Fixture::new();
+            for _ in 0..100 {
+                let group = rng.random_range(1..7);
+                let number = rng.random_range(1..12);
+                let result = match rng.random_range(0..3) {
+                    0 => {
+                        let limit = Currents::from_ma([rng.random_range(0..100_000), rng.random_range(20_000..100_000), 60_000]);
+                        let parent = rng.random::<bool>().then(|| rng.random_range(1..7));
+                        fixture.run(MANAGER, &PutGroup { group: id(group), parent, limit })
+                    }
+                    1 => {
+                        let control = if rng.random() { Control::MeterOnly } else { Control::Switched };
+                        let rated = Currents::from_ma([rng.random_range(6_000..20_000), 6_000, 0]);
+                        fixture.run(
+                            MANAGER,
+                            &PutConnector {
+                                connector: connector(number),
+                                group,
+                                control,
+                                plug_signal: PlugSignal::None,
+                                rated,
+                                tariff: PLAIN.number,
+                                service: Service::InService,
+                            },
+                        )
+                    }
+                    _ => {
+                        let at: Option<Connector> = fixture.get(&Key::Connector(connector(number)));
+                        let granted = [rng.random_range(6_000..16_000), rng.random_range(0..16_000), 0];
+                        let room = at.filter(|at| at.session.is_none() && at.control == Control::Switched).is_some_and(|at| {
+                            groups::occupy(&mut Ledger::new(&fixture.state), HOME, at.group, Currents::ZERO, Currents::from_ma(granted))
+                                .is_ok()
+                        });
+                        if room {
+                            let height = fixture.height.0;
+                            charge(&mut fixture, number, granted, height);
+                            fixture.height = fixture.height.next();
+                        }
+                        continue;
+                    }
+                };
+                match result {
+                    Ok(events) => {
+                        applied += 1;
+                        pauses += events.iter().filter(|event| matches!(event, Event::SessionPaused { .. })).count();
+                    }
+                    Err(Failure::Reject(_)) => refused += 1,
+                    Err(Failure::Fault(fault)) => panic!("{fault}"),
+                }
+                for (number, group) in groups::all(&Ledger::new(&fixture.state), HOME).unwrap() {
+                    assert_eq!((group.granted.total_ma(), group.reserved.total_ma()), added_up(&fixture, number), "group {number}");
+                }
+            }
+        }
+        println!("{applied} applied, {refused} refused, {pauses} paused");
+        assert!(applied > 100 && refused > 100 && pauses > 0);
     }
 }

@@ -132,3 +132,102 @@ pub fn in_force(ledger: &Ledger<'_>, tariff: TariffId, at: Timestamp) -> Result<
 pub fn version(ledger: &Ledger<'_>, tariff: TariffId, number: u32) -> Result<Option<TariffVersion>, Fault> {
     ledger.get(&Key::TariffVersion(tariff, number))
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::{
+        quantity::{WattHours, Watts},
+        tariff::{DayOfWeek, PriceComponent, TariffElement},
+        time::Duration,
+    };
+
+    use super::*;
+
+    fn component(dimension: TariffDimension, micro: u64) -> PriceComponent {
+        PriceComponent { dimension, price: Amount::from_micro(micro) }
+    }
+
+    fn element() -> TariffElement {
+        TariffElement {
+            price_components: vec![component(TariffDimension::Energy, MAX_PRICE.micro()), component(TariffDimension::Flat, 0)],
+            restrictions: TariffRestrictions {
+                start_time: Some(1439),
+                end_time: Some(0),
+                day_of_week: vec![DayOfWeek::Monday, DayOfWeek::Sunday],
+                ..TariffRestrictions::default()
+            },
+        }
+    }
+
+    fn largest() -> Tariff {
+        Tariff {
+            time_zone: "CET-1CEST,M3.5.0,M10.5.0/3".to_owned(),
+            elements: vec![element(); MAX_ELEMENTS],
+            min_price: None,
+            max_price: None,
+            vat_basis_points: MAX_VAT_BASIS_POINTS,
+            parking_grace: Duration::ZERO,
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut Tariff)) -> Rejection {
+        let mut tariff = largest();
+        change(&mut tariff);
+        validate(&tariff).unwrap_err()
+    }
+
+    fn refused_by(change: impl FnOnce(&mut TariffRestrictions)) -> Rejection {
+        refused(|tariff| change(&mut tariff.elements[31].restrictions))
+    }
+
+    #[test]
+    fn the_largest_tariff_is_valid_and_fits_a_record() {
+        validate(&largest()).unwrap();
+        let longest = Tariff {
+            elements: vec![TariffElement { price_components: vec![component(TariffDimension::Flat, 1); 4], ..element() }; 32],
+            ..largest()
+        };
+        assert!(chain::codec::encode(&longest).unwrap().len() < crate::ledger::MAX_RECORD_BYTES);
+    }
+
+    #[test]
+    fn rejects_documents_that_break_a_rule_with_bound_and_finding() {
+        let invalid = |expected, found| Rejection::of(Code::InvalidTariff, expected, found);
+        let plainly_invalid = Rejection::new(Code::InvalidTariff);
+        assert_eq!(refused(|tariff| tariff.time_zone = "Europe/Oslo".to_owned()), plainly_invalid);
+        assert_eq!(refused(|tariff| tariff.time_zone = "A".repeat(65)), invalid(64, 65));
+        assert_eq!(refused(|tariff| tariff.vat_basis_points += 1), invalid(10_000, 10_001));
+        assert_eq!(refused(|tariff| tariff.elements.clear()), invalid(1, 0));
+        assert_eq!(refused(|tariff| tariff.elements.push(element())), Rejection::of(Code::TooMany, 32, 33));
+        assert_eq!(refused(|tariff| tariff.elements[31].price_components.clear()), invalid(1, 0));
+        let five = vec![component(TariffDimension::Energy, 1); 5];
+        assert_eq!(refused(|tariff| tariff.elements[31].price_components = five), Rejection::of(Code::TooMany, 4, 5));
+        let twice = vec![component(TariffDimension::Flat, 1); 2];
+        assert_eq!(refused(|tariff| tariff.elements[31].price_components = twice), plainly_invalid);
+        let dear = vec![component(TariffDimension::Energy, 1_000_000_001)];
+        assert_eq!(refused(|tariff| tariff.elements[31].price_components = dear), invalid(1_000_000_000, 1_000_000_001));
+        assert_eq!(refused_by(|restrictions| restrictions.start_time = Some(1440)), invalid(1439, 1440));
+        assert_eq!(refused_by(|restrictions| restrictions.end_time = Some(1440)), invalid(1439, 1440));
+        let twice = vec![DayOfWeek::Monday, DayOfWeek::Monday];
+        assert_eq!(refused_by(|restrictions| restrictions.day_of_week = twice), plainly_invalid);
+        let unsorted = vec![DayOfWeek::Tuesday, DayOfWeek::Monday];
+        assert_eq!(refused_by(|restrictions| restrictions.day_of_week = unsorted), plainly_invalid);
+    }
+
+    #[test]
+    fn rejects_kinds_that_are_not_active() {
+        let not_active = Rejection::new(Code::NotActive);
+        assert_eq!(refused(|tariff| tariff.min_price = Some(Amount::ZERO)), not_active);
+        assert_eq!(refused(|tariff| tariff.max_price = Some(Amount::ZERO)), not_active);
+        assert_eq!(refused(|tariff| tariff.parking_grace = Duration::from_ms(1)), not_active);
+        for dimension in [TariffDimension::Time, TariffDimension::ParkingTime] {
+            assert_eq!(refused(|tariff| tariff.elements[31].price_components[1] = component(dimension, 1)), not_active);
+        }
+        assert_eq!(refused_by(|restrictions| restrictions.min_energy = Some(WattHours::ZERO)), not_active);
+        assert_eq!(refused_by(|restrictions| restrictions.max_energy = Some(WattHours::ZERO)), not_active);
+        assert_eq!(refused_by(|restrictions| restrictions.min_power = Some(Watts::ZERO)), not_active);
+        assert_eq!(refused_by(|restrictions| restrictions.max_power = Some(Watts::ZERO)), not_active);
+        assert_eq!(refused_by(|restrictions| restrictions.min_duration = Some(Duration::ZERO)), not_active);
+        assert_eq!(refused_by(|restrictions| restrictions.max_duration = Some(Duration::ZERO)), not_active);
+    }
+}

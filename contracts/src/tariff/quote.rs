@@ -120,3 +120,93 @@ fn meterable(rated: Currents, duration: Duration) -> Option<WattHours> {
     let with_margin = microjoules.checked_mul(105)?.div_ceil(MICROJOULES_PER_WH.checked_mul(100)?);
     u64::try_from(with_margin.checked_add(METER_SLACK_WH)?).ok().map(WattHours::new)
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::tariff::{PriceComponent, TariffElement, TariffRestrictions};
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    /// 0.15 per kWh and 0.50 once from 22:00 to 07:00 UTC, 0.25 and nothing by day.
+    fn tariff() -> Tariff {
+        let price = |dimension, micro| PriceComponent { dimension, price: Amount::from_micro(micro) };
+        let night = TariffRestrictions { start_time: Some(1_320), end_time: Some(420), ..TariffRestrictions::default() };
+        Tariff {
+            time_zone: "UTC0".to_owned(),
+            elements: vec![
+                TariffElement {
+                    price_components: vec![price(TariffDimension::Energy, 150_000), price(TariffDimension::Flat, 500_000)],
+                    restrictions: night,
+                },
+                TariffElement {
+                    price_components: vec![price(TariffDimension::Energy, 250_000)],
+                    restrictions: TariffRestrictions::default(),
+                },
+            ],
+            min_price: None,
+            max_price: None,
+            vat_basis_points: 0,
+            parking_grace: Duration::ZERO,
+        }
+    }
+
+    const MIDNIGHT: Timestamp = Timestamp::from_ms(1_600_041_600_000);
+
+    fn request() -> QuoteRequest {
+        QuoteRequest { from: MIDNIGHT, rated: Currents::from_ma([16_000; 3]), energy: None, max_duration: Duration::from_hours(10) }
+    }
+
+    #[test]
+    fn a_quote_names_the_price_now_what_is_likely_and_what_it_can_cost_at_most() {
+        // 11 040 W from midnight: 7 h by night, 3 h by day.
+        let quoted = quote(&tariff(), &request()).unwrap();
+        assert_eq!((quoted.price_per_kwh.micro(), quoted.price_per_session.micro()), (150_000, 500_000));
+        assert_eq!(quoted.next_change, Some(MIDNIGHT.saturating_add(Duration::from_hours(7))));
+        assert_eq!((quoted.expected_energy.get(), quoted.expected.micro()), (110_400, 11_592_000 + 8_280_000 + 500_000));
+        // ⌈48 A · 253 V · 10 h · 1.05⌉ + 50 Wh, by day, and the dearest start.
+        assert_eq!((quoted.maximum_energy.get(), quoted.maximum.micro()), (127_562, 31_890_500 + 500_000));
+        // Where the energy is known, it alone is reckoned with, and the time only where it is too short.
+        let asked = quote(&tariff(), &QuoteRequest { energy: Some(WattHours::new(22_081)), ..request() }).unwrap();
+        assert_eq!((asked.expected_energy.get(), asked.expected.micro()), (22_081, 3_312_150 + 500_000));
+        assert_eq!((asked.maximum_energy.get(), asked.maximum.micro()), (22_081, 5_520_250 + 500_000));
+        let short = QuoteRequest { energy: Some(WattHours::new(22_081)), max_duration: Duration::from_hours(1), ..request() };
+        let short = quote(&tariff(), &short).unwrap();
+        assert_eq!((short.expected_energy.get(), short.maximum_energy.get()), (11_040, 12_802));
+    }
+
+    #[test]
+    fn rejects_zeros_and_what_is_too_long_or_too_dear() {
+        let refused = |request: QuoteRequest| quote(&tariff(), &request).unwrap_err();
+        assert_eq!(refused(QuoteRequest { rated: Currents::ZERO, ..request() }), Rejection::new(Code::ZeroValue));
+        assert_eq!(refused(QuoteRequest { energy: Some(WattHours::ZERO), ..request() }), Rejection::new(Code::ZeroValue));
+        assert_eq!(refused(QuoteRequest { max_duration: Duration::ZERO, ..request() }), Rejection::new(Code::ZeroValue));
+        let most = super::super::MAX_INTERVAL;
+        let longer = Duration::from_ms(most.ms() + 1);
+        assert_eq!(refused(QuoteRequest { max_duration: longer, ..request() }), Rejection::of(Code::OverLimit, most.ms(), longer.ms()));
+        quote(&tariff(), &QuoteRequest { max_duration: most, rated: Currents::from_ma([u32::MAX; 3]), ..request() }).unwrap();
+    }
+
+    #[test]
+    fn no_bill_within_the_asked_energy_or_the_meters_bound_exceeds_the_maximum() {
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..2_000 {
+            let request = QuoteRequest {
+                from: Timestamp::from_ms(rng.random_range(0..4_000_000_000_000)),
+                rated: Currents::from_ma([rng.random_range(6_000..64_000), 0, rng.random_range(0..64_000)]),
+                energy: rng.random::<bool>().then(|| WattHours::new(rng.random_range(1..100_000))),
+                max_duration: Duration::from_ms(rng.random_range(1..300_000_000)),
+            };
+            let quoted = quote(&tariff(), &request).unwrap();
+            assert!(quoted.expected <= quoted.maximum && quoted.expected_energy <= quoted.maximum_energy, "{request:?} {quoted:?}");
+            // Granted after a wait, metered up to the bound over any time.
+            let from = request.from.saturating_add(Duration::from_ms(rng.random_range(0..100_000_000)));
+            let to = from.saturating_add(Duration::from_ms(rng.random_range(0..=request.max_duration.ms())));
+            let metered = energy_cost(&tariff(), &Interval { from, to, energy: quoted.maximum_energy }).unwrap();
+            let bill = metered.checked_add(flat_cost(&tariff(), from).unwrap()).unwrap();
+            assert!(bill <= Cost::from_amount(quoted.maximum).unwrap(), "{request:?} {quoted:?}");
+        }
+    }
+}

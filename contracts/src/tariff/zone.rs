@@ -389,9 +389,12 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
     use super::*;
 
-    pub(super) const OSLO: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+    const OSLO: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
 
     fn ahead(rule: &str, seconds: u64) -> i32 {
         Zone::parse(rule).unwrap().local(Timestamp::from_ms(seconds * 1000)).unwrap().ahead_of_utc
@@ -490,5 +493,90 @@ mod tests {
         let cuba = Zone::parse("CST5CDT,M3.2.0/0,M11.1.0/1").unwrap();
         let begins = cuba.next_local_midnight(Timestamp::from_ms(1_710_046_800_000 - 1)).unwrap();
         assert_eq!((begins.ms(), cuba.local(begins).unwrap().minute_of_day), (1_710_046_800_000, 60));
+    }
+
+    /// Compares the local time at an instant with what another implementation says.
+    fn assert_like(zone: &Zone, reference: &TimeZone, rule: &str, at: u64) {
+        let ours = zone.local(Timestamp::from_ms(at)).unwrap();
+        let theirs = reference.to_datetime(jiff::Timestamp::from_millisecond(i64::try_from(at).unwrap()).unwrap());
+        let seconds = (i64::from(theirs.hour()) * 60 + i64::from(theirs.minute())) * 60 + i64::from(theirs.second());
+        let days = jiff::civil::date(1970, 1, 1).until(theirs.date()).unwrap().get_days();
+        let weekday = theirs.weekday().to_monday_zero_offset();
+        assert_eq!((ours.day, i64::from(ours.second_of_day)), (i64::from(days), seconds), "{rule} at {at}");
+        assert_eq!((ours.day_of_week as i8, i64::from(ours.minute_of_day)), (weekday, seconds / 60), "{rule} at {at}");
+    }
+
+    /// Asks around every change of the clock that we see in the year after `from`.
+    fn assert_changes_like(zone: &Zone, reference: &TimeZone, rule: &str, from: u64) {
+        let mut at = Timestamp::from_ms(from);
+        for _ in 0..4 {
+            let Some(change) = zone.period(at).unwrap().until().filter(|change| *change <= LAST_INSTANT) else { return };
+            assert_like(zone, reference, rule, change.ms() - 1);
+            assert_like(zone, reference, rule, change.ms());
+            at = change;
+        }
+    }
+
+    #[test]
+    fn local_times_are_those_of_the_time_zone_database_as_far_as_its_rules_hold() {
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        for (name, rule) in [
+            ("Europe/Oslo", OSLO),
+            ("Europe/Lisbon", "WET0WEST,M3.5.0/1,M10.5.0"),
+            ("America/New_York", "EST5EDT,M3.2.0,M11.1.0"),
+            ("Australia/Sydney", "AEST-10AEDT,M10.1.0,M4.1.0/3"),
+            ("America/Sao_Paulo", "<-03>3"),
+        ] {
+            let (zone, reference) = (Zone::parse(rule).unwrap(), TimeZone::get(name).unwrap());
+            for _ in 0..2_000 {
+                // From 2020 to 2090: these rules have held all the time, Sao Paulo's since 2019.
+                let at = rng.random_range(1_577_836_800_000..3_786_912_000_000);
+                assert_like(&zone, &reference, rule, at);
+            }
+            assert_changes_like(&zone, &reference, rule, rng.random_range(1_577_836_800_000..3_786_912_000_000));
+        }
+    }
+
+    fn random_time(rng: &mut StdRng, hours: i64) -> String {
+        let hour = rng.random_range(-hours..=hours);
+        match rng.random_range(0..3) {
+            0 => format!("{hour}"),
+            1 => format!("{hour:+}:{:02}", rng.random_range(0..60)),
+            _ => format!("{hour}:{:02}:{:02}", rng.random_range(0..60), rng.random_range(0..60)),
+        }
+    }
+
+    /// A day of one of the two halves of a year, away from their ends: a change of the clock a week off stays in its year and before the other.
+    fn random_day(rng: &mut StdRng, half: u32) -> String {
+        let day = half * 180 + rng.random_range(20..150);
+        let weekday = format!("M{}.{}.{}", half * 6 + rng.random_range(2..5_u32), rng.random_range(1..=5), rng.random_range(0..=6));
+        let time = if rng.random() { format!("/{}", random_time(rng, 167)) } else { String::new() };
+        match rng.random_range(0..3) {
+            0 => format!("J{day}{time}"),
+            1 => format!("{day}{time}"),
+            _ => format!("{weekday}{time}"),
+        }
+    }
+
+    #[test]
+    fn random_rules_mean_what_another_implementation_says() {
+        let seed: u64 = rand::random();
+        println!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..1_000 {
+            let half = rng.random_range(0..2);
+            let (start, end) = (random_day(&mut rng, half), random_day(&mut rng, 1 - half));
+            let offset = random_time(&mut rng, 13);
+            let daylight = if rng.random() { random_time(&mut rng, 13) } else { String::new() };
+            let rule = format!("<+A1>{offset}DST{daylight},{start},{end}");
+            let zone = Zone::parse(&rule).unwrap_or_else(|refused| panic!("{rule}: {refused}"));
+            let reference = TimeZone::posix(&rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
+            for _ in 0..20 {
+                assert_like(&zone, &reference, &rule, rng.random_range(0..=253_300_000_000_000));
+            }
+            assert_changes_like(&zone, &reference, &rule, rng.random_range(0..=253_300_000_000_000));
+        }
     }
 }
