@@ -16,7 +16,7 @@ use crate::{
     failure::{Failure, Fault},
     groups::{self, MAX_DEPTH, MAX_GROUPS},
     ledger::Ledger,
-    roles,
+    roles, sessions,
 };
 
 /// Makes or changes a group of connectors under one limit of current.
@@ -108,22 +108,12 @@ fn pause_until_it_fits(ledger: &mut Ledger<'_>, id: GroupId) -> Result<(), Failu
         return Ok(());
     }
     for (_, _, session) in charging_newest_first(ledger, id)? {
-        pause(ledger, session, PauseReason::GroupLimit)?;
+        sessions::pause(ledger, session, PauseReason::GroupLimit)?;
         if fits(ledger, id)? {
             return Ok(());
         }
     }
     Err(Fault(format!("group {id} is over its limit although nothing charges in it")).into())
-}
-
-fn pause(ledger: &mut Ledger<'_>, id: SessionId, reason: PauseReason) -> Result<(), Failure> {
-    let session = ledger.session(id)?.ok_or_else(|| Fault(format!("session {id} is missing")))?;
-    let connector = ledger.connector(session.connector)?.ok_or_else(|| Fault(format!("connector {} is missing", session.connector)))?;
-    groups::occupy(ledger, session.connector.condominium, connector.group, session.granted, Currents::ZERO)?;
-    let paused = chain::record::Session { state: SessionState::Paused, granted: Currents::ZERO, ..session };
-    ledger.put(&Key::Session(id), &paused)?;
-    ledger.emit(Event::SessionPaused { session: id, reason });
-    Ok(())
 }
 
 fn fits(ledger: &Ledger<'_>, id: GroupId) -> Result<bool, Fault> {
