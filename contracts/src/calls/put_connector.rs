@@ -1,4 +1,10 @@
 //! `PutConnector`: makes or changes a connector; putting it again clears its fault.
+//!
+//! Checked in this order: each phase is rated at most [`MAX_RATED`], and one at least is connected (`InvalidConnector`); a manager of the condominium
+//! (`UnknownCondominium`, `NotAllowed`); a connected phase is rated at least the minimum current (`InvalidConnector`); the group and a version of the tariff,
+//! in force or not, are there (`UnknownGroup`, `UnknownTariff`); while a session is open nothing but `service` differs (`ConnectorBusy`); a new one is at most
+//! the [`MAX_CONNECTORS`]th (`TooMany`); without a switch its rated current fits into its groups for good, in service or not (`GroupLimit`).
+//! The meter's last register, unassigned energy and the open session stay as they are.
 
 use chain::{
     code::{Code, Rejection},

@@ -1,4 +1,10 @@
 //! `PutGroup`: makes or changes a group of connectors under one limit of current.
+//!
+//! Checked in this order: the parent is not the group itself (`GroupCycle`); a manager of the condominium (`UnknownCondominium`, `NotAllowed`); the parent is
+//! there (`UnknownGroup`) and not below the group (`GroupCycle`); no group becomes deeper than [`MAX_DEPTH`] (`GroupDepth`); at most [`MAX_GROUPS`] (`TooMany`); the limit is not below what is
+//! reserved in the group (`GroupLimit`); a group that moves fits with all that is granted and reserved in it, as it is before this call, into each group that
+//! was not above it before, from the nearest upwards (`GroupLimit`). Then sessions that hold a current in it or below it are paused, the newest grant first,
+//! each in its turn whatever its phases, until what is granted and reserved fits the limit.
 
 use chain::{
     code::{Code, Rejection},
@@ -101,8 +107,7 @@ fn moved_sums(group: &Group, old_above: &[(u32, Group)], new_above: &[(u32, Grou
     Ok(moved)
 }
 
-/// Pauses charging sessions of the group and of those below it, the newest grant first, until its sums fit its limit. A session is paused in its turn
-/// whatever its phases, so that the order is all that anyone need know.
+/// Pauses until the sums fit. A session on other phases than those over the limit is not passed by: the order is all that anyone need know.
 fn pause_until_it_fits(ledger: &mut Ledger<'_>, id: GroupId) -> Result<(), Failure> {
     if fits(ledger, id)? {
         return Ok(());

@@ -1,4 +1,8 @@
 //! `PutTariff`: adds a version of a tariff; versions are never changed.
+//!
+//! Checked in this order: the document ([`tariff::validate`]); a manager of the condominium (`UnknownCondominium`, `NotAllowed`); the number is the next
+//! (`WrongTariffVersion`); `valid_from` is not before the block's time, nor before the latest version's (`InvalidRange`); with a `valid_from` after the
+//! block's time, at most [`MAX_ANNOUNCED`] versions are then announced (`TooMany`). Two versions of one instant are allowed: the higher one holds.
 
 use chain::{
     code::{Code, Rejection},
