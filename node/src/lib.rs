@@ -5,4 +5,5 @@
 
 pub mod app;
 pub mod clock;
+mod mempool;
 pub mod store;

@@ -1,0 +1,343 @@
+//! What consensus asks about blocks: build one, judge one, commit one, hand out old ones.
+//!
+//! A block is executed at most once while this process lives: the result is kept by header hash until a block of its height is committed.
+//! Every answer that consensus may act on is durable before it is given.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chain::{
+    block::{Block, MAX_BLOCK_BYTES},
+    certificate::{CommitCertificate, ValidatorSet},
+    code::{Code, Rejection},
+    hash::Hash32,
+    id::{Address, Height, TxId},
+    time::Timestamp,
+};
+use contracts::{
+    call::Transaction,
+    execute::{self, BlockError, Executed, VerifiedTransaction},
+};
+use tracing::{debug, warn};
+
+use super::{
+    handle::Committed,
+    port::{Origin, Proposed, StoredProposal, Tip},
+    writer::{AHEAD, BEHIND, Writer, WriterFault},
+};
+use crate::{
+    app::handle::{Included, SubmitError},
+    store::{Commit, Undecided},
+};
+
+/// Blocks that one answer to a syncing peer holds at most.
+const DECIDED_MAX: usize = 64;
+
+/// Their bytes together, but for the first, which is always given.
+const DECIDED_BYTES_MAX: usize = 8 << 20;
+
+/// Results of proposals for one height that are kept in memory; past it they are read and executed again where needed.
+const CANDIDATES_MAX: usize = 64;
+
+/// A proposal for the next height.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    stored: Undecided,
+    /// Nothing where it was stored by an earlier process, or is not valid.
+    done: Option<Done>,
+}
+
+/// A proposal that was executed.
+#[derive(Debug)]
+struct Done {
+    block: Block,
+    accounts: Vec<Address>,
+    executed: Executed,
+}
+
+impl Candidate {
+    /// One that an earlier process judged.
+    pub(super) const fn stored(stored: Undecided) -> Self {
+        Self { stored, done: None }
+    }
+
+    fn summary(&self) -> StoredProposal {
+        let Undecided { height, round, proposer, hash, valid, .. } = self.stored;
+        StoredProposal { height, round, proposer, hash, valid }
+    }
+}
+
+impl Writer {
+    pub(super) fn validators(&self, height: Height) -> Result<ValidatorSet, WriterFault> {
+        if height == self.parent.height.next() {
+            return Ok(self.parent.validators.clone());
+        }
+        let reader = self.store.reader();
+        let set = reader.snapshot()?.validators(height)?;
+        set.ok_or_else(|| WriterFault::Broken(format!("the validators of height {height} are not known at {}", self.parent.height)))
+    }
+
+    pub(super) fn propose(&mut self, height: Height, round: u32) -> Result<Proposed, WriterFault> {
+        self.require_next(height)?;
+        let own = self.config.proposer;
+        // The one that was made for this round before, by this process or an earlier one: two would be equivocation.
+        let made = self.candidates.values().find(|candidate| candidate.stored.round == round && candidate.stored.proposer == own);
+        if let Some(candidate) = made {
+            return Ok(Proposed { hash: candidate.stored.hash, bytes: candidate.stored.bytes.clone().into() });
+        }
+        let timestamp = self.proposal_time()?;
+        let limit = usize::try_from(self.params.max_block_bytes).unwrap_or(MAX_BLOCK_BYTES);
+        let candidates = self.pool.candidates(limit);
+        let built = execute::build(&self.state, &self.tree, &self.parent, timestamp, own, &candidates)?;
+        self.forget_refused(&candidates, &built.refused);
+        let accounts = accounts_of(&candidates, &built);
+        let bytes = encode(&built.block)?;
+        let hash = built.executed.next.hash;
+        let stored = Undecided { height, round, proposer: own, hash, valid: true, bytes };
+        self.store.put_undecided(&stored)?;
+        let proposed = Proposed { hash, bytes: stored.bytes.clone().into() };
+        debug!(%height, round, txs = built.block.transactions.len(), "block proposed");
+        self.keep(Candidate { stored, done: Some(Done { block: built.block, accounts, executed: built.executed }) });
+        Ok(proposed)
+    }
+
+    /// Later than the parent, the machine's present, and not before what is due in a moment: so that a deadline's block settles what is due.
+    fn proposal_time(&mut self) -> Result<Timestamp, WriterFault> {
+        let own = self.present()?.max(Timestamp::from_ms(self.parent.timestamp.ms().saturating_add(1)));
+        // Not further than other validators' clocks will accept.
+        let latest = own.saturating_add(self.params.drift.min(AHEAD));
+        Ok(self.next_due.filter(|due| *due <= latest).map_or(own, |due| own.max(due)))
+    }
+
+    pub(super) fn stored_proposals(&self, height: Height, round: u32) -> Vec<StoredProposal> {
+        let all = self.candidates.values().map(Candidate::summary);
+        let mut found: Vec<_> = all.filter(|proposal| proposal.height == height && proposal.round == round).collect();
+        found.sort_by_key(|proposal| proposal.hash);
+        found
+    }
+
+    pub(super) fn undecided(&self, hash: &Hash32) -> Option<Bytes> {
+        self.candidates.get(hash).map(|candidate| candidate.stored.bytes.clone().into())
+    }
+
+    pub(super) fn validate(
+        &mut self,
+        height: Height,
+        round: u32,
+        proposer: Address,
+        bytes: &[u8],
+        origin: Origin,
+    ) -> Result<StoredProposal, WriterFault> {
+        let block = match Block::decode(bytes) {
+            Ok(block) => block,
+            Err(error) => {
+                warn!(%height, round, %proposer, %error, "a proposal is no block");
+                // It has no header hash; the digest of its bytes is one that no block has.
+                let hash = Hash32(*blake3::hash(bytes).as_bytes());
+                return Ok(StoredProposal { height, round, proposer, hash, valid: false });
+            }
+        };
+        let hash = block.header.hash();
+        let known = self.candidates.get(&hash).is_some_and(|candidate| candidate.done.is_some());
+        let unfit = self.unfit(height, proposer, &block, origin)?;
+        let done = match unfit {
+            Some(reason) => {
+                warn!(%height, round, %proposer, reason, "a proposal is not valid");
+                None
+            }
+            None if known => self.candidates.remove(&hash).and_then(|candidate| candidate.done),
+            None => self.carry_out(block)?,
+        };
+        let stored = Undecided { height, round, proposer, hash, valid: done.is_some(), bytes: bytes.to_vec() };
+        let summary = StoredProposal { height, round, proposer, hash, valid: stored.valid };
+        if height == self.parent.height.next() {
+            self.store.put_undecided(&stored)?;
+            self.keep(Candidate { stored, done });
+        }
+        Ok(summary)
+    }
+
+    /// What speaks against a block before it is executed.
+    fn unfit(&mut self, height: Height, proposer: Address, block: &Block, origin: Origin) -> Result<Option<String>, WriterFault> {
+        let header = &block.header;
+        if header.height != height || height != self.parent.height.next() {
+            return Ok(Some(format!("block of height {} for height {height} after {}", header.height, self.parent.height)));
+        }
+        match origin {
+            Origin::Proposed => {}
+            // The clock was checked when it was first proposed, and its header names who proposed it then.
+            Origin::Restreamed | Origin::Synced => return Ok(None),
+        }
+        if header.proposer != proposer {
+            return Ok(Some(format!("the header names proposer {}", header.proposer)));
+        }
+        let now = self.present()?;
+        let (earliest, latest) = (now.saturating_sub(BEHIND), now.saturating_add(AHEAD));
+        if header.timestamp < earliest || header.timestamp > latest {
+            return Ok(Some(format!("its time is {}, the clock here {now}", header.timestamp)));
+        }
+        Ok(None)
+    }
+
+    /// Executes a block that somebody made; nothing where it breaks a rule.
+    fn carry_out(&self, block: Block) -> Result<Option<Done>, WriterFault> {
+        let transactions = match self.verify_all(&block) {
+            Ok(transactions) => transactions,
+            Err(index) => {
+                warn!(height = %block.header.height, index, "a transaction of a proposal does not decode or its signature is wrong");
+                return Ok(None);
+            }
+        };
+        match execute::execute(&self.state, &self.tree, &self.parent, &block, &transactions) {
+            Ok(executed) => {
+                let accounts = transactions.iter().map(|transaction| transaction.get().body().account).collect();
+                Ok(Some(Done { block, accounts, executed }))
+            }
+            Err(BlockError::Invalid(invalid)) => {
+                warn!(height = %block.header.height, %invalid, "a proposal is not valid");
+                Ok(None)
+            }
+            Err(BlockError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    /// The block's transactions with good signatures, those in the pool not checked again; otherwise the place of the first that is none.
+    fn verify_all(&self, block: &Block) -> Result<Vec<VerifiedTransaction>, usize> {
+        let verify = |bytes: &Vec<u8>| match self.pool.verified(bytes) {
+            Some(transaction) => Some(transaction.clone()),
+            None => Transaction::decode(bytes).ok().and_then(|transaction| VerifiedTransaction::verify(transaction).ok()),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let share = block.transactions.len().div_ceil(cores).max(32);
+        let parts: Vec<Vec<Option<VerifiedTransaction>>> = std::thread::scope(|scope| {
+            let parts = block.transactions.chunks(share).map(|part| scope.spawn(|| part.iter().map(verify).collect()));
+            let parts: Vec<_> = parts.collect();
+            // A part that panicked verified nothing.
+            parts.into_iter().map(|part| part.join().unwrap_or_default()).collect()
+        });
+        let mut verified = Vec::with_capacity(block.transactions.len());
+        for transaction in parts.into_iter().flatten() {
+            verified.push(transaction.ok_or(verified.len())?);
+        }
+        if verified.len() == block.transactions.len() { Ok(verified) } else { Err(verified.len()) }
+    }
+
+    pub(super) fn commit(&mut self, certificate: &CommitCertificate) -> Result<Tip, WriterFault> {
+        let CommitCertificate { height, block: hash, .. } = certificate;
+        if *height <= self.parent.height {
+            let reader = self.store.reader();
+            let known = reader.snapshot()?.header(*height)?.map(|header| header.hash());
+            if known == Some(*hash) {
+                return Ok(self.tip());
+            }
+            return Err(WriterFault::Broken(format!("block {hash} was decided at height {height}, another is committed there")));
+        }
+        self.require_next(*height)?;
+        certificate
+            .verify(self.parent.chain_id, &self.parent.validators)
+            .map_err(|error| WriterFault::Broken(format!("the certificate of height {height} does not hold: {error}")))?;
+        let unknown = || WriterFault::Broken(format!("the decided block {hash} of height {height} is not stored here"));
+        let candidate = self.candidates.remove(hash).ok_or_else(unknown)?;
+        let done = match candidate.done {
+            Some(done) => done,
+            None => {
+                let block = Block::decode(&candidate.stored.bytes).map_err(|_| unknown())?;
+                let failed = || WriterFault::Broken(format!("the decided block {hash} of height {height} breaks a rule here"));
+                self.carry_out(block)?.ok_or_else(failed)?
+            }
+        };
+        let Done { block, accounts, executed } = done;
+        let bytes = &candidate.stored.bytes;
+        let history = self.parent.history.clone();
+        let commit =
+            Commit { hash: *hash, block: &block, bytes, accounts: &accounts, certificate, executed: &executed, parent_history: &history };
+        self.store.commit(&commit)?;
+        let receipts = executed.receipts.clone();
+        self.advance(executed)?;
+        self.after_commit(Committed { hash: *hash, block, receipts })?;
+        Ok(self.tip())
+    }
+
+    /// Tells everybody who waits, and clears the pool of what is done or can no longer be.
+    fn after_commit(&mut self, committed: Committed) -> Result<(), WriterFault> {
+        for (location, receipt) in committed.located() {
+            let chain::receipt::Cause::Transaction(id) = receipt.cause else { continue };
+            self.pool.remove(id);
+            for waiter in self.waiting.remove(&id).unwrap_or_default() {
+                // Who no longer waits finds the receipt by its id.
+                let _ = waiter.send(Ok(Included { id, location, receipt: receipt.clone() }));
+            }
+        }
+        let now = self.parent.timestamp;
+        let state = &self.state;
+        let dead = self.pool.after_block(now, |signer| super::submission::committed_nonce(state, signer))?;
+        dead.into_iter().for_each(|(id, rejection)| self.reject(id, rejection));
+        // Nobody listens: that is allowed.
+        let _ = self.events.send(Arc::new(committed));
+        Ok(())
+    }
+
+    /// Removes candidates that can enter no block. Those that only had no room, or follow one that had none, stay.
+    fn forget_refused(&mut self, candidates: &[VerifiedTransaction], refused: &[(usize, Rejection)]) {
+        for (position, rejection) in refused {
+            let Some(transaction) = candidates.get(*position) else { continue };
+            let ahead = matches!((rejection.expected, rejection.found), (Some(expected), Some(found)) if found > expected);
+            let waits = rejection.code == Code::TooManyFromSigner || (rejection.code == Code::WrongNonce && ahead);
+            if !waits {
+                self.reject(transaction.get().id(), *rejection);
+            }
+        }
+    }
+
+    fn reject(&mut self, id: TxId, rejection: Rejection) {
+        self.pool.remove(id);
+        debug!(%id, %rejection, "a pooled transaction was dropped");
+        for waiter in self.waiting.remove(&id).unwrap_or_default() {
+            let _ = waiter.send(Err(SubmitError::Rejected(rejection)));
+        }
+    }
+
+    pub(super) fn decided(&self, from: Height, to: Height) -> Result<Vec<(Bytes, CommitCertificate)>, WriterFault> {
+        let reader = self.store.reader();
+        let snapshot = reader.snapshot()?;
+        let (mut found, mut bytes) = (Vec::new(), 0_usize);
+        let mut height = from.max(Height(1));
+        while height <= to && found.len() < DECIDED_MAX && bytes < DECIDED_BYTES_MAX {
+            let (Some(block), Some(certificate)) = (snapshot.block_bytes(height)?, snapshot.certificate(height)?) else { break };
+            bytes = bytes.saturating_add(block.len());
+            found.push((block.into(), certificate));
+            height = height.next();
+        }
+        Ok(found)
+    }
+
+    fn keep(&mut self, candidate: Candidate) {
+        if self.candidates.len() >= CANDIDATES_MAX {
+            let own = self.config.proposer;
+            let others = self.candidates.values_mut().filter(|candidate| candidate.stored.proposer != own);
+            if let Some(oldest) = others.min_by_key(|candidate| candidate.stored.round) {
+                oldest.done = None;
+            }
+        }
+        self.candidates.insert(candidate.stored.hash, candidate);
+    }
+
+    fn require_next(&self, height: Height) -> Result<(), WriterFault> {
+        if height == self.parent.height.next() {
+            return Ok(());
+        }
+        Err(WriterFault::Broken(format!("consensus is at height {height}, the newest block at {}", self.parent.height)))
+    }
+}
+
+fn encode(block: &Block) -> Result<Vec<u8>, WriterFault> {
+    block.encode().map_err(|error| WriterFault::Broken(format!("a block of our own: {error}")))
+}
+
+/// The accounts of the transactions that entered a block: those neither refused nor left, in order.
+fn accounts_of(candidates: &[VerifiedTransaction], built: &execute::Built) -> Vec<Address> {
+    let out: std::collections::BTreeSet<usize> =
+        built.refused.iter().map(|(position, _)| *position).chain(built.left.iter().copied()).collect();
+    let inside = candidates.iter().enumerate().filter(|(position, _)| !out.contains(position));
+    inside.map(|(_, transaction)| transaction.get().body().account).collect()
+}
