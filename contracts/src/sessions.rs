@@ -32,6 +32,8 @@ use crate::{
 pub(crate) mod meter;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
 /// Why and when a session is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -267,6 +267,7 @@ mod tests {
         let refused = fixture.rejects(RESIDENT, &OpenSession { max_spend: tokens(200), ..good });
         assert_eq!(refused, Rejection::of(Code::InsufficientFunds, 200_000_000, BALANCE.micro()));
         assert_eq!(fixture.rejects(STRANGER, &good), Code::UnknownAccount.into());
+        fixture.params.max_spend = BALANCE;
         fixture.opens(RESIDENT, &OpenSession { max_spend: BALANCE, max_duration: Duration::from_ms(limit_ms), ..good });
     }
 
