@@ -1,9 +1,193 @@
 //! The node of Commonwatt: the single writer of the chain, storage, consensus, and the doors to the world.
 //!
 //! Inside: `api`, `gateway` and `scheduler` hold an [`app::AppHandle`] and nothing else of the chain; `consensus` asks `app` through its port; `app` alone
-//! writes the `store`. `clock`, `keys` and `telemetry` are leaves.
+//! writes the `store`. `clock`, `keys` and `telemetry` are leaves. Every task is started here, in [`run`], and ends with it.
 
 pub mod app;
 pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod init;
+pub mod keys;
 mod mempool;
+pub mod stepped;
 pub mod store;
+pub mod telemetry;
+
+use std::path::PathBuf;
+
+use chain::{crypto::address_of, genesis_kind::NetworkKind, id::Height};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::{
+    app::{App, AppConfig, LARGEST_JUMP, Limits},
+    clock::Clock,
+    config::{Config, ConfigError},
+    data_dir::{DataDir, DataDirError},
+    keys::{KeyError, KeyName},
+    stepped::{SteppedClock, SteppedError},
+    store::{Opened, Store, StoreError},
+};
+
+/// How a node is run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Its data directory.
+    pub data: DataDir,
+    /// The socket of whoever moves the clock; test federations only.
+    pub clock_socket: Option<PathBuf>,
+    /// Whether the operator has confirmed this machine's clock.
+    pub clock_confirmed: ClockConfirmed,
+}
+
+/// Whether somebody has looked at this machine's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClockConfirmed {
+    /// Nobody: a large jump since the newest block is refused.
+    #[default]
+    No,
+    /// The operator.
+    ByOperator,
+}
+
+/// Why a node did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stepped clock.
+    #[error(transparent)]
+    Stepped(#[from] SteppedError),
+    /// A key that genesis does not know.
+    #[error("the validator key of this directory, {0}, is not among the validators of its genesis document")]
+    NotAValidator(String),
+    /// A stepped clock on a chain that is meant.
+    #[error("--clock is for test federations: the genesis document of this chain says live")]
+    LiveChain,
+    /// The machine's clock is far from the newest block.
+    #[error("{0}")]
+    Clock(String),
+    /// A part of the node failed; it stopped before it could do harm.
+    #[error("{part} stopped: {message}")]
+    Stopped {
+        /// Which.
+        part: &'static str,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Runs a node until `shutdown` resolves.
+///
+/// # Errors
+/// [`NodeError`]: it did not start, or a part of it failed.
+pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+    let data = &options.data;
+    let _lock = data.lock()?;
+    let genesis = data.genesis()?;
+    let config = Config::read(&data.config_file())?;
+    let validator = keys::read(&KeyName::Validator.file(data.path()))?;
+    let proposer = address_of(&validator);
+    if !genesis.validators.iter().any(|member| member.address == proposer) {
+        return Err(NodeError::NotAValidator(proposer.to_string()));
+    }
+
+    let chain_id = genesis.chain_id();
+    info!(%chain_id, network = genesis.network, moniker = config.moniker, "opening the database");
+    let opened = Store::open(&data.database(), &genesis)?;
+    let tip = opened.parent.height;
+    let stepped = connect_clock(&options, genesis.kind, chain_id, tip).await?;
+    let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
+    require_plausible(&clock, &opened, options.clock_confirmed)?;
+
+    let fault = |part| move |message| NodeError::Stopped { part, message };
+    let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
+    let App { handle, port, ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
+    let (clock_ended, stepping) = serve_clock(stepped, &handle);
+    info!(height = %tip, "ready");
+
+    let result = tokio::select! {
+        () = shutdown => {
+            info!("stopping");
+            Ok(())
+        }
+        result = clock_ended => Err(result.map_or(NodeError::Stepped(SteppedError::Closed), NodeError::Stepped)),
+        result = ended => match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(message)) => Err(fault("application")(message)),
+            Err(_) => Err(fault("application")("its thread ended without a word".to_owned())),
+        },
+    };
+    if let Some(stepping) = stepping {
+        stepping.abort();
+    }
+    drop((stop, port));
+    result
+}
+
+async fn connect_clock(
+    options: &RunOptions,
+    kind: NetworkKind,
+    chain_id: chain::id::ChainId,
+    tip: Height,
+) -> Result<Option<SteppedClock>, NodeError> {
+    let Some(socket) = &options.clock_socket else { return Ok(None) };
+    match kind {
+        NetworkKind::Live => Err(NodeError::LiveChain),
+        NetworkKind::Test => Ok(Some(SteppedClock::connect(socket, chain_id, tip).await?)),
+    }
+}
+
+/// Obeys the stepped clock's socket in a task of its own; without one the receiver never resolves.
+fn serve_clock(
+    stepped: Option<SteppedClock>,
+    handle: &app::AppHandle,
+) -> (impl Future<Output = Option<SteppedError>> + use<>, Option<tokio::task::JoinHandle<()>>) {
+    let (sender, receiver) = oneshot::channel();
+    let handle = handle.clone();
+    let task = stepped.map(|stepped| {
+        tokio::spawn(async move {
+            let ended = stepped.serve(handle).await.err();
+            let _ = sender.send(ended);
+        })
+    });
+    let stepped = task.is_some();
+    let ended = async move { if stepped { receiver.await.ok().flatten() } else { std::future::pending().await } };
+    (ended, task)
+}
+
+/// A node alone has nobody to ask for the time: after a long silence, or before its own newest block, somebody must look at the clock.
+fn require_plausible(clock: &Clock, opened: &Opened, confirmed: ClockConfirmed) -> Result<(), NodeError> {
+    let (now, newest) = (clock.now(), opened.parent.timestamp);
+    if clock.is_stepped() || opened.parent.height == Height(0) {
+        return Ok(());
+    }
+    if now < newest.saturating_sub(app::BEHIND) {
+        return Err(NodeError::Clock(format!(
+            "this machine's clock shows {now}, before the newest block of {newest}: set it right and start again"
+        )));
+    }
+    if now <= newest.saturating_add(LARGEST_JUMP) {
+        return Ok(());
+    }
+    match confirmed {
+        ClockConfirmed::ByOperator => {
+            warn!(%now, %newest, "more than an hour has passed since the newest block: the operator has confirmed the clock");
+            Ok(())
+        }
+        ClockConfirmed::No => Err(NodeError::Clock(format!(
+            "this machine's clock shows {now}, more than an hour after the newest block of {newest}: if the clock is right, start again with --confirm-clock"
+        ))),
+    }
+}

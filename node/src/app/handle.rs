@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
     clock::Clock,
-    store::{Location, Reader, Snapshot, StoreError},
+    store::{Location, Reader, Snapshot, StoreError, StoredTip},
 };
 
 /// Submissions that may wait for the application's thread; a full channel makes submitters wait.
@@ -235,6 +235,12 @@ impl AppHandle {
     /// [`StoreError`] where the database fails.
     pub fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
         self.reader.snapshot()
+    }
+
+    /// The newest committed block; genesis is height 0.
+    #[must_use]
+    pub fn tip(&self) -> StoredTip {
+        self.reader.present().tip
     }
 
     /// Every commit from height `from` on, in order and without a gap; from the next one on where none is given.

@@ -18,6 +18,7 @@ pub use self::handle::{
     Accepted, AppHandle, Committed, EVENT_CAPACITY, Included, Interest, Pending, QUESTION_CAPACITY, Standing, SubmitError, Subscription,
     SubscriptionError,
 };
+pub use self::writer::{BEHIND, LARGEST_JUMP};
 use self::{handle::Actors, port::ConsensusPort, writer::Writer};
 pub use crate::mempool::Limits;
 pub use crate::store::{Location, PAGE_MAX, Page, Snapshot, StoreError, StoredTip};

@@ -37,7 +37,7 @@ use crate::{
 pub(super) const AHEAD: Duration = Duration::from_secs(2);
 
 /// How far it may be behind.
-pub(super) const BEHIND: Duration = Duration::from_secs(10);
+pub const BEHIND: Duration = Duration::from_secs(10);
 
 /// A jump of the clock past the newest block that somebody must confirm.
 pub const LARGEST_JUMP: Duration = Duration::from_hours(1);

@@ -1,1 +1,148 @@
-fn main() {}
+//! `wattd`: makes a node's data directory and runs the node.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use chain::{genesis_kind::NetworkKind, time::Timestamp};
+use clap::{Args, Parser, Subcommand};
+use node::{
+    ClockConfirmed, RunOptions,
+    data_dir::DataDir,
+    init::{self, InitOptions},
+    telemetry::{self, LogFormat},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A node of Commonwatt: charging tokens, sessions and receipts of a condominium.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    /// Log one JSON object a line instead of text.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make keys, genesis document and configuration of a federation of one condominium.
+    Init(InitArgs),
+    /// Run the node of a data directory until SIGINT or SIGTERM.
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+struct InitArgs {
+    /// An empty or new directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// The condominium's short name, such as TRO; 1 to 32 bytes.
+    #[arg(long)]
+    name: String,
+    /// A test federation: its clock may be stepped and it has no heartbeat.
+    #[arg(long)]
+    test: bool,
+    /// The accounting currency that one token stands for.
+    #[arg(long, default_value = "EUR")]
+    currency: String,
+    /// The time before which no block is made, in ms since the epoch; now where none is given.
+    #[arg(long, value_name = "MS")]
+    timestamp: Option<u64>,
+    /// A JSON object that replaces parameters by name.
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// A JSON array of {"role", "account"}: further roles from the beginning.
+    #[arg(long, value_name = "FILE")]
+    roles: Option<PathBuf>,
+    /// A JSON array of addresses: accounts that are registered from the beginning.
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+    /// Where the API listens.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    api_listen: Option<SocketAddr>,
+    /// Where the units' protocol listens.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    gateway_listen: Option<SocketAddr>,
+    /// The multiaddress of the node in the network.
+    #[arg(long, value_name = "MULTIADDRESS")]
+    network_listen: Option<String>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The node's data directory.
+    #[arg(long, env = "WATTD_DATA")]
+    data: PathBuf,
+    /// The Unix socket of whoever moves the clock; test federations only.
+    #[arg(long, value_name = "SOCKET")]
+    clock: Option<PathBuf>,
+    /// The machine's clock is right although more than an hour has passed since the newest block.
+    #[arg(long)]
+    confirm_clock: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+    let result = match cli.command {
+        Command::Init(args) => found(args),
+        Command::Run(args) => run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wattd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn found(args: InitArgs) -> anyhow::Result<()> {
+    let options = InitOptions {
+        data: DataDir::new(args.data.clone()),
+        name: args.name,
+        kind: if args.test { NetworkKind::Test } else { NetworkKind::Live },
+        currency: args.currency,
+        timestamp: args.timestamp.map(Timestamp::from_ms),
+        params: args.params,
+        roles: args.roles,
+        accounts: args.accounts,
+        api_listen: args.api_listen,
+        gateway_listen: args.gateway_listen,
+        network_listen: args.network_listen,
+    };
+    let founded = init::init(&options)?;
+    println!("chain      {}", founded.chain_id);
+    for (name, address, file) in &founded.keys {
+        println!("{:<10} {address}  {}", name.name(), file.display());
+    }
+    for warning in &founded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    eprintln!(
+        "Keep copies of the key files in a safe place; who has them is the node. Start it with: wattd run --data {}",
+        args.data.display()
+    );
+    Ok(())
+}
+
+fn run(args: RunArgs) -> anyhow::Result<()> {
+    let options = RunOptions {
+        data: DataDir::new(args.data),
+        clock_socket: args.clock,
+        clock_confirmed: if args.confirm_clock { ClockConfirmed::ByOperator } else { ClockConfirmed::No },
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        node::run(options, shutdown).await.map_err(anyhow::Error::from)
+    })
+}

@@ -1,0 +1,160 @@
+//! `config.toml`: one machine's choices. Nothing here can reach the rules of the chain; unknown keys are errors, so that a typing error is not silence.
+//!
+//! Called by `wattd init`, which writes it, and at start.
+
+use std::{fs, io, net::SocketAddr, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest configuration file, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// The file's content; every key may be left out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A name for people, in logs and towards peers.
+    pub moniker: String,
+    /// Where the HTTP API listens.
+    pub api: ApiConfig,
+    /// The network of nodes.
+    pub network: NetworkConfig,
+    /// The chargers' side.
+    pub gateway: GatewayConfig,
+    /// Who charges when.
+    pub scheduler: SchedulerConfig,
+}
+
+/// `[api]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Address and port; loopback unless somebody decides otherwise.
+    pub listen: SocketAddr,
+}
+
+/// `[network]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// The multiaddress that the node listens on.
+    pub listen: String,
+    /// The multiaddresses of the other nodes, each ending in `/p2p/<id>`.
+    pub peers: Vec<String>,
+}
+
+/// `[gateway]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayConfig {
+    /// Whether this node runs one.
+    pub enabled: bool,
+    /// Where the units' protocol listens.
+    pub listen: SocketAddr,
+}
+
+/// `[scheduler]`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchedulerConfig {
+    /// Whether this node runs one.
+    pub enabled: bool,
+    /// The policy, by name: `fcfs` or `fcfs-slots`.
+    pub policy: String,
+    /// How many may charge at once under `fcfs-slots`.
+    pub places: u32,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8480)) }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        Self { listen: "/ip4/127.0.0.1/tcp/8482".to_owned(), peers: Vec::new() }
+    }
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8481)) }
+    }
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self { enabled: true, policy: "fcfs".to_owned(), places: 4 }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file is longer than a configuration may be.
+    #[error("{path} has {found} bytes, at most {MAX_FILE_BYTES} are read")]
+    TooLong {
+        /// Which.
+        path: String,
+        /// How long it is.
+        found: u64,
+    },
+    /// Its content is no configuration; the message says where.
+    #[error("{path}: {message}")]
+    Malformed {
+        /// Which.
+        path: String,
+        /// What is wrong and where.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; unknown keys are among them.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let failed = |error| ConfigError::Io { path: name.clone(), error };
+        let found = fs::metadata(path).map_err(failed)?.len();
+        if found > MAX_FILE_BYTES {
+            return Err(ConfigError::TooLong { path: name, found });
+        }
+        let text = fs::read_to_string(path).map_err(failed)?;
+        toml::from_str(&text).map_err(|error| ConfigError::Malformed { path: name, message: error.to_string() })
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// None for a configuration of ours.
+    pub fn text(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.toml");
+        fs::write(&path, Config::default().text().unwrap()).unwrap();
+        assert_eq!(Config::read(&path).unwrap(), Config::default());
+        fs::write(&path, "[api]\nlisten = \"127.0.0.1:1\"\nlissten = 1\n").unwrap();
+        let Err(ConfigError::Malformed { message, .. }) = Config::read(&path) else { panic!("accepted") };
+        assert!(message.contains("lissten"), "{message}");
+    }
+}

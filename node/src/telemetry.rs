@@ -1,0 +1,27 @@
+//! Logs: structured lines on stderr. A leaf: anyone may log, only `wattd` sets it up.
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// How lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings.
+const DEFAULT_FILTER: &str = "warn,node=info,wattd=info";
+
+/// Sends logs to stderr from now on; a second call changes nothing.
+pub fn start(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let registry = tracing_subscriber::registry().with(filter);
+    // Only a second call can fail, and the first one's choice stays.
+    let _ = match format {
+        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
+    };
+}
