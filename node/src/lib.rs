@@ -3,6 +3,7 @@
 //! Inside: `api`, `gateway` and `scheduler` hold an [`app::AppHandle`] and nothing else of the chain; `consensus` asks `app` through its port; `app` alone
 //! writes the `store`. `clock`, `keys` and `telemetry` are leaves. Every task is started here, in [`run`], and ends with it.
 
+pub mod api;
 pub mod app;
 pub mod clock;
 pub mod config;

@@ -77,6 +77,12 @@ impl<'a> Snapshot<'a> {
         self.present.tree.prove(&key.bytes())
     }
 
+    /// The proof of what the key of these bytes has under [`Snapshot::state_root`], a value or none.
+    #[must_use]
+    pub fn prove_bytes(&self, key: &[u8]) -> StateProof {
+        self.present.tree.prove(key)
+    }
+
     // The state.
 
     /// The record of a key.

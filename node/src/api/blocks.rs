@@ -1,0 +1,120 @@
+//! Blocks, and single values of the state with what proves them.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::header,
+    response::IntoResponse,
+};
+use chain::{
+    api::{BlockReceipts, BlockView, Page, ProvenState},
+    hash::Hash32,
+    id::{Height, TxId},
+    state::StateRead,
+};
+use contracts::call::Transaction;
+use serde::Deserialize;
+
+use super::{
+    ApiState,
+    problem::ApiProblem,
+    query::{Asked, limit},
+};
+use crate::app::Snapshot;
+
+/// The longest key of the state, in bytes, with room for tables to come.
+const MAX_KEY_BYTES: usize = 128;
+
+/// `?before=HEIGHT&limit=&cursor=`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlocksQuery {
+    before: Option<u64>,
+    limit: Option<u32>,
+    cursor: Option<u64>,
+}
+
+/// `GET /blocks`, newest first.
+pub async fn list(State(state): State<ApiState>, Asked(query): Asked<BlocksQuery>) -> Result<Json<Page<BlockView>>, ApiProblem> {
+    let limit = limit(query.limit)?;
+    let snapshot = state.app.snapshot()?;
+    let newest = snapshot.tip().height.0;
+    let from = query.cursor.or(query.before).map_or(newest, |before| newest.min(before.saturating_sub(1)));
+    let mut items = Vec::new();
+    let lowest = from.saturating_sub(u64::from(limit)).saturating_add(1).max(1);
+    for height in (lowest..=from).rev() {
+        items.push(view(&snapshot, Height(height))?);
+    }
+    Ok(Json(Page { items, next: (lowest > 1 && from > 0).then(|| lowest.to_string()) }))
+}
+
+/// `GET /blocks/{height|hash}`.
+pub async fn show(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Json<BlockView>, ApiProblem> {
+    let snapshot = state.app.snapshot()?;
+    let height = height_of(&snapshot, &name)?;
+    view(&snapshot, height).map(Json)
+}
+
+/// `GET /blocks/{height|hash}/receipts`.
+pub async fn receipts(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Json<BlockReceipts>, ApiProblem> {
+    let snapshot = state.app.snapshot()?;
+    let height = height_of(&snapshot, &name)?;
+    let receipts = snapshot.receipts(height)?.ok_or_else(|| ApiProblem::internal("the receipts of a block are missing"))?;
+    Ok(Json(BlockReceipts { height, receipts }))
+}
+
+/// `GET /blocks/{height|hash}/bytes`.
+pub async fn bytes(State(state): State<ApiState>, Path(name): Path<String>) -> Result<impl IntoResponse, ApiProblem> {
+    let snapshot = state.app.snapshot()?;
+    let height = height_of(&snapshot, &name)?;
+    let bytes = snapshot.block_bytes(height)?.ok_or_else(|| ApiProblem::internal("a block is missing"))?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes))
+}
+
+fn height_of(snapshot: &Snapshot<'_>, name: &str) -> Result<Height, ApiProblem> {
+    let height = match (name.parse::<u64>(), Hash32::from_hex(name)) {
+        (Ok(height), _) => Some(Height(height)),
+        (Err(_), Some(hash)) => snapshot.height_of(&hash)?,
+        (Err(_), None) => {
+            return Err(ApiProblem::bad_request(format!("block {name:?}: expected a height or a hash of 64 hexadecimal digits")));
+        }
+    };
+    let newest = snapshot.tip().height;
+    height
+        .filter(|height| (Height(1)..=newest).contains(height))
+        .ok_or_else(|| ApiProblem::not_found(format!("there is no block {name}: the first is 1 and the newest {newest}")))
+}
+
+fn view(snapshot: &Snapshot<'_>, height: Height) -> Result<BlockView, ApiProblem> {
+    let missing = || ApiProblem::internal("a block is missing");
+    let block = snapshot.block(height)?.ok_or_else(missing)?;
+    let certificate = snapshot.certificate(height)?.ok_or_else(missing)?;
+    let transactions: Result<Vec<TxId>, _> =
+        block.transactions.iter().map(|bytes| Transaction::decode(bytes).map(|transaction| transaction.id())).collect();
+    let transactions = transactions.map_err(|error| ApiProblem::internal(&error.to_string()))?;
+    Ok(BlockView { hash: block.header.hash(), header: block.header, transactions, round: certificate.round })
+}
+
+/// `?key=HEX`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateQuery {
+    key: String,
+}
+
+/// `GET /state`: a value or its absence, under the newest certified header.
+pub async fn state(State(state): State<ApiState>, Asked(query): Asked<StateQuery>) -> Result<Json<ProvenState>, ApiProblem> {
+    let bad = || ApiProblem::bad_request(format!("key: expected 1 to {MAX_KEY_BYTES} bytes in hexadecimal digits"));
+    let key = hex::decode(&query.key).map_err(|_| bad())?;
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(bad());
+    }
+    let snapshot = state.app.snapshot()?;
+    let header = *snapshot.tip_header().ok_or_else(|| ApiProblem::unavailable("no block has been made yet: nothing is certified"))?;
+    let missing = || ApiProblem::internal("the newest block's certificate is missing");
+    let certificate = snapshot.certificate(header.height)?.ok_or_else(missing)?;
+    let validators = snapshot.validators(header.height)?.ok_or_else(missing)?;
+    let value = snapshot.get(&key).map_err(|fault| ApiProblem::internal(&fault.to_string()))?;
+    let proof = snapshot.prove_bytes(&key);
+    Ok(Json(ProvenState { key: query.key, value: value.map(hex::encode), proof, header, certificate, validators }))
+}

@@ -1,0 +1,182 @@
+//! The HTTP API under `/api/v1`, `/health` and `/metrics`.
+//!
+//! It reads committed state, hands in signed transactions and streams committed events; it signs nothing, decides nothing and keeps nothing. Every refusal is
+//! a problem document (RFC 9457) with a stable code, made in [`problem`] alone. Bodies, pages, waiting times, streams and requests at once are bounded.
+//! Started by `lib.rs`; it knows the chain through [`crate::app::AppHandle`] and what gateway and scheduler show through the channels that it is given.
+
+mod accounts;
+mod blocks;
+mod events;
+mod metrics;
+mod operations;
+mod problem;
+mod query;
+mod sessions;
+mod sites;
+mod transactions;
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, atomic::AtomicU32},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use chain::{
+    api::{CondominiumView, QueueTicket},
+    export::Samples,
+    id::{Height, SessionId},
+    transaction::MAX_TRANSACTION_BYTES,
+};
+use contracts::genesis::Genesis;
+use futures::Stream;
+use tokio::sync::{Semaphore, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use self::metrics::Metrics;
+use self::problem::ApiProblem;
+use crate::{app::AppHandle, clock::Clock};
+
+/// Requests that are answered at once; further ones are told to come again.
+pub const MAX_REQUESTS: usize = 2_048;
+
+/// Event streams at once.
+pub const MAX_STREAMS: u32 = 256;
+
+/// The longest that a request may take, streams and exports apart.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Raw samples behind a reading, from the gateway's own store; nothing where they are not kept or erased.
+pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<Option<Samples>, String> + Send + Sync>;
+
+/// The chain from a height on as an export stream, piece by piece.
+pub type ExportFrom = Arc<dyn Fn(Height) -> Pin<Box<dyn Stream<Item = Result<Bytes, std::io::Error>> + Send>> + Send + Sync>;
+
+/// What the API answers from.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The chain.
+    pub app: AppHandle,
+    /// The node's time.
+    pub clock: Clock,
+    /// The document that the chain began with.
+    pub genesis: Arc<Genesis>,
+    /// Who waits and why, from the scheduler.
+    pub queue: watch::Receiver<Vec<QueueTicket>>,
+    /// Raw samples, from the gateway.
+    pub samples: SamplesOf,
+    /// The export, from `export`.
+    pub export: ExportFrom,
+    /// Prometheus text of the consensus library, which keeps its own registry.
+    pub consensus_metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What the API counts.
+    pub metrics: Arc<Metrics>,
+    /// Bounds and caches.
+    pub shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").finish_non_exhaustive()
+    }
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Shared {
+    requests: Semaphore,
+    streams: AtomicU32,
+    /// The sums of each condominium at a height: they take a walk over all accounts.
+    totals: Mutex<Option<(Height, Vec<CondominiumView>)>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { requests: Semaphore::new(MAX_REQUESTS), streams: AtomicU32::new(0), totals: Mutex::new(None) }
+    }
+}
+
+/// All routes of the API.
+pub fn router(state: ApiState) -> Router {
+    let api = Router::new()
+        .route("/transactions", post(transactions::submit).layer(DefaultBodyLimit::max(MAX_TRANSACTION_BYTES)))
+        .route("/transactions/{id}", get(transactions::show))
+        .route("/receipts/{id}", get(transactions::receipt))
+        .route("/accounts/{address}", get(accounts::show))
+        .route("/accounts/{address}/transactions", get(accounts::transactions))
+        .route("/redemptions", get(accounts::redemptions))
+        .route("/roles", get(accounts::roles))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}", get(sessions::show))
+        .route("/sessions/{id}/receipt", get(sessions::receipt))
+        .route("/sessions/{id}/readings", get(sessions::readings))
+        .route("/sessions/{id}/readings/{sequence}/samples", get(sessions::samples))
+        .route("/queue", get(sessions::queue))
+        .route("/quote", get(sites::quote))
+        .route("/tariffs", get(sites::tariffs))
+        .route("/tariffs/{id}", get(sites::tariff))
+        .route("/connectors", get(sites::connectors))
+        .route("/connectors/{id}", get(sites::connector))
+        .route("/groups", get(sites::groups))
+        .route("/condominiums", get(sites::condominiums))
+        .route("/totals", get(sites::condominiums))
+        .route("/blocks", get(blocks::list))
+        .route("/blocks/{name}", get(blocks::show))
+        .route("/blocks/{name}/receipts", get(blocks::receipts))
+        .route("/blocks/{name}/bytes", get(blocks::bytes))
+        .route("/state", get(blocks::state))
+        .route("/status", get(operations::status))
+        .route("/genesis", get(operations::genesis))
+        .route("/params", get(operations::params))
+        .route("/validators", get(operations::validators))
+        .route("/health", get(operations::health))
+        .route_layer(middleware::from_fn(limit_time))
+        .route("/events", get(events::stream))
+        .route("/export", get(operations::export));
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/health", get(operations::health))
+        .route("/metrics", get(operations::metrics))
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(state.clone(), observe))
+        .layer(CatchPanicLayer::custom(|_| ApiProblem::internal("a handler failed").into_response()))
+        .with_state(state)
+}
+
+async fn unknown_route(request: Request) -> ApiProblem {
+    ApiProblem::not_found(format!("there is nothing at {}: the API begins at /api/v1/status", request.uri().path()))
+}
+
+async fn wrong_method(request: Request) -> ApiProblem {
+    ApiProblem::wrong_method(request.method(), request.uri().path())
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiProblem::unavailable("the request took too long: try again").into_response(),
+    }
+}
+
+/// Bounds the requests at once, counts them, and says that answers are not to be kept or guessed at.
+async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let Ok(_permit) = state.shared.requests.try_acquire() else {
+        return ApiProblem::unavailable("too many requests at once: try again in a second").into_response();
+    };
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    state.metrics.count_request(&route, response.status().as_u16());
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,214 @@
+//! Sessions: open ones from the state, settled ones from their receipts; who waits and why; readings and the raw samples behind them.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use chain::{
+    api::{Page, ProvenReceipt, QueueTicket, ReadingView, SessionView},
+    hash::Hash32,
+    id::{Address, ConnectorId, SessionId, TxId},
+    quantity::{Amount, Cost, WattHours},
+    receipt::{Cause, Event, SessionReceipt},
+    record::Session,
+};
+use contracts::call::{Call, Transaction};
+use serde::Deserialize;
+
+use super::{
+    ApiState,
+    problem::ApiProblem,
+    query::{Asked, PageQuery, cursor_of, key_hash, limit, location_of, page_of_keys, parse},
+    transactions::proven,
+};
+use crate::app::{Location, Snapshot};
+
+/// The first byte of every open session's key.
+const SESSIONS: [u8; 1] = [9];
+
+/// `?account=&connector=&state=` and a page.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionsQuery {
+    account: Option<String>,
+    connector: Option<String>,
+    state: Option<StateFilter>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateFilter {
+    Open,
+    Settled,
+    All,
+}
+
+/// `GET /sessions`: all that are open, or those of an account or a connector, newest first.
+pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQuery>) -> Result<Json<Page<SessionView>>, ApiProblem> {
+    let limit = limit(query.limit)?;
+    let account: Option<Address> = query.account.as_deref().map(|text| parse(text, "account")).transpose()?;
+    let connector: Option<ConnectorId> = query.connector.as_deref().map(|text| parse(text, "connector")).transpose()?;
+    let snapshot = state.app.snapshot()?;
+    let tickets = state.queue.borrow().clone();
+    let cursor = |text: &Option<String>| text.as_deref().map(location_of).transpose();
+    let found = match (account, connector) {
+        (Some(account), _) => snapshot.account_sessions(&account, cursor(&query.cursor)?, limit)?,
+        (None, Some(connector)) => snapshot.connector_sessions(connector, cursor(&query.cursor)?, limit)?,
+        (None, None) if matches!(query.state, None | Some(StateFilter::Open)) => {
+            let after = hex::decode(query.cursor.unwrap_or_default()).unwrap_or_default();
+            let rows =
+                snapshot.records::<Session>(&SESSIONS, Some(after.as_slice()).filter(|key| !key.is_empty()), limit.saturating_add(1))?;
+            let page = page_of_keys(rows, limit, |key, session| {
+                let id = SessionId(Hash32(key_hash(key)?));
+                Some(open_view(id, session, &tickets))
+            });
+            return Ok(Json(page));
+        }
+        (None, None) => return Err(ApiProblem::bad_request("settled sessions are listed by account= or connector=")),
+    };
+    let wanted = query.state.unwrap_or(StateFilter::All);
+    let mut items = Vec::with_capacity(found.entries.len());
+    for (_, id) in found.entries {
+        let view = view(&snapshot, id, &tickets)?.ok_or_else(|| ApiProblem::internal("an indexed session is missing"))?;
+        let fits = match (&view, wanted) {
+            (_, StateFilter::All) | (SessionView::Open { .. }, StateFilter::Open) | (SessionView::Settled { .. }, StateFilter::Settled) => {
+                true
+            }
+            (SessionView::Open { .. }, StateFilter::Settled) | (SessionView::Settled { .. }, StateFilter::Open) => false,
+        };
+        // An account given beside a connector narrows further.
+        if fits && connector.is_none_or(|connector| connector == connector_of(&view)) {
+            items.push(view);
+        }
+    }
+    Ok(Json(Page { items, next: found.next.map(cursor_of) }))
+}
+
+/// `GET /sessions/{id}`.
+pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<SessionView>, ApiProblem> {
+    let id: SessionId = parse(&id, "session")?;
+    let tickets = state.queue.borrow().clone();
+    view(&state.app.snapshot()?, id, &tickets)?.map(Json).ok_or_else(|| unknown(id))
+}
+
+/// `GET /sessions/{id}/receipt`: of its settlement.
+pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<ProvenReceipt>, ApiProblem> {
+    let id: SessionId = parse(&id, "session")?;
+    let snapshot = state.app.snapshot()?;
+    match snapshot.settlement(id)? {
+        Some(location) => proven(&snapshot, location).map(Json),
+        None if snapshot.session(id)?.is_some() => {
+            Err(ApiProblem::not_found(format!("session {id} is still open: its receipt is made when it is settled")))
+        }
+        None => Err(unknown(id)),
+    }
+}
+
+/// `GET /sessions/{id}/readings`, newest first.
+pub async fn readings(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Json<Page<ReadingView>>, ApiProblem> {
+    let id: SessionId = parse(&id, "session")?;
+    let snapshot = state.app.snapshot()?;
+    if snapshot.transaction(TxId(id.0))?.is_none() {
+        return Err(unknown(id));
+    }
+    let found = snapshot.session_history(id, query.location()?, query.limit()?)?;
+    let mut items = Vec::new();
+    for (location, ()) in found.entries {
+        let mut of_block = readings_at(&snapshot, location, id)?;
+        of_block.reverse();
+        items.extend(of_block);
+    }
+    Ok(Json(Page { items, next: found.next.map(cursor_of) }))
+}
+
+/// The session's readings in one receipt, in order.
+fn readings_at(snapshot: &Snapshot<'_>, location: Location, id: SessionId) -> Result<Vec<ReadingView>, ApiProblem> {
+    let Some((receipt, _)) = snapshot.receipt(location)? else { return Ok(Vec::new()) };
+    let Cause::Transaction(transaction) = receipt.cause else { return Ok(Vec::new()) };
+    let Some((bytes, _)) = snapshot.transaction_at(location)? else { return Ok(Vec::new()) };
+    let decoded = Transaction::decode(&bytes).map_err(|error| ApiProblem::internal(&error.to_string()))?;
+    let Call::Attest(attest) = &decoded.body().call else { return Ok(Vec::new()) };
+    let outcomes =
+        receipt.events.iter().filter_map(|event| if let Event::ReadingHandled { refused, .. } = event { Some(*refused) } else { None });
+    let views = attest.readings.iter().zip(outcomes).filter(|(reading, _)| reading.session == id).map(|(reading, refused)| ReadingView {
+        sequence: reading.sequence,
+        at: reading.at,
+        register_wh: reading.register_wh,
+        power_w: reading.power_w.get(),
+        flags: reading.flags.0,
+        samples_root: reading.samples_root,
+        sample_count: reading.sample_count,
+        transaction,
+        height: location.height,
+        refused,
+    });
+    Ok(views.collect())
+}
+
+/// Raw samples as JSON: the salt, and each sample's bytes in hexadecimal digits.
+#[derive(Debug, serde::Serialize)]
+pub struct SamplesView {
+    session: SessionId,
+    sequence: u64,
+    salt: Hash32,
+    root: Hash32,
+    samples: Vec<String>,
+}
+
+/// `GET /sessions/{id}/readings/{sequence}/samples`.
+pub async fn samples(State(state): State<ApiState>, Path((id, sequence)): Path<(String, String)>) -> Result<Json<SamplesView>, ApiProblem> {
+    let session: SessionId = parse(&id, "session")?;
+    let sequence: u64 = parse(&sequence, "reading")?;
+    let found = (state.samples)(session, sequence).map_err(|cause| ApiProblem::internal(&cause))?;
+    let samples = found.ok_or_else(|| {
+        ApiProblem::not_found(format!("no raw samples of reading {sequence} of session {session} are kept here: they may have been erased"))
+    })?;
+    let root = samples.root();
+    let bytes = samples.samples.iter().map(hex::encode).collect();
+    Ok(Json(SamplesView { session, sequence, salt: samples.salt, root, samples: bytes }))
+}
+
+/// `GET /queue`.
+pub async fn queue(State(state): State<ApiState>) -> Json<Page<QueueTicket>> {
+    Json(Page { items: state.queue.borrow().clone(), next: None })
+}
+
+fn unknown(id: SessionId) -> ApiProblem {
+    ApiProblem::not_found(format!("there is no session {id}: its id is that of the transaction that opened it"))
+}
+
+const fn connector_of(view: &SessionView) -> ConnectorId {
+    match view {
+        SessionView::Open { session, .. } => session.connector,
+        SessionView::Settled { receipt, .. } => receipt.connector,
+    }
+}
+
+fn view(snapshot: &Snapshot<'_>, id: SessionId, tickets: &[QueueTicket]) -> Result<Option<SessionView>, ApiProblem> {
+    if let Some(session) = snapshot.session(id)? {
+        return Ok(Some(open_view(id, session, tickets)));
+    }
+    let Some(location) = snapshot.settlement(id)? else { return Ok(None) };
+    let Some((receipt, _)) = snapshot.receipt(location)? else { return Ok(None) };
+    Ok(bill_of(&receipt.events, id).map(|bill| SessionView::Settled { id, height: location.height, index: location.index, receipt: bill }))
+}
+
+fn bill_of(events: &[Event], id: SessionId) -> Option<SessionReceipt> {
+    events.iter().find_map(|event| match event {
+        Event::SessionSettled(bill) if bill.session == id => Some(*bill),
+        _ => None,
+    })
+}
+
+fn open_view(id: SessionId, session: Session, tickets: &[QueueTicket]) -> SessionView {
+    let cost = session.cost.total().and_then(Cost::ceil).unwrap_or(Amount::MAX);
+    let energy = session.meter.map_or(WattHours::ZERO, |meter| meter.register.saturating_sub(meter.start));
+    let queue = tickets.iter().find(|ticket| ticket.session == id).cloned();
+    SessionView::Open { id, cost_so_far: cost.min(session.escrow), energy, queue, session }
+}

@@ -1,0 +1,185 @@
+//! What a condominium offers: connectors, groups, tariffs and their prices; and the sums of its tokens.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use chain::{
+    api::{CondominiumView, ConnectorView, GroupView, MAX_QUOTE_ENERGY, Page, QuoteView, TariffView},
+    code::{Code, Rejection},
+    id::{ConnectorId, GroupId, TariffId},
+    quantity::{Currents, WattHours},
+    record::{Connector, Group, Service, TariffHead},
+    time::{Duration, Timestamp},
+};
+use contracts::{
+    audit::conservation,
+    ledger::Ledger,
+    tariff::{QuoteRequest, in_force, quote as price},
+};
+use serde::Deserialize;
+
+use super::{
+    ApiState,
+    problem::ApiProblem,
+    query::{Asked, PageQuery, key_local, page_of_keys, parse},
+};
+use crate::app::Snapshot;
+
+const GROUPS: [u8; 1] = [5];
+const CONNECTORS: [u8; 1] = [6];
+const TARIFF_HEADS: [u8; 1] = [7];
+
+/// `GET /connectors`.
+pub async fn connectors(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<ConnectorView>>, ApiProblem> {
+    let limit = query.limit()?;
+    let rows = state.app.snapshot()?.records::<Connector>(&CONNECTORS, query.key()?.as_deref(), limit.saturating_add(1))?;
+    Ok(Json(page_of_keys(rows, limit, |key, connector| {
+        let (condominium, number) = key_local(key)?;
+        Some(connector_view(ConnectorId::new(condominium, number), connector))
+    })))
+}
+
+/// `GET /connectors/{id}`.
+pub async fn connector(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<ConnectorView>, ApiProblem> {
+    let id: ConnectorId = parse(&id, "connector")?;
+    let connector = state.app.snapshot()?.connector(id)?.ok_or_else(|| unknown_connector(id))?;
+    Ok(Json(connector_view(id, connector)))
+}
+
+fn connector_view(id: ConnectorId, connector: Connector) -> ConnectorView {
+    let free = connector.service == Service::InService && connector.fault.is_none() && connector.session.is_none();
+    ConnectorView { id, connector, free }
+}
+
+fn unknown_connector(id: ConnectorId) -> ApiProblem {
+    ApiProblem::rejected(&Rejection::new(Code::UnknownConnector))
+        .with_status_not_found(format!("there is no connector {id}: list the connectors and choose one"))
+}
+
+/// `GET /groups`.
+pub async fn groups(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<GroupView>>, ApiProblem> {
+    let limit = query.limit()?;
+    let rows = state.app.snapshot()?.records::<Group>(&GROUPS, query.key()?.as_deref(), limit.saturating_add(1))?;
+    Ok(Json(page_of_keys(rows, limit, |key, group| {
+        let (condominium, number) = key_local(key)?;
+        let used = group.granted.checked_add(group.reserved)?;
+        let free = group.limit.checked_sub(used).unwrap_or(Currents::ZERO);
+        Some(GroupView { id: GroupId::new(condominium, number), group, free })
+    })))
+}
+
+/// `GET /tariffs`: the version in force and the latest of each.
+pub async fn tariffs(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<TariffView>>, ApiProblem> {
+    let limit = query.limit()?;
+    let snapshot = state.app.snapshot()?;
+    let rows = snapshot.records::<TariffHead>(&TARIFF_HEADS, query.key()?.as_deref(), limit.saturating_add(1))?;
+    let heads =
+        page_of_keys(rows, limit, |key, head| key_local(key).map(|(condominium, number)| (TariffId::new(condominium, number), head)));
+    let mut items = Vec::new();
+    for (id, head) in heads.items {
+        items.extend(
+            versions(&snapshot, id, head, state.clock.now())?.into_iter().filter(|view| view.in_force || view.version == head.latest),
+        );
+    }
+    Ok(Json(Page { items, next: heads.next }))
+}
+
+/// `GET /tariffs/{id}`: its versions, newest first, the newest thousand of them.
+pub async fn tariff(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<Page<TariffView>>, ApiProblem> {
+    let id: TariffId = parse(&id, "tariff")?;
+    let snapshot = state.app.snapshot()?;
+    let head = snapshot.tariff_head(id)?.ok_or_else(|| ApiProblem::not_found(format!("there is no tariff {id}: list the tariffs")))?;
+    Ok(Json(Page { items: versions(&snapshot, id, head, state.clock.now())?, next: None }))
+}
+
+fn versions(snapshot: &Snapshot<'_>, id: TariffId, head: TariffHead, now: Timestamp) -> Result<Vec<TariffView>, ApiProblem> {
+    // What a session opened in the next block would be billed by: the block's time is the clock's, but never before the newest block's.
+    let at = now.max(snapshot.tip().timestamp);
+    let current = in_force(&Ledger::new(snapshot), id, at)?.map(|(version, _)| version);
+    let mut views = Vec::new();
+    for version in (1..=head.latest).rev().take(1_000) {
+        if let Some(found) = snapshot.tariff_version(id, version)? {
+            views.push(TariffView { id, version, valid_from: found.valid_from, in_force: current == Some(version), tariff: found.tariff });
+        }
+    }
+    Ok(views)
+}
+
+/// `?connector=1-17&energy_wh=&max_duration_ms=&at=`.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteQuery {
+    connector: String,
+    energy_wh: Option<u64>,
+    max_duration_ms: Option<u64>,
+    at: Option<u64>,
+}
+
+/// `GET /quote`.
+pub async fn quote(State(state): State<ApiState>, Asked(query): Asked<QuoteQuery>) -> Result<Json<QuoteView>, ApiProblem> {
+    let id: ConnectorId = parse(&query.connector, "connector")?;
+    let snapshot = state.app.snapshot()?;
+    let connector = snapshot.connector(id)?.ok_or_else(|| unknown_connector(id))?;
+    let params = snapshot.params()?;
+    let max_duration = query.max_duration_ms.map_or(params.max_duration, Duration::from_ms);
+    if max_duration > params.max_duration {
+        return Err(Rejection::of(Code::OverLimit, params.max_duration.ms(), max_duration.ms()))
+            .map_err(|rejection| ApiProblem::rejected(&rejection));
+    }
+    let energy = query.energy_wh.map(WattHours::new);
+    if let Some(found) = energy.filter(|energy| *energy > MAX_QUOTE_ENERGY) {
+        return Err(ApiProblem::rejected(&Rejection::of(Code::OverLimit, MAX_QUOTE_ENERGY.get(), found.get())));
+    }
+    let from = query.at.map_or_else(|| state.clock.now().max(snapshot.tip().timestamp), Timestamp::from_ms);
+    let tariff = TariffId::new(id.condominium, connector.tariff);
+    let (tariff_version, version) = in_force(&Ledger::new(&snapshot), tariff, from)?.ok_or_else(|| {
+        ApiProblem::rejected(&Rejection::new(Code::UnknownTariff)).with_status_not_found(format!("tariff {tariff} has no version in force"))
+    })?;
+    let request = QuoteRequest { from, rated: connector.rated, energy, max_duration };
+    let found = price(&version.tariff, &request).map_err(|rejection| ApiProblem::rejected(&rejection))?;
+    Ok(Json(QuoteView {
+        connector: id,
+        tariff,
+        tariff_version,
+        price_per_kwh: found.price_per_kwh,
+        flat: found.price_per_session,
+        expected: found.expected,
+        maximum: found.maximum,
+        max_duration,
+        next_change: found.next_change,
+    }))
+}
+
+/// `GET /condominiums` and `GET /totals`.
+pub async fn condominiums(State(state): State<ApiState>) -> Result<Json<Page<CondominiumView>>, ApiProblem> {
+    let height = state.app.snapshot()?.tip().height;
+    let cached = state.shared.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    if let Some((_, items)) = cached.filter(|(at, _)| *at == height) {
+        return Ok(Json(Page { items, next: None }));
+    }
+    // A walk over all accounts: not on the threads that answer everybody else.
+    let app = state.app.clone();
+    let counted = tokio::task::spawn_blocking(move || -> Result<_, ApiProblem> {
+        let snapshot = app.snapshot()?;
+        let mut views = Vec::new();
+        for totals in conservation(&snapshot)? {
+            let Some(condominium) = snapshot.condominium(totals.condominium)? else { continue };
+            views.push(CondominiumView {
+                id: totals.condominium,
+                condominium,
+                balance: totals.balance,
+                held: totals.held,
+                debt: totals.debt,
+                owed_to: totals.owed_to,
+                owed_by: totals.owed_by,
+                conserved: totals.holds(),
+            });
+        }
+        Ok((snapshot.tip().height, views))
+    });
+    let counted = counted.await.map_err(|error| ApiProblem::internal(&error.to_string()))??;
+    let items = counted.1.clone();
+    *state.shared.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(counted);
+    Ok(Json(Page { items, next: None }))
+}
