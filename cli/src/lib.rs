@@ -6,10 +6,10 @@
 pub mod audit;
 pub mod client;
 //pub mod command;
-//pub mod describe;
-//pub mod keystore;
-//pub mod phrase;
-//pub mod quantity;
-//pub mod render;
-//pub mod verify;
+pub mod describe;
+pub mod keystore;
+pub mod phrase;
+pub mod quantity;
+pub mod render;
+pub mod verify;
 pub mod wallet;

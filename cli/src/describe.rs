@@ -1,0 +1,343 @@
+//! A transaction in words: what the owner of a key reads before it signs.
+//!
+//! The words are made from the decoded bytes that will be signed, never from what was typed; a kind of call that this program does not know does not decode
+//! and so cannot be signed. Every field that has a value is said. Called by the confirm screen and by `watt chain tx`.
+
+use chain::{
+    id::Address,
+    quantity::{Amount, Currents},
+    receipt::{PauseReason, SkipReason},
+    record::{Control, EndReason, Fault, PlugSignal, Role, Service},
+    tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement},
+};
+use contracts::call::{Body, Call, Priority, RedeemAnswer};
+
+use crate::quantity::{amperes, clock, duration, kwh, time, tokens};
+
+/// One line of a description: what, and its value.
+pub type Line = (&'static str, String);
+
+/// The body in words, the title first.
+#[must_use]
+pub fn body(body: &Body, currency: &str) -> (String, Vec<Line>) {
+    let (title, mut lines) = call(&body.call, currency);
+    lines.push(("as account", body.account.to_string()));
+    if body.signer != body.account {
+        lines.push(("signed by key", body.signer.to_string()));
+    }
+    lines.push(("number", body.nonce.to_string()));
+    lines.push(("good until", time(body.valid_until)));
+    lines.push(("on chain", body.chain_id.to_string()));
+    (title, lines)
+}
+
+/// The call in words, the title first.
+#[must_use]
+pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
+    let money = |amount: Amount| tokens(amount, currency);
+    match call {
+        Call::RegisterAccount(call) => {
+            let mut lines = vec![("account", call.account.to_string()), ("home condominium", call.condominium.to_string())];
+            if let Some(invite) = &call.invite {
+                lines.push(("by the invite of", invite.issuer.to_string()));
+                lines.push(("invite number", invite.serial.to_string()));
+                lines.push(("invite good until", time(invite.expires)));
+            }
+            ("Register an account".to_owned(), lines)
+        }
+        Call::SellTokens(call) => (
+            format!("Sell {} in charging tokens", money(call.amount)),
+            vec![
+                ("to", call.account.to_string()),
+                ("condominium", call.condominium.to_string()),
+                ("sale number", call.sale.to_string()),
+                ("payment commitment", call.payment.to_string()),
+            ],
+        ),
+        Call::RequestRedeem(call) => {
+            (format!("Lock {} to be paid out", money(call.amount)), vec![("payee commitment", call.payee.to_string())])
+        }
+        Call::ConfirmRedeem(call) => match call.answer {
+            RedeemAnswer::Paid { payment } => (
+                "Confirm that a redemption was paid: its tokens are gone".to_owned(),
+                vec![("redemption", call.redemption.to_string()), ("payment commitment", payment.to_string())],
+            ),
+            RedeemAnswer::Refused => {
+                ("Refuse a redemption: its tokens go back".to_owned(), vec![("redemption", call.redemption.to_string())])
+            }
+        },
+        Call::Transfer(call) => (format!("Send {}", money(call.amount)), vec![("to", call.to.to_string())]),
+        Call::GrantRole(call) => {
+            let mut lines = role_lines(call.role, &call.account, call.condominium.to_string());
+            lines.push(("from height", call.from.to_string()));
+            if let Some(until) = call.until {
+                lines.push(("before height", until.to_string()));
+            }
+            ("Grant a role".to_owned(), lines)
+        }
+        Call::RevokeRole(call) => {
+            let mut lines = role_lines(call.role, &call.account, call.condominium.to_string());
+            lines.push(("over at height", call.until.to_string()));
+            ("Revoke a role".to_owned(), lines)
+        }
+        Call::PutGroup(call) => {
+            let mut lines = vec![("group", call.group.to_string()), ("limit per phase", amperes(call.limit))];
+            lines.push(("inside group", call.parent.map_or_else(|| "none: it is a root".to_owned(), |parent| parent.to_string())));
+            ("Put a group".to_owned(), lines)
+        }
+        Call::PutConnector(call) => (
+            "Put a connector; a fault on it is cleared".to_owned(),
+            vec![
+                ("connector", call.connector.to_string()),
+                ("in group", call.group.to_string()),
+                ("control", control(call.control).to_owned()),
+                ("plug", plug(call.plug_signal).to_owned()),
+                ("rated per phase", amperes(call.rated)),
+                ("tariff", call.tariff.to_string()),
+                ("service", service(call.service).to_owned()),
+            ],
+        ),
+        Call::PutTariff(call) => {
+            let mut lines =
+                vec![("tariff", call.tariff.to_string()), ("version", call.version.to_string()), ("in force from", time(call.valid_from))];
+            lines.extend(tariff(&call.document, currency));
+            ("Put a tariff's version".to_owned(), lines)
+        }
+        Call::OpenSession(call) => {
+            let mut lines = vec![
+                ("connector", call.connector.to_string()),
+                ("tariff version", call.tariff_version.to_string()),
+                ("longest duration", duration(call.max_duration)),
+            ];
+            if let Some(energy) = call.energy_target {
+                lines.push(("energy needed", kwh(energy)));
+            }
+            if let Some(percent) = call.state_of_charge {
+                lines.push(("state of charge", format!("{percent} %")));
+            }
+            if let Some(at) = call.depart_by {
+                lines.push(("departure", time(at)));
+            }
+            if let Some(window) = call.window {
+                lines.push(("window", format!("{} to {}", time(window.from), time(window.until))));
+            }
+            match call.priority {
+                Priority::None => {}
+                Priority::Surcharge { basis_points } => lines.push(("priority surcharge", percent(basis_points))),
+            }
+            (format!("Start a charge and lock {} for it; what is not used comes back", money(call.max_spend)), lines)
+        }
+        Call::TopUpSession(call) => (format!("Lock {} more for a charge", money(call.amount)), vec![("session", call.session.to_string())]),
+        Call::CancelSession(call) => ("Cancel a charge that waits".to_owned(), vec![("session", call.session.to_string())]),
+        Call::StopSession(call) => ("Stop a charge".to_owned(), vec![("session", call.session.to_string())]),
+        Call::GrantCharge(call) => {
+            let mut lines = session_current(&call.session.to_string(), call.current);
+            for skipped in &call.skipped {
+                lines.push(("passing over", format!("{}: {}", skipped.session, skip_reason(skipped.reason))));
+            }
+            ("Grant current to a charge".to_owned(), lines)
+        }
+        Call::PauseCharge(call) => {
+            ("Pause a charge".to_owned(), vec![("session", call.session.to_string()), ("reason", pause_reason(call.reason).to_owned())])
+        }
+        Call::ResumeCharge(call) => ("Resume a charge".to_owned(), session_current(&call.session.to_string(), call.current)),
+        Call::Attest(call) => {
+            let lines = call.readings.iter().map(|reading| {
+                let text = format!(
+                    "{} number {} at {}: register {}, {} W, flags {}, {} samples under {}",
+                    reading.session,
+                    reading.sequence,
+                    time(reading.at),
+                    kwh(reading.register_wh),
+                    reading.power_w.get(),
+                    reading.flags.0,
+                    reading.sample_count,
+                    reading.samples_root
+                );
+                ("reading", text)
+            });
+            (format!("Attest {} readings", call.readings.len()), lines.collect())
+        }
+        Call::ReportFault(call) => {
+            let mut lines = vec![("connector", call.connector.to_string()), ("fault", fault(call.fault).to_owned()), ("at", time(call.at))];
+            if let Some(session) = call.session {
+                lines.push(("session", session.to_string()));
+            }
+            ("Report a fault".to_owned(), lines)
+        }
+        Call::SettleSession(call) => ("Settle a charge".to_owned(), vec![("session", call.session.to_string())]),
+    }
+}
+
+/// A tariff's document in words, one line for each element and limit.
+#[must_use]
+pub fn tariff(tariff: &Tariff, currency: &str) -> Vec<Line> {
+    let mut lines: Vec<Line> = tariff.elements.iter().map(|element| ("price", tariff_element(element, currency))).collect();
+    lines.push(("local time", tariff.time_zone.clone()));
+    if let Some(least) = tariff.min_price {
+        lines.push(("least per session", tokens(least, currency)));
+    }
+    if let Some(most) = tariff.max_price {
+        lines.push(("most per session", tokens(most, currency)));
+    }
+    if tariff.vat_basis_points > 0 {
+        lines.push(("tax contained", percent(tariff.vat_basis_points)));
+    }
+    if !tariff.parking_grace.is_zero() {
+        lines.push(("parking grace", duration(tariff.parking_grace)));
+    }
+    lines
+}
+
+fn tariff_element(element: &TariffElement, currency: &str) -> String {
+    let prices: Vec<String> = element
+        .price_components
+        .iter()
+        .map(|component| {
+            let unit = match component.dimension {
+                TariffDimension::Energy => "per kWh",
+                TariffDimension::Time => "per hour of charging",
+                TariffDimension::ParkingTime => "per hour parked full",
+                TariffDimension::Flat => "per session",
+            };
+            format!("{} {unit}", tokens(component.price, currency))
+        })
+        .collect();
+    let when = &element.restrictions;
+    let mut limits = Vec::new();
+    if when.start_time.is_some() || when.end_time.is_some() {
+        limits.push(format!("{} to {}", clock(when.start_time.unwrap_or(0)), clock(when.end_time.unwrap_or(1440))));
+    }
+    if !when.day_of_week.is_empty() {
+        limits.push(when.day_of_week.iter().map(|day| day_name(*day)).collect::<Vec<_>>().join(", "));
+    }
+    let bounds = [
+        ("from", when.min_energy.map(kwh)),
+        ("below", when.max_energy.map(kwh)),
+        ("from", when.min_power.map(|power| format!("{} W", power.get()))),
+        ("below", when.max_power.map(|power| format!("{} W", power.get()))),
+        ("after", when.min_duration.map(duration)),
+        ("before", when.max_duration.map(duration)),
+    ];
+    limits.extend(bounds.into_iter().filter_map(|(word, bound)| bound.map(|bound| format!("{word} {bound}"))));
+    if limits.is_empty() { prices.join(" + ") } else { format!("{} ({})", prices.join(" + "), limits.join("; ")) }
+}
+
+const fn day_name(day: DayOfWeek) -> &'static str {
+    match day {
+        DayOfWeek::Monday => "Monday",
+        DayOfWeek::Tuesday => "Tuesday",
+        DayOfWeek::Wednesday => "Wednesday",
+        DayOfWeek::Thursday => "Thursday",
+        DayOfWeek::Friday => "Friday",
+        DayOfWeek::Saturday => "Saturday",
+        DayOfWeek::Sunday => "Sunday",
+    }
+}
+
+fn role_lines(held: Role, account: &Address, condominium: String) -> Vec<Line> {
+    vec![("role", role(held).to_owned()), ("account", account.to_string()), ("condominium", condominium)]
+}
+
+fn session_current(session: &str, current: Currents) -> Vec<Line> {
+    vec![("session", session.to_owned()), ("current per phase", amperes(current))]
+}
+
+/// Basis points as percent: `23 %`, `2.5 %`.
+fn percent(basis_points: u32) -> String {
+    match basis_points % 100 {
+        0 => format!("{} %", basis_points / 100),
+        rest => format!("{}.{} %", basis_points / 100, format!("{rest:02}").trim_end_matches('0')),
+    }
+}
+
+/// A role's name.
+#[must_use]
+pub const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Manager => "manager",
+        Role::Treasurer => "treasurer",
+        Role::Gateway => "gateway",
+        Role::Scheduler => "scheduler",
+        Role::Auditor => "auditor",
+    }
+}
+
+/// What a connector can do.
+#[must_use]
+pub const fn control(control: Control) -> &'static str {
+    match control {
+        Control::Switched => "switched",
+        Control::MeterOnly => "meter only",
+    }
+}
+
+/// Whether a plug is seen.
+#[must_use]
+pub const fn plug(plug: PlugSignal) -> &'static str {
+    match plug {
+        PlugSignal::None => "not reported",
+        PlugSignal::Reported => "reported",
+    }
+}
+
+/// Whether a connector may be used.
+#[must_use]
+pub const fn service(service: Service) -> &'static str {
+    match service {
+        Service::InService => "in service",
+        Service::OutOfService => "out of service",
+    }
+}
+
+/// A fault in words.
+#[must_use]
+pub const fn fault(fault: Fault) -> &'static str {
+    match fault {
+        Fault::OverCurrent => "over-current",
+        Fault::OverTemperature => "over-temperature",
+        Fault::OverTime => "charging too long",
+        Fault::MeterFault => "meter fault",
+        Fault::WeldedRelay => "welded relay",
+        Fault::UnitLost => "unit not heard of",
+    }
+}
+
+/// Why a session ended, in words.
+#[must_use]
+pub fn end_reason(reason: EndReason) -> String {
+    match reason {
+        EndReason::Money => "the locked money is spent".to_owned(),
+        EndReason::Time => "the longest duration has passed".to_owned(),
+        EndReason::VehicleRemoved => "the vehicle left".to_owned(),
+        EndReason::VehicleFull => "the vehicle is full".to_owned(),
+        EndReason::StoppedByResident => "its owner stopped it".to_owned(),
+        EndReason::StoppedByManager => "a manager stopped it".to_owned(),
+        EndReason::Anomaly(found) => format!("the gateway found a fault: {}", fault(found)),
+        EndReason::GatewayLost => "the gateway did not settle it in time".to_owned(),
+        EndReason::NeverStarted => "no current came before the queue's deadline".to_owned(),
+        EndReason::Cancelled => "cancelled while it waited".to_owned(),
+    }
+}
+
+/// Why somebody was passed over, in words.
+#[must_use]
+pub const fn skip_reason(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::NotEnoughCurrent => "too little current is free",
+        SkipReason::LaterDeparture => "another leaves earlier",
+        SkipReason::LowerPriority => "another has paid for priority",
+        SkipReason::UnitLost => "its unit does not answer",
+    }
+}
+
+/// Why a charge pauses, in words.
+#[must_use]
+pub const fn pause_reason(reason: PauseReason) -> &'static str {
+    match reason {
+        PauseReason::GroupLimit => "the group's limit was lowered",
+        PauseReason::LaterDeparture => "another is more urgent",
+        PauseReason::CheaperLater => "energy is cheaper later",
+        PauseReason::Manual => "a manager's wish",
+    }
+}
