@@ -4,10 +4,10 @@
 //! file    = magic ("CWEXPORT") ‖ version (u32 LE, 1) ‖ record*
 //! record  = kind (u8) ‖ length (u32 LE) ‖ payload (length bytes) ‖ checksum (32 bytes)
 //! checksum = BLAKE3 derive_key("commonwatt 2026 export record") over kind ‖ length ‖ payload
-//! order   = genesis, then for each height from 1: block, certificate, receipts, samples*; at last end
+//! order   = genesis, then for each height from 1: block, certificate, receipts, samples*; then state*, in order of key; at last end
 //! ```
 //! Payloads are encodings of [`crate::codec`]: the genesis document, [`crate::block::Block`], [`crate::certificate::CommitCertificate`], the list of
-//! receipts, [`Samples`], [`End`]. The checksum finds a flipped byte; what the byte was part of is found by checking the record's meaning, which is the
+//! receipts, [`Samples`], a list of keys and values ([`StatePage`]), [`End`]. The checksum finds a flipped byte; what the byte was part of is found by checking the record's meaning, which is the
 //! auditor's matter. No input or output here: [`Framing`] takes bytes as they come. Written by `node::export`, read by `cli::audit`.
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub enum RecordKind {
     Receipts,
     /// Raw samples behind a reading that the block before it accepted.
     Samples,
+    /// Keys and values of the state after the last block.
+    State,
     /// The last record.
     End,
 }
@@ -64,7 +66,8 @@ impl RecordKind {
             Self::Certificate => 3,
             Self::Receipts => 4,
             Self::Samples => 5,
-            Self::End => 6,
+            Self::State => 6,
+            Self::End => 7,
         }
     }
 
@@ -75,7 +78,8 @@ impl RecordKind {
             3 => Some(Self::Certificate),
             4 => Some(Self::Receipts),
             5 => Some(Self::Samples),
-            6 => Some(Self::End),
+            6 => Some(Self::State),
+            7 => Some(Self::End),
             _ => None,
         }
     }
@@ -89,6 +93,7 @@ impl std::fmt::Display for RecordKind {
             Self::Certificate => "certificate",
             Self::Receipts => "receipts",
             Self::Samples => "samples",
+            Self::State => "state",
             Self::End => "end",
         })
     }
@@ -116,6 +121,12 @@ impl Samples {
     }
 }
 
+/// A part of the state: keys with their values, in order of key.
+pub type StatePage = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The size of a page after which the next begins, in bytes of keys and values.
+pub const MAX_STATE_BYTES: usize = 1 << 20;
+
 /// The leaf of a raw sample: its session's salt and its encoding.
 #[must_use]
 pub fn sample_leaf(salt: &Hash32, sample: &[u8]) -> Hash32 {
@@ -131,6 +142,8 @@ pub struct End {
     pub transactions: u64,
     /// How many records of samples.
     pub samples: u64,
+    /// How many keys of the state.
+    pub state_keys: u64,
 }
 
 /// A record as it was framed.
@@ -317,7 +330,7 @@ mod tests {
 
     #[test]
     fn cuts_the_same_records_however_the_bytes_arrive_and_finds_every_flipped_byte() {
-        let end = End { blocks: 3, transactions: 5, samples: 0 };
+        let end = End { blocks: 3, transactions: 5, samples: 0, state_keys: 9 };
         let mut file = preamble();
         file.extend(frame(RecordKind::Genesis, b"genesis").expect("short"));
         file.extend(frame_value(RecordKind::End, &end).expect("short"));

@@ -58,7 +58,10 @@ fn crates_import_only_what_the_architecture_allows() {
     let ours = ["chain", "contracts", "node", "cli", "testnet", "firmware-core"];
     for (folder, may) in allowed {
         let (normal, dev) = dependencies(&read(&workspace().join(folder).join("Cargo.toml")));
-        assert!(folder == "firmware/core" || !normal.is_empty(), "{folder}: no dependency was found, so this test reads the manifest wrongly");
+        assert!(
+            folder == "firmware/core" || !normal.is_empty(),
+            "{folder}: no dependency was found, so this test reads the manifest wrongly"
+        );
         for name in normal.union(&dev).filter(|name| ours.contains(&name.as_str())) {
             assert!(may.contains(&name.as_str()), "{folder} must not import {name}");
         }
@@ -96,7 +99,8 @@ fn parts_of_the_node_import_only_what_the_architecture_allows() {
             let code = line.split("//").next().unwrap_or_default();
             for import in code.split("crate::").skip(1) {
                 let name: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                let fine = name == part || leaves.contains(&name.as_str()) || may.contains(&name.as_str()) || !allowed.contains_key(name.as_str());
+                let fine =
+                    name == part || leaves.contains(&name.as_str()) || may.contains(&name.as_str()) || !allowed.contains_key(name.as_str());
                 assert!(fine, "node/src/{}:{}: {part} must not import {name}", relative.display(), number + 1);
             }
         }

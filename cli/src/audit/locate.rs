@@ -67,6 +67,10 @@ impl Known<'_> {
             offset: certificate_offset,
             ..self.failure(format!("certificate, {field}"), None, problem)
         };
+        if block.header.hash() == certificate.block && block.header.height == certificate.height {
+            let problem = format!("expected the block of height {}, found a certified one of height {}", self.height, certificate.height);
+            return self.failure("header, height", None, problem);
+        }
         if certificate.height != self.height {
             return in_certificate("height", format!("expected {}, found {}", self.height, certificate.height));
         }
@@ -168,4 +172,28 @@ pub fn transaction_of(receipt: &Receipt) -> Option<TxId> {
 /// How many accounts a block's receipts registered.
 pub fn registrations(receipts: &[Receipt]) -> usize {
     receipts.iter().flat_map(|receipt| &receipt.events).filter(|event| matches!(event, Event::AccountRegistered { .. })).count()
+}
+
+/// A key of the state in words.
+pub fn key_text(key: &[u8]) -> String {
+    let table = match key.first() {
+        Some(1) => "account",
+        Some(2) => "signer",
+        Some(3) => "condominium",
+        Some(4) => "role",
+        Some(5) => "group",
+        Some(6) => "connector",
+        Some(7) => "tariff head",
+        Some(8) => "tariff version",
+        Some(9) => "session",
+        Some(10) => "queue",
+        Some(11) => "due",
+        Some(12) => "redemption",
+        Some(13) => "position",
+        Some(14) => "invite",
+        Some(15) => "parameters",
+        Some(16) => "validators",
+        _ => "unknown table",
+    };
+    format!("state, {table} {}", hex::encode(key.get(1..).unwrap_or_default()))
 }

@@ -15,12 +15,12 @@ use chain::{
     block::Block,
     certificate::{CertificateError, CommitCertificate, ValidatorSet},
     codec,
-    export::{End, Framing, FramingError, MAX_PAYLOAD_BYTES, Record, RecordKind, Samples},
+    export::{End, Framing, FramingError, MAX_PAYLOAD_BYTES, Record, RecordKind, Samples, StatePage},
     hash::Hash32,
     id::{ChainId, Height, SessionId, TxId},
     quantity::{Amount, WattHours},
     receipt::{Outcome, Receipt, SessionReceipt},
-    state::MemoryState,
+    state::{MemoryState, StateRead as _},
     tree::Tree,
 };
 use contracts::{
@@ -140,7 +140,7 @@ pub fn replay(mut source: impl Read, mut progress: impl FnMut(Progress)) -> Resu
         let mut batch = Vec::new();
         let mut batch_bytes = 0;
         while let Some(record) = pending.take() {
-            if record.kind == RecordKind::End {
+            if matches!(record.kind, RecordKind::State | RecordKind::End) {
                 pending = Some(record);
                 break;
             }
@@ -159,6 +159,10 @@ pub fn replay(mut source: impl Read, mut progress: impl FnMut(Progress)) -> Resu
         progress(Progress { bytes: reader.bytes, blocks: auditor.report.blocks, transactions: auditor.report.transactions });
         match pending.take() {
             Some(record) if record.kind == RecordKind::End => break record,
+            Some(record) if record.kind == RecordKind::State => {
+                auditor.state_page(&record)?;
+                pending = reader.next()?;
+            }
             Some(record) => pending = Some(record),
             None => return Err(framing_failure(&FramingError::Truncated { offset: reader.bytes }).into()),
         }
@@ -279,6 +283,8 @@ struct Auditor {
     bills: bills::Bills,
     report: AuditReport,
     accounts: usize,
+    /// The key of the state up to which the stream's copy was compared, and how many keys that were.
+    compared: (Vec<u8>, u64),
 }
 
 impl Auditor {
@@ -312,7 +318,15 @@ impl Auditor {
             totals: Vec::new(),
             seconds: 0.0,
         };
-        Ok(Self { state, tree, parent, bills: bills::Bills::default(), report, accounts: genesis.accounts.len() })
+        Ok(Self {
+            state,
+            tree,
+            parent,
+            bills: bills::Bills::default(),
+            report,
+            accounts: genesis.accounts.len(),
+            compared: (Vec::new(), 0),
+        })
     }
 
     /// The height of the record that stands `ahead` blocks after the newest one carried out.
@@ -413,6 +427,44 @@ impl Auditor {
         Ok(())
     }
 
+    /// Compares a part of the stream's copy of the state with the state that execution gave.
+    fn state_page(&mut self, record: &Record) -> Result<(), AuditFailure> {
+        let height = self.parent.height;
+        let fail = |field: String, problem: String| AuditFailure {
+            height: Some(height),
+            offset: record.offset,
+            field,
+            transaction: None,
+            problem,
+        };
+        let page: StatePage =
+            codec::decode(&record.payload, MAX_PAYLOAD_BYTES).map_err(|error| fail("state".to_owned(), error.to_string()))?;
+        for (key, value) in page {
+            let range = self.state.scan(&self.compared.0, &[u8::MAX], 1).map_err(|fault| fail("state".to_owned(), fault.to_string()))?;
+            match range.into_iter().next() {
+                Some((expected, honest)) if expected == key => {
+                    if honest != value {
+                        let problem = format!("execution gives {}, the database has {}", hex::encode(honest), hex::encode(value));
+                        return Err(fail(locate::key_text(&key), problem));
+                    }
+                }
+                Some((expected, _)) if expected < key => {
+                    return Err(fail(locate::key_text(&expected), "the database does not have it".to_owned()));
+                }
+                Some(_) | None => return Err(fail(locate::key_text(&key), "the database has it, execution does not".to_owned())),
+            }
+            self.compared.0 = key;
+            // The next key is the first that sorts after this one.
+            self.compared.0.push(0);
+            self.compared.1 += 1;
+        }
+        if !record.intact {
+            let problem = "the checksum of the state record does not match its bytes".to_owned();
+            return Err(AuditFailure { height: None, offset: record.offset, field: "framing".to_owned(), transaction: None, problem });
+        }
+        Ok(())
+    }
+
     fn count(&mut self, height: Option<Height>, offset: u64) -> Result<(), AuditError> {
         let totals = conservation(&self.state).map_err(|fault| AuditError::Machine(fault.to_string()))?;
         if let Some(wrong) = totals.iter().find(|totals| !totals.holds()) {
@@ -434,7 +486,17 @@ impl Auditor {
         let fail =
             |problem: String| AuditFailure { height: None, offset: record.offset, field: "end".to_owned(), transaction: None, problem };
         let end: End = codec::decode(&record.payload, MAX_PAYLOAD_BYTES).map_err(|error| fail(error.to_string()))?;
-        let found = End { blocks: self.report.blocks, transactions: self.report.transactions, samples: self.report.samples };
+        let found = End {
+            blocks: self.report.blocks,
+            transactions: self.report.transactions,
+            samples: self.report.samples,
+            state_keys: self.compared.1,
+        };
+        if self.compared.1 != self.state.len() as u64 {
+            return Err(
+                fail(format!("the stream's copy of the state has {} keys, execution gives {}", self.compared.1, self.state.len())).into()
+            );
+        }
         if end != found {
             return Err(fail(format!("it promises {end:?}, but the stream has {found:?}")).into());
         }

@@ -243,6 +243,12 @@ impl AppHandle {
         self.reader.present().tip
     }
 
+    /// Where the export reads the chain from, in as many views as it needs.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
     /// Every commit from height `from` on, in order and without a gap; from the next one on where none is given.
     #[must_use]
     pub fn subscribe(&self, from: Option<Height>, interest: Interest) -> Subscription {
