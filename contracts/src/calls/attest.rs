@@ -307,15 +307,17 @@ mod tests {
         let mut fixture = Fixture::new();
         let id = fixture.charges(1);
         assert_eq!(fixture.reads(id, 1, 1_000), None);
+        assert_eq!(fixture.reads(id, 2, 1_000 + 51), Some(Code::ReadingImpossible));
+        assert_eq!(fixture.reads(id, 2, 1_000 + 50), None);
         // 3 × 32 A × 253 V × 1.05 = 25 502.4 W: 25 502 Wh in an hour, and 50 Wh once.
         fixture.wait(Duration::from_hours(1));
-        assert_eq!(fixture.reads(id, 2, 1_000 + 25_553), Some(Code::ReadingImpossible));
-        assert_eq!(fixture.reads(id, 2, 1_000 + 25_552), None);
+        assert_eq!(fixture.reads(id, 3, 1_000 + 25_553), Some(Code::ReadingImpossible));
+        assert_eq!(fixture.reads(id, 3, 1_000 + 25_552), None);
         // The constant is not given again, and two hours bring 51 004.8 Wh + 50 Wh.
         fixture.wait(Duration::from_hours(1));
-        assert_eq!(fixture.reads(id, 3, 1_000 + 51_055), Some(Code::ReadingImpossible));
-        assert_eq!(fixture.reads(id, 3, 1_000 + 51_054), None);
-        assert_eq!(fixture.reads(id, 4, u64::MAX), Some(Code::ReadingImpossible));
+        assert_eq!(fixture.reads(id, 4, 1_000 + 51_055), Some(Code::ReadingImpossible));
+        assert_eq!(fixture.reads(id, 4, 1_000 + 51_054), None);
+        assert_eq!(fixture.reads(id, 5, u64::MAX), Some(Code::ReadingImpossible));
     }
 
     #[test]
