@@ -21,6 +21,8 @@ pub enum Domain {
     Proposal,
     /// An invite to register an account.
     Invite,
+    /// A block on its way to those who vote on it.
+    BlockPart,
 }
 
 impl Domain {
@@ -32,6 +34,7 @@ impl Domain {
             Self::Vote => b"commonwatt/vote/v1\0",
             Self::Proposal => b"commonwatt/proposal/v1\0",
             Self::Invite => b"commonwatt/invite/v1\0",
+            Self::BlockPart => b"commonwatt/part/v1\0",
         }
     }
 

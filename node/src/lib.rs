@@ -7,6 +7,7 @@ pub mod api;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod consensus;
 pub mod data_dir;
 pub mod export;
 pub mod init;

@@ -1,0 +1,218 @@
+//! Starting and stopping the consensus engine: its configuration, its network, and its write-ahead log, which is examined before anybody may vote.
+//!
+//! What is proposed, validated and committed is `driver`'s matter. Called by `mod` only.
+
+use std::{
+    io::{Cursor, ErrorKind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use arc_malachitebft_app_channel::{
+    self as channel, Channels, ConsensusContext, EngineHandle, NetworkContext, NetworkIdentity, RequestContext, SyncContext, WalContext,
+    app::{
+        config::{
+            ConsensusConfig as EngineConsensus, GossipSubConfig, NodeConfig, P2pConfig, PubSubProtocol, ValuePayload, ValueSyncConfig,
+        },
+        engine::wal::decode_entry,
+        net::Multiaddr,
+        types::{Keypair, codec::Codec as _},
+        wal::Log,
+    },
+};
+use chain::id::Height;
+use ed25519_dalek::SigningKey;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use super::{
+    ConsensusConfig, StartError,
+    codec::{MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
+    context::Context,
+    signing::{Keys, Signatures},
+};
+
+/// The log's file in consensus' own directory.
+const LOG_FILE: &str = "wal";
+/// How long a stopping engine may take to end its tasks, and its log's thread to let go of the file.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// Between two looks at a log that another thread of this process still holds.
+const LOG_RETRY: Duration = Duration::from_millis(10);
+/// Connections from one address; a federation on one machine comes from one.
+const MAX_CONNECTIONS_PER_IP: usize = 100;
+/// How often peers are told our height.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests to the engine that may wait.
+const REQUEST_CAPACITY: usize = 16;
+
+/// A running engine and what is needed to end it.
+pub(super) struct Engine {
+    pub(super) channels: Channels<Context>,
+    pub(super) handle: EngineHandle,
+    log: PathBuf,
+}
+
+/// The engine's settings; the trait is how it reads them.
+struct Settings {
+    moniker: String,
+    consensus: EngineConsensus,
+    sync: ValueSyncConfig,
+}
+
+impl NodeConfig for Settings {
+    fn moniker(&self) -> &str {
+        &self.moniker
+    }
+
+    fn consensus(&self) -> &EngineConsensus {
+        &self.consensus
+    }
+
+    fn consensus_mut(&mut self) -> &mut EngineConsensus {
+        &mut self.consensus
+    }
+
+    fn value_sync(&self) -> &ValueSyncConfig {
+        &self.sync
+    }
+
+    fn value_sync_mut(&mut self) -> &mut ValueSyncConfig {
+        &mut self.sync
+    }
+}
+
+/// The network's key pair of a secret key.
+fn keypair(key: &SigningKey) -> Result<Keypair, StartError> {
+    Keypair::ed25519_from_bytes(&mut key.to_bytes()).map_err(|error| StartError::NetworkKey(error.to_string()))
+}
+
+/// The name in the network of whoever holds this key, as the last part of a peer's multiaddress (`/p2p/<id>`).
+pub(super) fn peer_id(key: &SigningKey) -> Result<String, StartError> {
+    Ok(keypair(key)?.public().to_peer_id().to_string())
+}
+
+fn listen_address(text: &str) -> Result<Multiaddr, StartError> {
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts.as_slice() {
+        // The engine panics on an address without a transport that it knows, and would speak QUIC if asked to.
+        ["", "ip4" | "ip6" | "dns" | "dns4" | "dns6", _, "tcp", _] => {}
+        _ => return Err(StartError::Listen { address: text.to_owned() }),
+    }
+    text.parse().map_err(|_| StartError::Listen { address: text.to_owned() })
+}
+
+fn peer_address(text: &str) -> Result<Multiaddr, StartError> {
+    let bad = || StartError::Peer { address: text.to_owned() };
+    if !text.contains("/tcp/") || !text.contains("/p2p/") {
+        return Err(bad());
+    }
+    text.parse().map_err(|_| bad())
+}
+
+fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
+    let mut p2p = P2pConfig {
+        listen_addr: listen_address(&config.listen)?,
+        persistent_peers: config.peers.iter().map(|peer| peer_address(peer)).collect::<Result<_, _>>()?,
+        persistent_peers_only: true,
+        // Meshes can degrade after restarts; explicit peers always get every message.
+        protocol: PubSubProtocol::GossipSub(GossipSubConfig::new(6, 12, 4, 2, false, true, true)),
+        ..P2pConfig::default()
+    };
+    p2p.pubsub_max_size.0 = MAX_PART_BYTES as u64 + 1024;
+    p2p.rpc_max_size.0 = MAX_RESPONSE_BYTES as u64 + 1024;
+    p2p.discovery.enabled = false;
+    p2p.discovery.max_connections_per_ip = MAX_CONNECTIONS_PER_IP;
+    let mut sync = ValueSyncConfig {
+        status_update_interval: STATUS_INTERVAL,
+        batch_size: usize::try_from(MAX_RESPONSE_BLOCKS).unwrap_or(usize::MAX),
+        ..ValueSyncConfig::default()
+    };
+    sync.max_response_size.0 = MAX_RESPONSE_BYTES as u64;
+    let consensus = EngineConsensus { p2p, value_payload: ValuePayload::ProposalAndParts, ..EngineConsensus::default() };
+    Ok(Settings { moniker: config.moniker.clone(), consensus, sync })
+}
+
+/// Starts the engine; it votes from the moment that its first question is answered.
+///
+/// # Errors
+/// [`StartError`]: nothing runs then.
+pub(super) async fn start(config: &ConsensusConfig, tip: Height) -> Result<Engine, StartError> {
+    let settings = settings(config)?;
+    std::fs::create_dir_all(&config.directory)
+        .map_err(|error| StartError::Directory { path: config.directory.clone(), message: error.to_string() })?;
+    let log = config.directory.join(LOG_FILE);
+    examine_log(&log, tip).await?;
+
+    let keys = Keys::new(config.chain_id, config.validator_key.clone());
+    let keypair = keypair(&config.network_key)?;
+    let proof =
+        Wire.encode(&keys.proof(keypair.public().to_peer_id().to_bytes())).map_err(|error| StartError::Engine(error.to_string()))?;
+    let address = keys.address();
+    let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof);
+    let verifier = Signatures::new(config.chain_id);
+    let (channels, handle) = channel::start_engine(
+        Context,
+        settings,
+        WalContext::new(log.clone(), Wire),
+        NetworkContext::new(identity, Wire),
+        ConsensusContext::new_validator(address, Box::new(verifier), Box::new(keys)),
+        SyncContext::new(Wire),
+        RequestContext::new(REQUEST_CAPACITY),
+    )
+    .await
+    .map_err(|error| StartError::Engine(format!("{error:#}")))?;
+    Ok(Engine { channels, handle, log })
+}
+
+/// Reads the whole log before the engine does: on a damaged entry the engine stops and hangs, because a vote might have been forgotten, and says so only in
+/// its log file. A log of a height far beyond the database's means that an older copy of the database was restored.
+async fn examine_log(path: &Path, tip: Height) -> Result<(), StartError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut log = open_log(path).await?;
+    let damaged = |entry: usize, message: String| StartError::LogDamaged { path: path.to_owned(), entry, message };
+    if log.sequence() > tip.next().0 {
+        return Err(StartError::DatabaseBehindLog { log: Height(log.sequence()), tip });
+    }
+    let entries = log.iter().map_err(|error| damaged(0, error.to_string()))?;
+    for (index, entry) in entries.enumerate() {
+        let bytes = entry.map_err(|error| damaged(index, error.to_string()))?;
+        decode_entry::<Context, _, _>(&Wire, Cursor::new(&bytes)).map_err(|error| damaged(index, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Opens the log alone; waits a moment for a thread of an engine that has just been stopped.
+async fn open_log(path: &Path) -> Result<Log, StartError> {
+    let deadline = Instant::now() + STOP_LIMIT;
+    loop {
+        match Log::open(path) {
+            Ok(log) => return Ok(log),
+            // The lock's failure has no kind of its own.
+            Err(error) if error.kind() == ErrorKind::Other && Instant::now() < deadline => sleep(LOG_RETRY).await,
+            Err(error) => return Err(StartError::LogUnreadable { path: path.to_owned(), message: error.to_string() }),
+        }
+    }
+}
+
+impl Engine {
+    /// Ends the engine's tasks within a bounded time and waits until its log is closed. Everything that was voted on is in the log already: the engine
+    /// flushes before it sends.
+    pub(super) async fn stop(self) {
+        let Self { channels, handle, log } = self;
+        // A task that has ended must not be awaited again.
+        if !handle.handle.is_finished() {
+            let stopped = handle.actor.stop_and_wait(Some("the node stops".to_owned()), Some(STOP_LIMIT)).await;
+            if stopped.is_err() || timeout(STOP_LIMIT, handle.handle).await.is_err() {
+                warn!("the consensus engine did not stop in time; its log is complete all the same");
+                return;
+            }
+        }
+        drop(channels);
+        match open_log(&log).await {
+            Ok(_) => info!("consensus has stopped and closed its log"),
+            Err(error) => warn!(%error, "the log of consensus is still held"),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Consensus: agreement of the validators on each next block, by Malachite (Tendermint) over libp2p, behind an interface that names neither.
+//!
+//! This folder is the only one that knows the engine. It asks the application through [`ConsensusPort`] for blocks, judgements and commits, and decides nothing
+//! about them itself. It never restarts a height and never goes on after a fault: a restart may sign twice, and a validator that signed twice is lost.
+//!
+//! - `context`: the engine's types over those of `chain`; the order of proposers.
+//! - `signing`: what is signed, by which domain; `codec`: the bytes of messages and of the write-ahead log.
+//! - `engine`: start, stop, network, examination of the log; `driver`: the loop of questions and answers.
+//!
+//! Idle is silent: after a commit the engine is told to go on only when the application has work. With one to three validators no fault is tolerated.
+//! Called by `lib.rs` only, which stops consensus before the application.
+
+mod codec;
+mod context;
+mod driver;
+mod engine;
+mod metrics;
+mod signing;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, path::PathBuf};
+
+use chain::id::{ChainId, Height};
+use ed25519_dalek::SigningKey;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+use tracing::info;
+
+use self::{
+    driver::Driver,
+    signing::{Keys, Signatures},
+};
+use crate::app::port::{AppError, ConsensusPort};
+
+/// With what consensus is started.
+#[derive(Clone)]
+pub struct ConsensusConfig {
+    /// Its own directory, for the write-ahead log; made where it is missing.
+    pub directory: PathBuf,
+    /// The multiaddress to listen on, `/ip4/<address>/tcp/<port>`; port 0 takes any.
+    pub listen: String,
+    /// The multiaddresses of the other nodes, each ending in `/p2p/<id>`; nobody else is spoken to.
+    pub peers: Vec<String>,
+    /// A name for people, in logs, towards peers and as a label of measurements.
+    pub moniker: String,
+    /// The chain, which every vote names.
+    pub chain_id: ChainId,
+    /// The key that votes. Used by two processes at once it destroys the validator.
+    pub validator_key: SigningKey,
+    /// The key of the network's connections.
+    pub network_key: SigningKey,
+}
+
+impl fmt::Debug for ConsensusConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsensusConfig")
+            .field("directory", &self.directory)
+            .field("listen", &self.listen)
+            .field("peers", &self.peers)
+            .field("moniker", &self.moniker)
+            .field("chain_id", &self.chain_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why consensus did not start; nothing was voted on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address to listen on.
+    #[error("cannot listen on {address:?}: expected a multiaddress such as /ip4/127.0.0.1/tcp/8482")]
+    Listen {
+        /// As configured.
+        address: String,
+    },
+    /// A peer's address.
+    #[error("{address:?} is no peer: expected a multiaddress such as /ip4/192.0.2.7/tcp/8482/p2p/12D3KooW…")]
+    Peer {
+        /// As configured.
+        address: String,
+    },
+    /// The network's key.
+    #[error("the network key cannot be used: {0}")]
+    NetworkKey(String),
+    /// The directory.
+    #[error("cannot make the directory of consensus {}: {message}", path.display())]
+    Directory {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+    /// The log cannot be opened.
+    #[error("cannot open the log of consensus {} (does another process use it?): {message}", path.display())]
+    LogUnreadable {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+    /// The log is damaged.
+    #[error(
+        "the log of consensus {} is damaged at entry {entry}: {message}. A vote of this validator may be missing from it, and voting again could contradict \
+         it: do not start this validator before its peers have decided the height, or, alone, before you have made sure that no copy of it runs anywhere; \
+         then remove the file",
+        path.display()
+    )]
+    LogDamaged {
+        /// Where.
+        path: PathBuf,
+        /// Which entry, from 0.
+        entry: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The database is older than the log.
+    #[error(
+        "the log of consensus is at height {log}, but the database ends at {tip}: an older copy of the database was restored. Restore the newest, or \
+         synchronise again"
+    )]
+    DatabaseBehindLog {
+        /// The log's height.
+        log: Height,
+        /// The database's last block.
+        tip: Height,
+    },
+    /// The application did not answer.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The engine did not start.
+    #[error("the consensus engine did not start: {0}")]
+    Engine(String),
+}
+
+/// Why consensus ended; the process must exit with a failure, and whoever supervises it must not restart it blindly on [`ConsensusError::LogDamaged`].
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The application failed or ended.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The engine ended by itself.
+    #[error("the consensus engine ended: {0}")]
+    EngineEnded(String),
+    /// The engine never listened.
+    #[error("consensus cannot listen on its address: is the port in use?")]
+    NotListening,
+    /// The log is damaged, or contradicts what this node would do now.
+    #[error("the log of consensus is damaged or cannot be written: {0}. This validator stops so that it signs nothing twice")]
+    LogDamaged(String),
+    /// A certificate that has no form in the chain.
+    #[error("the engine decided with a certificate that the chain does not know: {0}")]
+    Certificate(String),
+    /// The task that answers the engine failed.
+    #[error("the task of consensus failed: {0}")]
+    Task(#[from] JoinError),
+}
+
+/// Running consensus.
+#[derive(Debug)]
+pub struct ConsensusHandle {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), ConsensusError>>,
+}
+
+impl ConsensusHandle {
+    /// Asks consensus to end: it finishes the height under way (at most 2 s) and closes its log (at most 9 s in all). [`Self::ended`] tells when.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Resolves when consensus has ended: without an error only after [`Self::stop`]. Cancel-safe; must not be called again after it has resolved.
+    ///
+    /// # Errors
+    /// [`ConsensusError`]: exit the process.
+    pub async fn ended(&mut self) -> Result<(), ConsensusError> {
+        (&mut self.task).await?
+    }
+}
+
+/// Starts consensus on the application's last committed block. Needs a tokio runtime with time and input/output.
+///
+/// # Errors
+/// [`StartError`]: nothing runs then.
+pub async fn start(config: ConsensusConfig, port: ConsensusPort) -> Result<ConsensusHandle, StartError> {
+    let tip = port.tip().await?;
+    let validators = context::ValidatorSet::from(&port.validators(tip.height.next()).await?);
+    let mut engine = engine::start(&config, tip.height).await?;
+    // Subscribed before the engine's first question is answered, so that no word about its log is missed.
+    let events = engine.channels.events.subscribe();
+    info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, "consensus starts");
+    let keys = Keys::new(config.chain_id, config.validator_key);
+    let network = engine.channels.network.clone();
+    let signatures = Signatures::new(config.chain_id);
+    let driver = Driver::new(port, network, keys, signatures, (tip, validators), !config.peers.is_empty());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(async move {
+        let result = driver.run(&mut engine, events, stopped).await;
+        engine.stop().await;
+        result
+    });
+    Ok(ConsensusHandle { stop, task })
+}
+
+/// The name in the network of whoever holds this key, for the `/p2p/<id>` at the end of a peer's multiaddress.
+///
+/// # Errors
+/// [`StartError::NetworkKey`].
+pub fn peer_id(network_key: &SigningKey) -> Result<String, StartError> {
+    engine::peer_id(network_key)
+}
+
+/// The engine's measurements in the text format of Prometheus, without the closing `# EOF` line.
+#[must_use]
+pub fn metrics_text() -> String {
+    metrics::text()
+}
