@@ -67,19 +67,19 @@ pub struct SchedulerConfig {
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8480)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8420)) }
     }
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self { listen: "/ip4/127.0.0.1/tcp/8482".to_owned(), peers: Vec::new() }
+        Self { listen: "/ip4/127.0.0.1/tcp/8422".to_owned(), peers: Vec::new() }
     }
 }
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8481)) }
+        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8421)) }
     }
 }
 

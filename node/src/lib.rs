@@ -17,10 +17,16 @@ pub mod stepped;
 pub mod store;
 pub mod telemetry;
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use chain::{crypto::address_of, genesis_kind::NetworkKind, id::Height};
-use tokio::sync::oneshot;
+use contracts::genesis::Genesis;
+use futures::StreamExt as _;
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -81,6 +87,17 @@ pub enum NodeError {
     /// The machine's clock is far from the newest block.
     #[error("{0}")]
     Clock(String),
+    /// An address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}; another program may use it, choose another in config.toml")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The export.
+    #[error(transparent)]
+    Export(#[from] export::ExportError),
     /// A part of the node failed; it stopped before it could do harm.
     #[error("{part} stopped: {message}")]
     Stopped {
@@ -118,6 +135,9 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
     let App { handle, port, ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
     let (clock_ended, stepping) = serve_clock(stepped, &handle);
+    let (_queue_board, queue) = watch::channel(Vec::new());
+    let samples: api::SamplesOf = Arc::new(|_, _| Ok(None));
+    let api = serve_api(config.api.listen, &handle, clock, genesis, queue, samples).await?;
     info!(height = %tip, "ready");
 
     let result = tokio::select! {
@@ -135,8 +155,58 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     if let Some(stepping) = stepping {
         stepping.abort();
     }
+    api.abort();
     drop((stop, port));
     result
+}
+
+/// Writes the chain of a node that does not run; see [`export::write`].
+///
+/// # Errors
+/// [`NodeError`]: the node runs, or its data cannot be read.
+pub fn export_stopped(
+    data: &DataDir,
+    out: &mut dyn std::io::Write,
+    progress: impl FnMut(Height, Height),
+) -> Result<chain::export::End, NodeError> {
+    let _lock = data.lock()?;
+    let genesis = data.genesis()?;
+    let reader = store::Reader::open(&data.database())?;
+    Ok(export::write(&reader, &genesis, &|_, _| Ok(None), out, progress)?)
+}
+
+/// Answers HTTP in a task of its own.
+async fn serve_api(
+    address: SocketAddr,
+    handle: &app::AppHandle,
+    clock: Clock,
+    genesis: Genesis,
+    queue: watch::Receiver<Vec<chain::api::QueueTicket>>,
+    samples: api::SamplesOf,
+) -> Result<JoinHandle<()>, NodeError> {
+    let listener = TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })?;
+    let (reader, document, raw) = (handle.reader(), genesis.clone(), Arc::clone(&samples));
+    let export: api::ExportFrom = Arc::new(move |_| {
+        let raw = Arc::clone(&raw);
+        export::stream(reader.clone(), document.clone(), move |session, sequence| raw(session, sequence)).boxed()
+    });
+    let state = api::ApiState {
+        app: handle.clone(),
+        clock,
+        genesis: Arc::new(genesis),
+        queue,
+        samples,
+        export,
+        consensus_metrics: Arc::new(String::new),
+        metrics: Arc::default(),
+        shared: Arc::default(),
+    };
+    info!(%address, "the API listens");
+    Ok(tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, api::router(state)).await {
+            warn!(%error, "the API stopped");
+        }
+    }))
 }
 
 async fn connect_clock(

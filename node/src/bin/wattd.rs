@@ -30,6 +30,20 @@ enum Command {
     Init(InitArgs),
     /// Run the node of a data directory until SIGINT or SIGTERM.
     Run(RunArgs),
+    /// Write the whole chain of a stopped node as one stream that `watt audit replay` carries out again.
+    ///
+    /// A running node gives the same at GET /api/v1/export.
+    Export(ExportArgs),
+}
+
+#[derive(Args)]
+struct ExportArgs {
+    /// The node's data directory; the node must not run.
+    #[arg(long, env = "WATTD_DATA")]
+    data: PathBuf,
+    /// The file to write, which must not exist yet; - for standard output.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Args)]
@@ -88,6 +102,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Init(args) => found(args),
         Command::Run(args) => run(args),
+        Command::Export(args) => export(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -145,4 +160,30 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         };
         node::run(options, shutdown).await.map_err(anyhow::Error::from)
     })
+}
+
+fn export(args: &ExportArgs) -> anyhow::Result<()> {
+    let end = if args.out.as_os_str() == "-" {
+        node::export_stopped(&DataDir::new(args.data.clone()), &mut std::io::stdout().lock(), show_progress)?
+    } else {
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.out);
+        let file = file.with_context(|| format!("cannot make {}", args.out.display()))?;
+        let mut out = std::io::BufWriter::new(file);
+        let end = node::export_stopped(&DataDir::new(args.data.clone()), &mut out, show_progress)?;
+        let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).context("writing the last bytes")?;
+        file.sync_all().context("writing the last bytes")?;
+        end
+    };
+    eprintln!(
+        "{} blocks with {} transactions, {} records of samples, {} keys of the state",
+        end.blocks, end.transactions, end.samples, end.state_keys
+    );
+    Ok(())
+}
+
+/// A line on a terminal that is written over as the export goes on.
+fn show_progress(height: chain::id::Height, last: chain::id::Height) {
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) && (height.0.is_multiple_of(1_000) || height == last) {
+        eprint!("\rheight {height} of {last}{}", if height == last { "\n" } else { "" });
+    }
 }
