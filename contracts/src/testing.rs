@@ -83,6 +83,9 @@ pub const PLAIN: TariffId = TariffId::new(HOME, 1);
 /// The tariff of connector 3: 0.30 per kWh and 1 per session.
 pub const WITH_FLAT: TariffId = TariffId::new(HOME, 2);
 
+/// The place in its block of every call that [`Fixture::run`] makes.
+pub const INDEX: u32 = 3;
+
 /// So many whole tokens.
 pub const fn tokens(whole: u64) -> Amount {
     Amount::from_micro(whole * 1_000_000)
@@ -270,7 +273,7 @@ impl Fixture {
     /// Makes a block of one call; where it is refused, only the height moves.
     pub fn run(&mut self, account: Address, call: &impl Action) -> Result<Vec<Event>, Failure> {
         let block = self.block();
-        let context = CallContext { block: &block, index: 0, tx_id: self.next_tx(), account, signer: account };
+        let context = CallContext { block: &block, index: INDEX, tx_id: self.next_tx(), account, signer: account };
         self.height = self.height.next();
         call.check()?;
         let mut ledger = Ledger::new(&self.state);

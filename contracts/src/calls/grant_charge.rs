@@ -123,7 +123,7 @@ mod tests {
     use crate::{
         call::{PauseCharge, StopSession},
         testing::{
-            AWAY_STAFF, BUILDING, Fixture, GARAGE, GATEWAY, HOME, MANAGER, METER_ONLY, NEIGHBOUR, RESIDENT, SCHEDULER, SIXTEEN,
+            AWAY_STAFF, BUILDING, Fixture, GARAGE, GATEWAY, HOME, INDEX, MANAGER, METER_ONLY, NEIGHBOUR, RESIDENT, SCHEDULER, SIXTEEN,
             THREE_PHASE, VISITOR, connector, opening,
         },
     };
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(session.state, SessionState::Charging);
         assert_eq!(session.first_granted_at, Some(fixture.now));
         assert_eq!(session.due, fixture.now.saturating_add(session.max_duration));
-        assert_eq!((session.granted, session.granted_height), (THREE_PHASE, height));
+        assert_eq!((session.granted, session.granted_height, session.granted_index), (THREE_PHASE, height, INDEX));
         assert_eq!(fixture.group(GARAGE).granted, THREE_PHASE);
         assert_eq!(fixture.group(BUILDING).granted, THREE_PHASE);
     }

@@ -161,8 +161,8 @@ mod tests {
     use crate::{
         call::CancelSession,
         testing::{
-            AWAY, BALANCE, CLOSED, Fixture, METER_ONLY, NEIGHBOUR, NOON, PLAIN, POSITION_LIMIT, RESIDENT, STRANGER, VISITOR, connector,
-            opening, simple_tariff, tokens,
+            AWAY, BALANCE, CLOSED, Fixture, INDEX, METER_ONLY, NEIGHBOUR, NOON, PLAIN, POSITION_LIMIT, RESIDENT, STRANGER, VISITOR,
+            connector, opening, simple_tariff, tokens,
         },
     };
 
@@ -187,7 +187,7 @@ mod tests {
             tariff_version: 1,
             opened_at: NOON,
             opened_height: height,
-            opened_index: 0,
+            opened_index: INDEX,
             escrow: tokens(10),
             max_duration: Duration::from_hours(10),
             hints,
@@ -196,7 +196,7 @@ mod tests {
             first_granted_at: None,
             granted: Currents::ZERO,
             granted_height: height,
-            granted_index: 0,
+            granted_index: INDEX,
             meter: None,
             cost: CostByComponent::default(),
             billed_at_limit: None,

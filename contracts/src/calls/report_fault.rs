@@ -172,14 +172,24 @@ mod tests {
     #[test]
     fn a_session_did_not_end_before_what_is_known_of_it() {
         let mut fixture = Fixture::new();
+        let unread = fixture.charges(1);
+        let granted_at = fixture.now;
+        fixture.wait(Duration::from_mins(1));
+        let long_ago = |fixture: &Fixture| ReportFault { at: Timestamp::from_ms(0), ..report(fixture, None, Fault::OverTime) };
+        let call = long_ago(&fixture);
+        fixture.applies(GATEWAY, &call);
+        let reason = EndReason::Anomaly(Fault::OverTime);
+        assert_eq!(fixture.session(unread).state, SessionState::Stopping { reason, at: granted_at });
+        fixture.applies(GATEWAY, &crate::call::SettleSession { session: unread });
+
         let session = fixture.charges(1);
         fixture.wait(Duration::from_mins(1));
         fixture.reads(session, 1, 1_000);
         let read_at = fixture.now;
         fixture.wait(Duration::from_mins(1));
-        let call = ReportFault { at: Timestamp::from_ms(0), ..report(&fixture, None, Fault::OverTime) };
+        let call = long_ago(&fixture);
         fixture.applies(GATEWAY, &call);
-        assert_eq!(fixture.session(session).state, SessionState::Stopping { reason: EndReason::Anomaly(Fault::OverTime), at: read_at });
+        assert_eq!(fixture.session(session).state, SessionState::Stopping { reason, at: read_at });
     }
 
     #[test]
