@@ -50,6 +50,8 @@ impl FromStr for Address {
         if checked.hrp().as_str() != ADDRESS_PREFIX {
             return Err(BadAddress);
         }
+        // Four bits are left over: were they free, one address would have sixteen texts with a good checksum.
+        checked.validate_segwit_padding().map_err(|_| BadAddress)?;
         let bytes: Vec<u8> = checked.byte_iter().collect();
         <[u8; 32]>::try_from(bytes.as_slice()).map(Self).map_err(|_| BadAddress)
     }
@@ -258,6 +260,22 @@ mod tests {
             wrong[position] = if wrong[position] == b'q' { b'p' } else { b'q' };
             let wrong = String::from_utf8(wrong).expect("ASCII");
             assert_eq!(wrong.parse::<Address>(), Err(BadAddress), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_one_text() {
+        // These were read as the same address as their first neighbour: the bits that fill the last letter were not looked at.
+        let prefix = Hrp::parse(ADDRESS_PREFIX).expect("a prefix");
+        let padded = |bits: u8| {
+            let mut groups: Vec<_> = bech32::primitives::iter::ByteIterExt::bytes_to_fes([7_u8; 32].into_iter()).collect();
+            *groups.last_mut().expect("not empty") = bech32::Fe32::try_from((7 << 4 & 0x10) | bits).expect("five bits");
+            let checked = bech32::primitives::iter::Fe32IterExt::with_checksum::<Bech32m>(groups.into_iter(), &prefix);
+            checked.chars().collect::<String>()
+        };
+        assert_eq!(padded(0).parse(), Ok(Address([7; 32])));
+        for bits in 1..16 {
+            assert_eq!(padded(bits).parse::<Address>(), Err(BadAddress), "{bits}");
         }
     }
 
