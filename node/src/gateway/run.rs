@@ -1,0 +1,253 @@
+//! The gateway's loop: the one task that owns the desk, between units, chain and disk.
+//!
+//! Messages that wait together are judged together and made durable by one synced write; only then are they answered. What is decided goes out in rounds
+//! ([`Sender`]), one at a time, and whatever comes meanwhile goes into the next: so the number of blocks does not grow with the number of sessions. It knows no
+//! rule of metering; the desk does. Started by [`super::start`].
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use chain::{
+    id::{ConnectorId, Height},
+    time::{Duration, Timestamp},
+};
+use firmware_core::ProtocolError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    GatewayError,
+    desk::{Desk, DeskError, Sight},
+    http::{Ask, Question},
+    store::{Store, Write},
+};
+use crate::{
+    app::{AppHandle, Committed, Subscription, SubscriptionError},
+    clock::{Clock, Sleep, Work},
+    sender::{Round, SendError, Sender},
+};
+
+/// The most messages that one write covers.
+const MESSAGES_PER_WRITE: usize = 64;
+
+/// How long to wait before trying again where the account is not registered or the node is in trouble.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(5);
+
+/// The loop's belongings.
+pub(super) struct Loop {
+    pub app: AppHandle,
+    pub clock: Clock,
+    pub desk: Desk,
+    pub store: Arc<Store>,
+    pub sender: Sender,
+    pub asks: mpsc::Receiver<Ask>,
+    pub commits: Subscription,
+}
+
+/// A round under way.
+type RoundTask = Pin<Box<dyn Future<Output = Result<Round, SendError>> + Send>>;
+
+/// Where the submission of decisions stands.
+enum Delivery {
+    /// Nothing is under way.
+    Idle,
+    /// Transactions are on their way into a block.
+    Sending(RoundTask, Work),
+    /// They are in blocks up to this height, which the loop has not seen yet.
+    Seeing(Height, Work),
+}
+
+/// What wakes the loop.
+enum Wake {
+    Ask(Ask),
+    Commit(Result<Arc<Committed>, SubscriptionError>),
+    Sent(Result<Round, SendError>),
+    Timer(Work),
+    Stop,
+}
+
+impl Loop {
+    /// Runs until the node stops.
+    ///
+    /// # Errors
+    /// [`GatewayError`] where its own disk or the node's fails: the node must stop, because units would be answered without memory.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), GatewayError> {
+        self.look_at_all().await?;
+        let mut delivery = Delivery::Idle;
+        let mut timer: Option<(Timestamp, Sleep)> = None;
+        let mut seen = self.app.snapshot().map_err(trouble)?.tip().height;
+        // After trouble nothing is sent before this.
+        let mut rest_until: Option<Timestamp> = None;
+        // Keeps a stepped clock still until what follows from the last thing that happened is under way, with work of its own.
+        let mut held: Vec<Work> = Vec::new();
+        loop {
+            let now = self.clock.now();
+            if rest_until.is_some_and(|at| at <= now) {
+                rest_until = None;
+            }
+            delivery = match delivery {
+                Delivery::Seeing(height, work) if height <= seen => {
+                    held.push(work);
+                    Delivery::Idle
+                }
+                other @ (Delivery::Idle | Delivery::Sending(..) | Delivery::Seeing(..)) => other,
+            };
+            if matches!(delivery, Delivery::Idle) && rest_until.is_none() {
+                let calls = self.desk.round(now);
+                if !calls.is_empty() {
+                    let (sender, work) = (self.sender.clone(), self.clock.work());
+                    delivery = Delivery::Sending(Box::pin(async move { sender.send(calls).await }), work);
+                }
+            }
+            let next = [self.desk.next_timer(now), rest_until].into_iter().flatten().min();
+            if timer.as_ref().map(|(at, _)| *at) != next {
+                timer = next.map(|at| (at, self.clock.sleep_until(at)));
+            }
+            held.clear();
+            let wake = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => Wake::Stop,
+                sent = sent(&mut delivery) => Wake::Sent(sent),
+                commit = self.commits.next() => Wake::Commit(commit),
+                Some(ask) = self.asks.recv() => Wake::Ask(ask),
+                work = woken(&mut timer) => Wake::Timer(work),
+            };
+            match wake {
+                Wake::Stop | Wake::Commit(Err(SubscriptionError::Closed)) => return Ok(()),
+                Wake::Commit(Err(SubscriptionError::Store(error))) => return Err(trouble(error)),
+                Wake::Commit(Ok(commit)) => {
+                    seen = commit.height();
+                    self.on_commit(&commit).await?;
+                }
+                Wake::Ask(ask) => self.on_asks(ask, &mut held).await?,
+                Wake::Sent(result) => {
+                    let Delivery::Sending(_, work) = std::mem::replace(&mut delivery, Delivery::Idle) else { continue };
+                    match result {
+                        Ok(round) => {
+                            if round.left > 0 {
+                                tracing::debug!(left = round.left, "calls wait for the next round");
+                            }
+                            for (call, rejection) in &round.refused {
+                                self.desk.on_refused(call, rejection, self.clock.now());
+                            }
+                            if round.height.is_none() && (round.left > 0 || round.refused.is_empty()) {
+                                rest_until = Some(self.clock.now().saturating_add(TROUBLE_PAUSE));
+                            }
+                            match round.height {
+                                Some(height) => delivery = Delivery::Seeing(height, work),
+                                None => held.push(work),
+                            }
+                        }
+                        Err(SendError::Closed) => return Ok(()),
+                        Err(error @ (SendError::Unregistered(_) | SendError::Fault(_))) => {
+                            tracing::warn!(%error, "what the gateway has decided cannot be submitted; trying again");
+                            rest_until = Some(self.clock.now().saturating_add(TROUBLE_PAUSE));
+                        }
+                    }
+                }
+                Wake::Timer(work) => {
+                    timer = None;
+                    let mut write = Write::default();
+                    self.desk.tick(self.clock.now(), &mut write);
+                    self.write(write).await?;
+                    held.push(work);
+                }
+            }
+        }
+    }
+
+    /// Compares everything with the chain, at the start.
+    async fn look_at_all(&mut self) -> Result<(), GatewayError> {
+        let mut write = Write::default();
+        let ids = self.desk.connectors();
+        self.look(&ids, &mut write)?;
+        self.write(write).await
+    }
+
+    fn look(&mut self, ids: &[ConnectorId], write: &mut Write) -> Result<(), GatewayError> {
+        let now = self.clock.now();
+        for (id, sight) in self.sights(ids)? {
+            self.desk.update(id, sight, now, write).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn sights(&mut self, ids: &[ConnectorId]) -> Result<Vec<(ConnectorId, Sight)>, GatewayError> {
+        let snapshot = self.app.snapshot().map_err(trouble)?;
+        self.desk.set_params(snapshot.params().map_err(trouble)?);
+        ids.iter().map(|id| Ok((*id, self.desk.look(&snapshot, *id).map_err(failed)?))).collect()
+    }
+
+    async fn on_commit(&mut self, commit: &Committed) -> Result<(), GatewayError> {
+        let news = self.desk.news(&commit.receipts, commit.block.header.timestamp);
+        if news.connectors.is_empty() {
+            return Ok(());
+        }
+        let mut write = Write::default();
+        self.look(&news.connectors, &mut write)?;
+        self.desk.apply(&news, self.clock.now(), &mut write).map_err(failed)?;
+        self.write(write).await
+    }
+
+    async fn on_asks(&mut self, first: Ask, held: &mut Vec<Work>) -> Result<(), GatewayError> {
+        let now = self.clock.now();
+        let mut write = Write::default();
+        let mut answers: Vec<(oneshot::Sender<_>, Result<Vec<u8>, ProtocolError>)> = Vec::new();
+        let mut next = Some(first);
+        while let Some(Ask { unit, question, answer, work }) = next.take() {
+            if !self.desk.knows(&unit) {
+                self.desk.add_unit(&unit).map_err(failed)?;
+                self.look(&[unit.connector], &mut write)?;
+            }
+            let result = match question {
+                Question::Config(message) => self.desk.config(&unit, &message, now, &mut write),
+                Question::Readings(body) => self.desk.readings(&unit, &body, now, &mut write),
+            };
+            answers.push((answer, result));
+            held.push(work);
+            if answers.len() < MESSAGES_PER_WRITE {
+                next = self.asks.try_recv().ok();
+            }
+        }
+        self.write(write).await?;
+        for (answer, result) in answers {
+            // A unit that hung up asks again.
+            let _ = answer.send(result);
+        }
+        Ok(())
+    }
+
+    async fn write(&self, write: Write) -> Result<(), GatewayError> {
+        if write.is_empty() {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.store);
+        let written = tokio::task::spawn_blocking(move || store.write(write)).await;
+        written.map_err(|error| GatewayError::State(error.to_string()))?.map_err(GatewayError::Store)
+    }
+}
+
+/// The end of the round under way; never where there is none.
+async fn sent(delivery: &mut Delivery) -> Result<Round, SendError> {
+    match delivery {
+        Delivery::Sending(task, _) => task.await,
+        Delivery::Idle | Delivery::Seeing(..) => std::future::pending().await,
+    }
+}
+
+/// The next timer; never where there is none.
+async fn woken(timer: &mut Option<(Timestamp, Sleep)>) -> Work {
+    match timer {
+        Some((_, sleep)) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn trouble(error: impl std::fmt::Display) -> GatewayError {
+    GatewayError::State(error.to_string())
+}
+
+fn failed(error: DeskError) -> GatewayError {
+    match error {
+        DeskError::Store(error) => GatewayError::Store(error),
+        DeskError::State(fault) => GatewayError::State(fault.to_string()),
+    }
+}

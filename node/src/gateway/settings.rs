@@ -1,0 +1,91 @@
+//! What an operator may choose about the gateway: one machine's matter, never the chain's.
+//!
+//! The section `[gateway]` of `config.toml`; unknown keys are errors. Called by the configuration and by the gateway itself.
+
+use chain::time::Duration;
+use firmware_core::Host;
+use serde::{Deserialize, Serialize};
+
+/// How the gateway asks, answers and attests.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long a unit may go on without an answer, in s, 1 to 3,600; never more than the chain's parameter `lease`.
+    pub lease_s: u16,
+    /// How often units send, in s, 1 to 3,600; keep it under the lease.
+    pub transmit_period_s: u16,
+    /// How often units take a sample, in s, 1 to 3,600; up to 60 samples wait in a unit.
+    pub sample_period_s: u16,
+    /// A charging session is attested at every multiple of this since the epoch, in s, so that sessions share transactions.
+    pub attest_every_s: u32,
+    /// And whenever so many percent of its escrow were spent since the last reading; 0: never for that.
+    pub attest_escrow_percent: u8,
+    /// For how long a vehicle may take no power, in s, before it counts as full; 0: at once.
+    pub full_after_s: u32,
+    /// A granted session whose vehicle was not plugged in after so many s is over; 0: it may wait for its longest duration.
+    pub unplugged_after_s: u32,
+    /// A unit whose session charges is lost after so many leases without a word; 0: never.
+    pub lost_after_leases: u32,
+    /// The voltage of a phase, in V, 100 to 260: what a lease in mA·s is reckoned with.
+    pub mains_v: u16,
+    /// How long a phase may stay above its limit before the unit opens its relay, in ms, at most 10,000.
+    pub over_limit_grace_ms: u16,
+    /// Where units send from now on, `host:port`; empty: where they send already.
+    pub server: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease_s: 150,
+            transmit_period_s: 60,
+            sample_period_s: 60,
+            attest_every_s: 15 * 60,
+            attest_escrow_percent: 10,
+            full_after_s: 0,
+            unplugged_after_s: 15 * 60,
+            lost_after_leases: 3,
+            mains_v: 230,
+            over_limit_grace_ms: 5_000,
+            server: String::new(),
+        }
+    }
+}
+
+/// A setting outside its range.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("gateway.{key}: {rule}")]
+pub struct BadSetting {
+    /// Which.
+    pub key: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+impl Settings {
+    /// Whether every value is one that units and chain can live with.
+    ///
+    /// # Errors
+    /// [`BadSetting`] names the first that is not.
+    pub fn check(&self) -> Result<(), BadSetting> {
+        let rules = [
+            ("lease_s", (1..=3_600).contains(&self.lease_s), "1 to 3600 seconds"),
+            ("transmit_period_s", (1..=3_600).contains(&self.transmit_period_s), "1 to 3600 seconds"),
+            ("sample_period_s", (1..=3_600).contains(&self.sample_period_s), "1 to 3600 seconds"),
+            ("attest_every_s", (1..=86_400).contains(&self.attest_every_s), "1 to 86400 seconds"),
+            ("attest_escrow_percent", self.attest_escrow_percent <= 100, "0 to 100 percent"),
+            ("mains_v", (100..=260).contains(&self.mains_v), "100 to 260 volts"),
+            ("over_limit_grace_ms", self.over_limit_grace_ms <= 10_000, "at most 10000 milliseconds"),
+            ("server", Host::new(&self.server).is_ok(), "host:port of letters, digits, dots and hyphens, at most 48 characters"),
+        ];
+        rules.into_iter().find(|(_, holds, _)| !holds).map_or(Ok(()), |(key, _, rule)| Err(BadSetting { key, rule }))
+    }
+
+    pub(super) fn attest_every(&self) -> Duration {
+        Duration::from_secs(self.attest_every_s.into())
+    }
+
+    pub(super) fn full_after(&self) -> Duration {
+        Duration::from_secs(self.full_after_s.into())
+    }
+}
