@@ -2,9 +2,13 @@
 //!
 //! Called by `wattd init`, which writes it, and at start.
 
+mod metering;
+
 use std::{fs, io, net::SocketAddr, path::Path};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::metering::{BadSetting, Metering};
 
 /// The longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -51,6 +55,8 @@ pub struct GatewayConfig {
     pub enabled: bool,
     /// Where the units' protocol listens.
     pub listen: SocketAddr,
+    /// How units are asked and answered, and when their readings are attested.
+    pub metering: Metering,
 }
 
 /// `[scheduler]`.
@@ -79,7 +85,7 @@ impl Default for NetworkConfig {
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8421)) }
+        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8421)), metering: Metering::default() }
     }
 }
 

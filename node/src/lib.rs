@@ -138,9 +138,9 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
     let App { handle, port, ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
     let (clock_ended, stepping) = serve_clock(stepped, &handle);
-    let (_queue_board, queue) = watch::channel(Vec::new());
-    let samples: api::SamplesOf = Arc::new(|_, _| Ok(None));
-    let api = serve_api(config.api.listen, &handle, clock, genesis, queue, samples).await?;
+    let (parts_stop, parts_stopping) = watch::channel(false);
+    let roles = start_roles(data, &config, &handle, &clock, &parts_stopping).await?;
+    let api = serve_api(config.api.listen, &handle, clock, genesis, roles.queue, roles.samples).await?;
     info!(height = %tip, "ready");
 
     let result = tokio::select! {
@@ -148,6 +148,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
             info!("stopping");
             Ok(())
         }
+        failed = roles.failed => Err(failed),
         result = clock_ended => Err(result.map_or(NodeError::Stepped(SteppedError::Closed), NodeError::Stepped)),
         result = ended => match result {
             Ok(Ok(())) => Ok(()),
@@ -159,6 +160,11 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         stepping.abort();
     }
     api.abort();
+    // Gateway and scheduler stop before the application that they submit to.
+    parts_stop.send_replace(true);
+    for task in roles.tasks {
+        let _ = task.await;
+    }
     drop((stop, port));
     result
 }
@@ -175,7 +181,85 @@ pub fn export_stopped(
     let _lock = data.lock()?;
     let genesis = data.genesis()?;
     let reader = store::Reader::open(&data.database())?;
-    Ok(export::write(&reader, &genesis, &|_, _| Ok(None), out, progress)?)
+    let samples =
+        gateway::stored_samples(data.path()).map_err(|error| NodeError::Stopped { part: "gateway", message: error.to_string() })?;
+    Ok(export::write(&reader, &genesis, &*samples, out, progress)?)
+}
+
+/// Those who act for the condominium: the gateway and the scheduler, as far as this node runs them.
+struct Roles {
+    queue: watch::Receiver<Vec<chain::api::QueueTicket>>,
+    samples: api::SamplesOf,
+    /// Resolves when one of them cannot go on.
+    failed: std::pin::Pin<Box<dyn Future<Output = NodeError> + Send>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Starts gateway and scheduler, each with a key of its own, until `stop` becomes true.
+async fn start_roles(
+    data: &DataDir,
+    config: &Config,
+    handle: &app::AppHandle,
+    clock: &Clock,
+    stop: &watch::Receiver<bool>,
+) -> Result<Roles, NodeError> {
+    let (failures, mut failed) = tokio::sync::mpsc::channel::<NodeError>(2);
+    let stopped = |part| move |message| NodeError::Stopped { part, message };
+    let mut tasks = Vec::new();
+    let (_, mut queue) = watch::channel(Vec::new());
+    if config.scheduler.enabled {
+        let policy = scheduler::plan::Policy::named(&config.scheduler.policy, config.scheduler.places)
+            .map_err(|error| stopped("scheduler")(error.to_string()))?;
+        let key = keys::read(&KeyName::Scheduler.file(data.path()))?;
+        let scheduler = scheduler::start(policy, key, handle.clone(), clock.clone(), stop.clone());
+        queue = scheduler.board;
+        tasks.push(watch_over(scheduler.task, stopped("scheduler"), failures.clone()));
+    }
+    let mut samples: api::SamplesOf = Arc::new(|_, _| Ok(None));
+    if config.gateway.enabled {
+        let key = keys::read(&KeyName::Gateway.file(data.path()))?;
+        let metering = config.gateway.metering.clone();
+        let gateway = gateway::start(data.path(), metering, key, handle.clone(), clock.clone(), stop.clone())
+            .map_err(|error| stopped("gateway")(error.to_string()))?;
+        samples = gateway.samples;
+        tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));
+        let address = config.gateway.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })?;
+        info!(%address, "the units' door listens");
+        let mut stop = stop.clone();
+        tasks.push(tokio::spawn(async move {
+            let stopping = async move { drop(stop.wait_for(|stop| *stop).await) };
+            tokio::select! {
+                result = axum::serve(listener, gateway.units) => if let Err(error) = result {
+                    warn!(%error, "the units' door closed");
+                },
+                () = stopping => {}
+            }
+        }));
+    }
+    let failed = Box::pin(async move {
+        match failed.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    });
+    Ok(Roles { queue, samples, failed, tasks })
+}
+
+/// Passes on why a part ended, unless it was told to.
+fn watch_over<E: std::fmt::Display + Send + 'static>(
+    task: JoinHandle<Result<(), E>>,
+    stopped: impl FnOnce(String) -> NodeError + Send + 'static,
+    failures: tokio::sync::mpsc::Sender<NodeError>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let message = match task.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let _ = failures.send(stopped(message)).await;
+    })
 }
 
 /// Answers HTTP in a task of its own.

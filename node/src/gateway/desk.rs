@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     code::Rejection,
+    hash::Hash32,
     id::{ConnectorId, SessionId, TariffId},
     params::Params,
     receipt::{Event, Receipt},
@@ -24,11 +25,11 @@ use firmware_core::{CardOutcome, Config, ConfigRequest, DeviceId, Host, Network,
 
 use super::{
     meter::{Indexed, MAX_LEAVES, Metering, Present, flagged_fault},
-    sample::{RawSample, SALT_BYTES},
-    settings::Settings,
+    sample::RawSample,
     store::{Book, DecidedReading, Store, StoreError, Write},
     units::KnownUnit,
 };
+use crate::config::Metering as Settings;
 
 /// The most readings of one attestation; the chain allows no more.
 const READINGS_PER_ATTEST: usize = 256;
@@ -245,7 +246,7 @@ impl Desk {
                     book
                 }
                 None => {
-                    let salt: [u8; SALT_BYTES] = rand::random();
+                    let salt = Hash32(rand::random());
                     write.salt(session_id, id, &salt);
                     Book::new(session_id, salt, place.next_index())
                 }

@@ -9,22 +9,17 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use chain::id::SessionId;
 use firmware_core::{CONFIG_REQUEST_LEN, ConfigRequest, MAX_MESSAGE_LEN, ProtocolError, Readings, decode_hex, device_of};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    sample::SampleProof,
-    store::{Store, StoreError},
-    units::{KnownUnit, LiveRegistry},
-};
+use super::units::{KnownUnit, LiveRegistry};
 use crate::clock::{Clock, Work};
 
 /// Messages of units that may wait for the gateway's loop; more are refused with 503.
@@ -118,48 +113,4 @@ fn respond(answer: Result<Vec<u8>, ProtocolError>) -> Response {
             (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], error.to_string()).into_response()
         }
     }
-}
-
-/// The router of sample proofs, `GET /api/v1/sessions/{id}/readings/{sequence}/samples`.
-pub(super) fn samples(store: Arc<Store>) -> Router {
-    Router::new().route("/api/v1/sessions/{id}/readings/{sequence}/samples", get(proof)).with_state(store)
-}
-
-async fn proof(State(store): State<Arc<Store>>, Path((session, sequence)): Path<(String, String)>) -> Response {
-    let parsed = session.parse::<SessionId>().ok().zip(sequence.parse::<u64>().ok());
-    let Some((session, sequence)) = parsed else {
-        return problem(StatusCode::BAD_REQUEST, "bad_request", "expected a session's 64 hexadecimal digits and a reading's number");
-    };
-    let found = tokio::task::spawn_blocking(move || sample_proof(&store, session, sequence)).await;
-    match found {
-        Ok(Ok(Some(proof))) => Json(proof).into_response(),
-        Ok(Ok(None)) => problem(StatusCode::NOT_FOUND, "not_found", "this node's gateway has no such reading"),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "samples cannot be read");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the samples cannot be read")
-        }
-        Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the samples cannot be read"),
-    }
-}
-
-/// The samples behind a decided reading; nothing where there is none.
-pub(super) fn sample_proof(store: &Store, session: SessionId, sequence: u64) -> Result<Option<SampleProof>, StoreError> {
-    let Some((connector, salt)) = store.salt(session)? else { return Ok(None) };
-    let Some(decided) = store.reading(session, sequence)? else { return Ok(None) };
-    let samples = store.samples(connector, decided.first_leaf, decided.end_leaf)?;
-    Ok(Some(SampleProof::new(&salt, &samples)))
-}
-
-fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
-    let problem = chain::api::Problem {
-        kind: format!("urn:commonwatt:problem:{code}"),
-        title: status.canonical_reason().unwrap_or_default().to_owned(),
-        status: status.as_u16(),
-        detail: detail.to_owned(),
-        code: code.to_owned(),
-        expected: None,
-        found: None,
-        transaction: None,
-    };
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], serde_json::to_string(&problem).unwrap_or_default()).into_response()
 }

@@ -37,9 +37,9 @@ use firmware_core::{Flags, Grant, NOISE_MA};
 
 use super::{
     sample::RawSample,
-    settings::Settings,
     store::{Book, DecidedReading, Ending},
 };
+use crate::config::Metering as Settings;
 
 /// The most samples behind one reading: bounds what is hashed at once.
 pub(super) const MAX_LEAVES: usize = 4_096;
@@ -308,7 +308,7 @@ impl Metering {
             return ReadingFlags::NONE;
         }
         let since = *vehicle.zero_since.get_or_insert(at);
-        if at.since(since) < present.settings.full_after() {
+        if at.since(since) < Duration::from_secs(present.settings.full_after_s.into()) {
             return ReadingFlags::NONE;
         }
         let tapered = u32::from(last_w) * 2 <= u32::from(peak_w);
@@ -612,7 +612,7 @@ const MAS_VOLTS_PER_WH: u64 = 3_600_000;
 
 /// How many whole periods have passed since the epoch.
 fn periods(at: Timestamp, present: &Present<'_>) -> u64 {
-    at.ms() / present.settings.attest_every().ms().max(1)
+    at.ms() / Duration::from_secs(present.settings.attest_every_s.into()).ms().max(1)
 }
 
 /// What a unit says is wrong with it.

@@ -14,7 +14,6 @@ mod http;
 mod meter;
 mod run;
 pub mod sample;
-mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -26,6 +25,7 @@ use std::{
 };
 
 use axum::Router;
+use chain::{export::Samples, id::SessionId};
 use ed25519_dalek::SigningKey;
 use tokio::{
     sync::{mpsc, watch},
@@ -33,13 +33,13 @@ use tokio::{
 };
 
 pub use self::{
-    settings::{BadSetting, Settings},
     store::StoreError,
     units::{UNITS_FILE, UnitsError},
 };
 use crate::{
     app::{AppHandle, Interest},
     clock::Clock,
+    config::{BadSetting, Metering},
     sender::Sender,
 };
 
@@ -63,15 +63,39 @@ pub enum GatewayError {
     State(String),
 }
 
+/// The raw samples behind a session's reading; nothing where this gateway has none. The error is for people.
+pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<Option<Samples>, String> + Send + Sync>;
+
 /// A running gateway.
-#[derive(Debug)]
 pub struct Gateway {
     /// `/unit/v1/…`, for the units.
     pub units: Router,
-    /// `/api/v1/sessions/{id}/readings/{sequence}/samples`, for whoever checks an attestation.
-    pub samples: Router,
+    /// The raw samples behind readings, for whoever checks an attestation.
+    pub samples: SamplesOf,
     /// Ends after `stop`, or with the error for which the node must stop.
     pub task: JoinHandle<Result<(), GatewayError>>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+/// The samples that the gateway of a node that does not run has kept in `data_dir`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn stored_samples(data_dir: &Path) -> Result<SamplesOf, StoreError> {
+    let folder = data_dir.join(FOLDER);
+    if !folder.exists() {
+        return Ok(Arc::new(|_, _| Ok(None)));
+    }
+    Ok(samples_of(Arc::new(store::Store::open(&folder)?)))
+}
+
+fn samples_of(store: Arc<store::Store>) -> SamplesOf {
+    Arc::new(move |session, sequence| store.samples_of(session, sequence).map_err(|error| error.to_string()))
 }
 
 /// Starts the gateway of the node whose data is in `data_dir`, signing with `key`, until `stop` becomes true.
@@ -80,7 +104,7 @@ pub struct Gateway {
 /// [`GatewayError`].
 pub fn start(
     data_dir: &Path,
-    settings: Settings,
+    settings: Metering,
     key: SigningKey,
     app: AppHandle,
     clock: Clock,
@@ -101,5 +125,5 @@ pub fn start(
     let sender = Sender::new(app.clone(), clock.clone(), key);
     tracing::info!(account = %sender.address(), connectors = desk.connectors().len(), "gateway started");
     let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, commits };
-    Ok(Gateway { units: http::units(door), samples: http::samples(store), task: tokio::spawn(gateway.run(stop)) })
+    Ok(Gateway { units: http::units(door), samples: samples_of(store), task: tokio::spawn(gateway.run(stop)) })
 }

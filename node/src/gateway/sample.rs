@@ -13,20 +13,13 @@
 //! root = the ordered Merkle root over the leaves since the previous reading, in the order of their arrival
 //! ```
 //! A sample with the flag *end* is a leaf like any other but is not in the reading's `sample_count`. Where nothing was sampled since the previous reading,
-//! the root is that of an empty list. Called by the gateway's store and state machine, and by whoever checks a proof.
+//! the root is that of an empty list. Called by the gateway's store and state machine.
 
-use chain::{
-    hash::{Context, Hash32},
-    merkle,
-};
+use chain::{export::sample_leaf, hash::Hash32};
 use firmware_core::{DeviceId, Flags, Sample};
-use serde::Serialize;
 
 /// The length of an encoded sample, in bytes.
 pub const SAMPLE_BYTES: usize = 39;
-
-/// The length of a session's salt, in bytes.
-pub const SALT_BYTES: usize = 32;
 
 /// No sensor for the temperature.
 const NO_TEMPERATURE: i16 = i16::MIN;
@@ -99,8 +92,8 @@ impl RawSample {
 
     /// The leaf of the reading's root.
     #[must_use]
-    pub fn leaf(&self, salt: &[u8; SALT_BYTES]) -> Hash32 {
-        leaf_of(salt, &self.encode())
+    pub fn leaf(&self, salt: &Hash32) -> Hash32 {
+        sample_leaf(salt, &self.encode())
     }
 
     /// Whether the sample is in a reading's `sample_count`.
@@ -114,77 +107,6 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (now, later) = rest.split_first_chunk::<N>()?;
     *rest = later;
     Some(*now)
-}
-
-/// The leaf of a sample's bytes.
-#[must_use]
-pub fn leaf_of(salt: &[u8; SALT_BYTES], sample: &[u8]) -> Hash32 {
-    Context::SampleLeaf.hash(&[salt, sample])
-}
-
-/// The samples behind one reading, with which anyone recomputes its `samples_root`: `GET /api/v1/sessions/{id}/readings/{sequence}/samples`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct SampleProof {
-    /// The session's salt, in hexadecimal digits.
-    pub salt: String,
-    /// The root over `samples`.
-    pub samples_root: Hash32,
-    /// How many of them are counted.
-    pub sample_count: u32,
-    /// In order.
-    pub samples: Vec<SampleView>,
-}
-
-/// A raw sample for people, and its bytes for machines.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct SampleView {
-    /// The bytes, in hexadecimal digits; only they are hashed.
-    pub bytes: String,
-    /// When, in ms since the Unix epoch.
-    pub at_ms: u64,
-    /// The register, in Wh.
-    pub register_wh: u64,
-    /// The power, in W.
-    pub power_w: u16,
-    /// The current of each phase, in mA.
-    pub current_ma: [u16; 3],
-    /// The unit's temperature, in tenths of a degree Celsius.
-    pub temperature_dc: Option<i16>,
-    /// The flags of the unit protocol.
-    pub flags: u8,
-    /// The unit.
-    pub device: String,
-    /// Its boot number.
-    pub boot: u32,
-    /// The sample's number in it.
-    pub number: u32,
-}
-
-impl SampleProof {
-    /// The proof that these samples, salted so, are behind a reading.
-    #[must_use]
-    pub fn new(salt: &[u8; SALT_BYTES], samples: &[RawSample]) -> Self {
-        let leaves: Vec<_> = samples.iter().map(|sample| sample.leaf(salt)).collect();
-        let counted = samples.iter().filter(|sample| sample.is_counted()).count();
-        let view = |raw: &RawSample| SampleView {
-            bytes: hex::encode(raw.encode()),
-            at_ms: raw.sample.at_ms,
-            register_wh: raw.sample.register_wh,
-            power_w: raw.sample.power_w,
-            current_ma: raw.sample.current_ma,
-            temperature_dc: raw.sample.temperature_dc,
-            flags: raw.sample.flags.bits(),
-            device: raw.device.to_string(),
-            boot: raw.boot,
-            number: raw.number,
-        };
-        Self {
-            salt: hex::encode(salt),
-            samples_root: merkle::root(&leaves),
-            sample_count: u32::try_from(counted).unwrap_or(u32::MAX),
-            samples: samples.iter().map(view).collect(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -210,12 +132,12 @@ mod tests {
         assert_eq!(RawSample::decode(&bytes), Some(raw));
         assert_eq!(RawSample::decode(&bytes[..38]), None);
         assert!(!raw.is_counted());
-        let salt = [5; SALT_BYTES];
+        let salt = Hash32([5; 32]);
         for place in 0..SAMPLE_BYTES {
             let mut changed = bytes;
             changed[place] ^= 1;
-            assert_ne!(leaf_of(&salt, &changed), raw.leaf(&salt), "byte {place}");
+            assert_ne!(sample_leaf(&salt, &changed), raw.leaf(&salt), "byte {place}");
         }
-        assert_ne!(raw.leaf(&[6; SALT_BYTES]), raw.leaf(&salt));
+        assert_ne!(raw.leaf(&Hash32([6; 32])), raw.leaf(&salt));
     }
 }

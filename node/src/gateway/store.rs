@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use chain::{
     codec,
+    export::Samples,
+    hash::Hash32,
     id::{ConnectorId, SessionId},
     quantity::{Cost, WattHours},
     time::Timestamp,
@@ -16,7 +18,7 @@ use firmware_core::{DeviceId, Seen};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::sample::{RawSample, SALT_BYTES, SAMPLE_BYTES};
+use super::sample::{RawSample, SAMPLE_BYTES};
 
 /// The version of this layout; another one is refused.
 const SCHEMA_VERSION: u32 = 1;
@@ -72,7 +74,7 @@ pub struct Book {
     /// Of which session.
     pub session: SessionId,
     /// The salt of its samples' leaves.
-    pub salt: [u8; SALT_BYTES],
+    pub salt: Hash32,
     /// The sequence number of the last decided reading; 0 before the first.
     pub decided: u64,
     /// The first decided register.
@@ -125,7 +127,7 @@ pub enum Ending {
 impl Book {
     /// The book of a session of which nothing is metered yet.
     #[must_use]
-    pub fn new(session: SessionId, salt: [u8; SALT_BYTES], next_leaf: u64) -> Self {
+    pub fn new(session: SessionId, salt: Hash32, next_leaf: u64) -> Self {
         Self {
             session,
             salt,
@@ -204,7 +206,7 @@ impl Write {
     }
 
     /// A session's salt.
-    pub fn salt(&mut self, session: SessionId, connector: ConnectorId, salt: &[u8; SALT_BYTES]) {
+    pub fn salt(&mut self, session: SessionId, connector: ConnectorId, salt: &Hash32) {
         self.put(Table::Salts, session.0.0.to_vec(), &(connector, *salt));
     }
 
@@ -341,13 +343,21 @@ impl Store {
     }
 
     /// A session's connector and salt.
-    pub fn salt(&self, session: SessionId) -> Result<Option<(ConnectorId, [u8; SALT_BYTES])>, StoreError> {
+    pub fn salt(&self, session: SessionId) -> Result<Option<(ConnectorId, Hash32)>, StoreError> {
         self.get(Table::Salts, &session.0.0)
     }
 
     /// A decided reading.
     pub fn reading(&self, session: SessionId, sequence: u64) -> Result<Option<DecidedReading>, StoreError> {
         self.get(Table::Readings, &reading_key(session, sequence))
+    }
+
+    /// The raw samples behind a decided reading; nothing where there is none.
+    pub fn samples_of(&self, session: SessionId, sequence: u64) -> Result<Option<Samples>, StoreError> {
+        let Some((connector, salt)) = self.salt(session)? else { return Ok(None) };
+        let Some(decided) = self.reading(session, sequence)? else { return Ok(None) };
+        let samples = self.samples(connector, decided.first_leaf, decided.end_leaf)?;
+        Ok(Some(Samples { session, sequence, salt, samples: samples.iter().map(|raw| raw.encode().to_vec()).collect() }))
     }
 
     fn get<T: DeserializeOwned + Serialize>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {

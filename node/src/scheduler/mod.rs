@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// Everybody who waits, in order, with the reason: for the API to show.
-pub type QueueBoard = watch::Receiver<Arc<Vec<QueueTicket>>>;
+pub type QueueBoard = watch::Receiver<Vec<QueueTicket>>;
 
 /// The most set-points of one round.
 const CALLS_PER_ROUND: usize = 256;
@@ -70,7 +70,7 @@ pub struct Scheduler {
 /// Starts a scheduler that signs with `key`, until `stop` becomes true.
 #[must_use]
 pub fn start(policy: Policy, key: SigningKey, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Scheduler {
-    let (publish, board) = watch::channel(Arc::new(Vec::new()));
+    let (publish, board) = watch::channel(Vec::new());
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
     let sender = Sender::new(app.clone(), clock.clone(), key);
@@ -92,7 +92,7 @@ struct Loop {
     clock: Clock,
     sender: Sender,
     commits: Subscription,
-    publish: watch::Sender<Arc<Vec<QueueTicket>>>,
+    publish: watch::Sender<Vec<QueueTicket>>,
 }
 
 impl Loop {
@@ -143,9 +143,9 @@ impl Loop {
             (calls, tickets)
         };
         self.publish.send_if_modified(|board| {
-            let changed = **board != tickets;
+            let changed = *board != tickets;
             if changed {
-                *board = Arc::new(tickets);
+                *board = tickets;
             }
             changed
         });

@@ -1,15 +1,14 @@
 //! What an operator may choose about the gateway: one machine's matter, never the chain's.
 //!
-//! The section `[gateway]` of `config.toml`; unknown keys are errors. Called by the configuration and by the gateway itself.
+//! The section `[gateway.metering]` of `config.toml`; unknown keys are errors. Called by the configuration and by the gateway itself.
 
-use chain::time::Duration;
 use firmware_core::Host;
 use serde::{Deserialize, Serialize};
 
 /// How the gateway asks, answers and attests.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct Metering {
     /// How long a unit may go on without an answer, in s, 1 to 3,600; never more than the chain's parameter `lease`.
     pub lease_s: u16,
     /// How often units send, in s, 1 to 3,600; keep it under the lease.
@@ -34,7 +33,7 @@ pub struct Settings {
     pub server: String,
 }
 
-impl Default for Settings {
+impl Default for Metering {
     fn default() -> Self {
         Self {
             lease_s: 150,
@@ -54,7 +53,7 @@ impl Default for Settings {
 
 /// A setting outside its range.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("gateway.{key}: {rule}")]
+#[error("gateway.metering.{key}: {rule}")]
 pub struct BadSetting {
     /// Which.
     pub key: &'static str,
@@ -62,7 +61,7 @@ pub struct BadSetting {
     pub rule: &'static str,
 }
 
-impl Settings {
+impl Metering {
     /// Whether every value is one that units and chain can live with.
     ///
     /// # Errors
@@ -79,13 +78,5 @@ impl Settings {
             ("server", Host::new(&self.server).is_ok(), "host:port of letters, digits, dots and hyphens, at most 48 characters"),
         ];
         rules.into_iter().find(|(_, holds, _)| !holds).map_or(Ok(()), |(key, _, rule)| Err(BadSetting { key, rule }))
-    }
-
-    pub(super) fn attest_every(&self) -> Duration {
-        Duration::from_secs(self.attest_every_s.into())
-    }
-
-    pub(super) fn full_after(&self) -> Duration {
-        Duration::from_secs(self.full_after_s.into())
     }
 }
