@@ -6,7 +6,7 @@
 use chain::{
     id::Address,
     quantity::{Amount, Currents},
-    receipt::{PauseReason, SkipReason},
+    receipt::{Event, PauseReason, SkipReason},
     record::{Control, EndReason, Fault, PlugSignal, Role, Service},
     tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement},
 };
@@ -339,5 +339,69 @@ pub const fn pause_reason(reason: PauseReason) -> &'static str {
         PauseReason::LaterDeparture => "another is more urgent",
         PauseReason::CheaperLater => "energy is cheaper later",
         PauseReason::Manual => "a manager's wish",
+    }
+}
+
+/// A committed event in words.
+#[must_use]
+pub fn event(event: &Event, currency: &str) -> String {
+    let money = |amount: Amount| tokens(amount, currency);
+    match event {
+        Event::AccountRegistered { account, home } => format!("account {account} registered in condominium {home}"),
+        Event::TokensSold { condominium, account, amount, to_debt, sale } => {
+            let debt = if to_debt.is_zero() { String::new() } else { format!(", {} of it to debt", money(*to_debt)) };
+            format!("condominium {condominium} sold {} to {account}{debt} (sale {sale})", money(*amount))
+        }
+        Event::RedemptionRequested { redemption, account, amount } => {
+            format!("{account} locked {} to be paid out (redemption {redemption})", money(*amount))
+        }
+        Event::RedemptionPaid { redemption, account, amount } => {
+            format!("{} of {account} were paid out (redemption {redemption})", money(*amount))
+        }
+        Event::RedemptionRefused { redemption, account, amount } => {
+            format!("{} went back to {account}: the payout was refused (redemption {redemption})", money(*amount))
+        }
+        Event::Transferred { from, to, amount } => format!("{} from {from} to {to}", money(*amount)),
+        Event::RoleGranted { condominium, role: given, account, from, until } => {
+            let end = until.map(|until| format!(", before height {until}")).unwrap_or_default();
+            format!("{account} is {} of condominium {condominium} from height {from}{end}", role(*given))
+        }
+        Event::RoleRevoked { condominium, role: taken, account, until } => {
+            format!("{account} is no {} of condominium {condominium} from height {until}", role(*taken))
+        }
+        Event::GroupPut { group, limit } => format!("group {group}: limit {} per phase", amperes(*limit)),
+        Event::ConnectorPut { connector } => format!("connector {connector} put"),
+        Event::TariffPut { tariff, version, valid_from } => {
+            format!("tariff {tariff} version {version} in force from {}", time(*valid_from))
+        }
+        Event::SessionOpened { session, account, connector, escrow } => {
+            format!("session {session} of {account} opened at {connector}, {} locked", money(*escrow))
+        }
+        Event::SessionToppedUp { session, amount, escrow } => {
+            format!("session {session}: {} more locked, {} in all", money(*amount), money(*escrow))
+        }
+        Event::SessionGranted { session, current } => format!("session {session} may draw {} per phase", amperes(*current)),
+        Event::SessionSkipped { session, reason } => format!("session {session} was passed over: {}", skip_reason(*reason)),
+        Event::SessionPaused { session, reason } => format!("session {session} pauses: {}", pause_reason(*reason)),
+        Event::ReadingHandled { session, sequence, refused } => match refused {
+            None => format!("session {session}: reading {sequence} taken"),
+            Some(code) => format!("session {session}: reading {sequence} refused: {}", code.text()),
+        },
+        Event::EnergyUnassigned { connector, energy } => format!("{} flowed at {connector} while no session was open", kwh(*energy)),
+        Event::FaultReported { connector, fault: found, at } => format!("fault at {connector}: {} ({})", fault(*found), time(*at)),
+        Event::SessionStopping { session, reason, settle_by } => {
+            format!("session {session} ends: {}; settled by {} at the latest", end_reason(*reason), time(*settle_by))
+        }
+        Event::SessionSettled(bill) => format!(
+            "session {} settled: {} for {}, {} back; {}",
+            bill.session,
+            money(bill.paid),
+            kwh(bill.energy),
+            money(bill.refund),
+            end_reason(bill.reason)
+        ),
+        Event::PositionPosted { debtor, creditor, amount } => {
+            format!("condominium {debtor} owes condominium {creditor} {} more", money(*amount))
+        }
     }
 }

@@ -245,9 +245,12 @@ impl Keystore {
         let mut text = serde_json::to_vec_pretty(&document).map_err(|error| bad(&error.to_string()))?;
         text.push(b'\n');
         make_folder(&self.folder)?;
-        write_new(&path, &text).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeystoreError::Exists(name.to_owned()),
-            _ => KeystoreError::Io { path: path.clone(), source: error },
+        write_new(&path, &text).map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                KeystoreError::Exists(name.to_owned())
+            } else {
+                KeystoreError::Io { path: path.clone(), source }
+            }
         })?;
         Ok(entry)
     }

@@ -5,7 +5,7 @@
 
 pub mod audit;
 pub mod client;
-//pub mod command;
+pub mod command;
 pub mod describe;
 pub mod keystore;
 pub mod phrase;

@@ -1,0 +1,58 @@
+//! `watt admin`: what managers and treasurers of a condominium do, with a wallet that holds the role.
+
+mod connector;
+mod group;
+mod redeem;
+pub(super) mod resident;
+mod role;
+mod sell;
+mod tariff;
+
+use clap::Subcommand;
+
+use super::{CommandError, Context};
+
+/// Run a condominium: tokens, groups, connectors, tariffs, roles, residents.
+#[derive(Subcommand, Debug)]
+#[command(after_help = "Examples:
+  watt admin sell watt1... 50 --wallet treasurer
+  watt admin connector put 1-17 --group 1 --rated 32 --tariff 1 --wallet manager
+  watt admin role list
+
+The chain decides: the wallet's account must hold the role, Manager or Treasurer, that a call needs.")]
+pub enum Admin {
+    /// Sell tokens that a resident has paid for (treasurer)
+    Sell(sell::Sell),
+    /// List redemptions; confirm or refuse one (treasurer)
+    #[command(subcommand)]
+    Redeem(redeem::Redeem),
+    /// List groups; make or change one (manager)
+    #[command(subcommand)]
+    Group(group::Group),
+    /// List connectors; make or change one (manager)
+    #[command(subcommand)]
+    Connector(connector::Connector),
+    /// List tariffs; add a version (manager)
+    #[command(subcommand)]
+    Tariff(tariff::Tariff),
+    /// List roles; grant or revoke one (manager)
+    #[command(subcommand)]
+    Role(role::Role),
+    /// Register a resident or write an invite (manager or treasurer)
+    #[command(subcommand)]
+    Resident(resident::Resident),
+}
+
+impl Admin {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
+        match self {
+            Self::Sell(command) => command.run(context).await,
+            Self::Redeem(command) => command.run(context).await,
+            Self::Group(command) => command.run(context).await,
+            Self::Connector(command) => command.run(context).await,
+            Self::Tariff(command) => command.run(context).await,
+            Self::Role(command) => command.run(context).await,
+            Self::Resident(command) => command.run(context).await,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The commands of `watt`: one file each, below the folder of their group.
+//!
+//! Results go to stdout, everything else to stderr, and the exit code says what kind of end it was. Nothing here knows HTTP, files or ciphers: that is the
+//! rest of the library. Called by `src/bin/watt.rs`.
+
+mod admin;
+mod chain;
+mod charge;
+mod commitment;
+mod context;
+mod error;
+mod secret;
+mod session;
+mod wallet;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use self::{context::Context, error::CommandError};
+use crate::{client::DEFAULT_NODE, render::Output};
+
+/// Charge an electric car in a shared building: wallet, charges, the chain behind them, and its administration.
+#[derive(Parser, Debug)]
+#[command(
+    name = "watt",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  watt wallet new                           make a wallet and write down its words
+  watt wallet balance                       what can be spent
+  watt charge quote 1-17 --energy 10        what 10 kWh cost at connector 1-17
+  watt charge start 1-17 --energy 10        lock the price, start, and get back what is not used
+  watt --node http://10.0.0.5:8420 chain status
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 verification failed, 4 node not reachable, 5 rejected by the chain."
+)]
+pub struct Watt {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub options: Options,
+    /// Which command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command; a flag goes before its environment variable.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// The node's address
+    #[arg(long, global = true, env = "WATT_NODE", default_value = DEFAULT_NODE, value_name = "URL")]
+    pub node: String,
+    /// A table for people or JSON for programs
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// Sign without asking
+    #[arg(long, short = 'y', global = true)]
+    pub yes: bool,
+    /// The wallet that acts [default: the only one, or the one named "default"]
+    #[arg(long, global = true, env = "WATT_WALLET", value_name = "NAME")]
+    pub wallet: Option<String>,
+    /// Read the wallet's passphrase from this open file descriptor
+    #[arg(long, global = true, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
+    /// Read the wallet's passphrase from the first line of this file, which only you may read
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    pub passphrase_file: Option<std::path::PathBuf>,
+}
+
+/// The groups of commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Make, recover and use wallets
+    #[command(subcommand)]
+    Wallet(wallet::Wallet),
+    /// Start, watch and stop charges
+    #[command(subcommand)]
+    Charge(charge::Charge),
+    /// Look at charging sessions and check their receipts
+    #[command(subcommand)]
+    Session(session::Session),
+    /// Look at the chain
+    #[command(subcommand)]
+    Chain(chain::Chain),
+    /// Run a condominium: tokens, groups, connectors, tariffs, roles, residents
+    #[command(subcommand)]
+    Admin(admin::Admin),
+}
+
+/// Runs `watt` with these arguments, the program's name first, and says with which code to leave.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let watt = match Watt::try_parse_from(arguments) {
+        Ok(watt) => watt,
+        Err(error) => {
+            // Help and version are no errors; clap knows, and it prints to the right stream.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::from)
+        .and_then(|runtime| runtime.block_on(run(watt)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", crate::render::clean(&error.to_string()));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Carries out one command.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn run(watt: Watt) -> Result<(), CommandError> {
+    let context = Context::new(watt.options)?;
+    match watt.command {
+        Command::Wallet(command) => command.run(&context).await,
+        Command::Charge(command) => command.run(&context).await,
+        Command::Session(command) => command.run(&context).await,
+        Command::Chain(command) => command.run(&context).await,
+        Command::Admin(command) => command.run(&context).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn walk(command: &mut clap::Command, path: &str) -> usize {
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Example"), "`{path} --help` has no example");
+        assert!(help.contains("watt "), "`{path} --help` has no example that can be typed");
+        let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).filter(|name| name != "help").collect();
+        let found: usize =
+            names.iter().map(|name| walk(command.find_subcommand_mut(name).expect("listed"), &format!("{path} {name}"))).sum();
+        found.saturating_add(1)
+    }
+
+    #[test]
+    fn every_command_explains_itself_by_examples() {
+        let mut command = Watt::command();
+        command.build();
+        assert!(walk(&mut command, "watt") > 40);
+    }
+
+    #[test]
+    fn the_tree_of_commands_is_consistent() {
+        Watt::command().debug_assert();
+    }
+}

@@ -1,0 +1,89 @@
+//! `watt session list`.
+
+use ::chain::{
+    api::SessionView,
+    id::{Address, ConnectorId},
+};
+use clap::{Args, ValueEnum};
+
+use super::show::state_text;
+use crate::{
+    client::{SessionFilter, SessionStateFilter},
+    command::{CommandError, Context},
+    quantity::{kwh, time, tokens},
+    render::Rows,
+};
+
+/// List sessions, newest first
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  watt session list\n  watt session list --state open --everyone\n  watt session list --connector 1-17 --everyone --output json"
+)]
+pub struct List {
+    /// Whose [default: the wallet's]
+    #[arg(long, value_name = "ADDRESS")]
+    account: Option<Address>,
+    /// Everyone's that the node may show
+    #[arg(long, conflicts_with = "account")]
+    everyone: bool,
+    /// Only at this connector
+    #[arg(long, value_name = "C-N")]
+    connector: Option<ConnectorId>,
+    /// Only those in this state
+    #[arg(long, value_enum, default_value_t = State::All)]
+    state: State,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: u32,
+    /// Go on where an earlier list ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum State {
+    Open,
+    Settled,
+    All,
+}
+
+impl List {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
+        let account = if self.everyone { None } else { Some(context.account(self.account)?) };
+        let state = match self.state {
+            State::Open => Some(SessionStateFilter::Open),
+            State::Settled => Some(SessionStateFilter::Settled),
+            State::All => None,
+        };
+        let filter = SessionFilter { account, connector: self.connector, state };
+        let currency = context.status().await?.currency;
+        let page = context.client().sessions(filter, self.limit, self.cursor.as_deref()).await?;
+        context.put(&page, || {
+            let mut rows = Rows::new(&["OPENED", "CONNECTOR", "STATE", "ENERGY", "COST", "SESSION"], "There is no session.");
+            for view in &page.items {
+                rows.push(match view {
+                    SessionView::Open { id, session, cost_so_far, energy, .. } => [
+                        time(session.opened_at),
+                        session.connector.to_string(),
+                        state_text(session),
+                        kwh(*energy),
+                        tokens(*cost_so_far, &currency),
+                        id.to_string(),
+                    ],
+                    SessionView::Settled { id, receipt, .. } => [
+                        time(receipt.opened_at),
+                        receipt.connector.to_string(),
+                        "settled".to_owned(),
+                        kwh(receipt.energy),
+                        tokens(receipt.paid, &currency),
+                        id.to_string(),
+                    ],
+                });
+            }
+            if let Some(next) = &page.next {
+                eprintln!("more: add --cursor {next}");
+            }
+            rows.text()
+        })
+    }
+}
