@@ -99,7 +99,6 @@ impl Clock {
 
     /// Resolves at `at`, at once where that is past, with a [`Work`] that the sleeper keeps until it has done what it woke for.
     /// The timer counts from this call on, not from the first poll. Cancel-safe.
-    #[must_use]
     pub fn sleep_until(&self, at: Timestamp) -> Sleep {
         let mut agenda = self.agenda();
         let number = agenda.next_timer;
@@ -112,7 +111,6 @@ impl Clock {
     }
 
     /// Resolves after `span`; see [`Clock::sleep_until`].
-    #[must_use]
     pub fn sleep(&self, span: Duration) -> Sleep {
         self.sleep_until(self.now().saturating_add(span))
     }

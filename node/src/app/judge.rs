@@ -272,6 +272,8 @@ impl Writer {
         let state = &self.state;
         let dead = self.pool.after_block(now, |signer| super::submission::committed_nonce(state, signer))?;
         dead.into_iter().for_each(|(id, rejection)| self.reject(id, rejection));
+        // Before anybody hears of the commit, who then asks what is left.
+        self.show_pending();
         // Nobody listens: that is allowed.
         let _ = self.events.send(Arc::new(committed));
         Ok(())

@@ -44,6 +44,7 @@ impl Writer {
                 if let Some(included) = included.filter(|_| waits) {
                     self.wait(id, included);
                 }
+                self.show_pending();
                 reply(answer, result)
             }
             Question::NextNonce { signer, answer } => {
@@ -92,7 +93,7 @@ impl Writer {
                 let writes = tried.into_writes();
                 self.pool.put_writes(&signer, writes);
                 let known = self.committed(id)?;
-                Ok(known.map_or(Err(SubmitError::Rejected(rejection)), Ok))
+                Ok(known.ok_or(SubmitError::Rejected(rejection)))
             }
             Err(Failure::Fault(fault)) => Err(fault.into()),
         }

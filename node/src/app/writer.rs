@@ -28,7 +28,7 @@ use super::{
     port::{Answer, AppError, Request, Requests, Tip},
 };
 use crate::{
-    clock::{Clock, Sleep},
+    clock::{Clock, Sleep, Work},
     mempool::Mempool,
     store::{Opened, Store, StoreError},
 };
@@ -133,30 +133,32 @@ impl Writer {
         questions: &mut mpsc::Receiver<Question>,
         stop: &mut oneshot::Receiver<()>,
     ) -> Result<(), WriterFault> {
+        let clock = self.clock().clone();
+        // At work from waking until the next timer is armed, so that a stepped clock sees no gap.
+        let mut work = Some(clock.work());
         loop {
             let (mut due, heartbeat) = (self.due_timer(), self.heartbeat());
+            drop(work.take());
             // Consensus first: what waits for it can share its block only once the one before is through.
             let wake = tokio::select! {
                 biased;
                 _ = &mut *stop => Wake::Stop,
                 request = requests.recv() => request.map_or(Wake::Stop, |request| Wake::Request(Box::new(request))),
                 question = questions.recv() => question.map_or(Wake::Stop, Wake::Question),
-                work = sleep(&mut due) => { drop(work); Wake::Timer }
-                () = tokio::time::sleep_until(heartbeat.unwrap_or_else(far_away)), if heartbeat.is_some() => Wake::Timer,
+                woken = sleep(&mut due) => Wake::Timer(woken),
+                () = tokio::time::sleep_until(heartbeat.unwrap_or_else(far_away)), if heartbeat.is_some() => Wake::Heartbeat,
             };
-            // At work until the next timer is armed, so that a stepped clock sees no gap.
-            let clock = self.clock().clone();
-            let work = clock.work();
+            work = Some(clock.work());
             drop(due);
             match wake {
                 Wake::Stop => return Ok(()),
                 Wake::Request(request) => self.request(*request)?,
                 Wake::Question(question) => self.question(question)?,
-                Wake::Timer => {}
+                Wake::Timer(woken) => drop(woken),
+                Wake::Heartbeat => {}
             }
             self.wake_consensus();
             self.show_pending();
-            drop(work);
         }
     }
 
@@ -219,7 +221,7 @@ impl Writer {
         self.last_commit.checked_add(std::time::Duration::from_millis(self.params.heartbeat.ms()))
     }
 
-    fn show_pending(&self) {
+    pub(super) fn show_pending(&self) {
         let pending = Pending {
             pooled: self.pool.len(),
             pooled_bytes: self.pool.bytes(),
@@ -270,10 +272,11 @@ enum Wake {
     Stop,
     Request(Box<Request>),
     Question(Question),
-    Timer,
+    Timer(Work),
+    Heartbeat,
 }
 
-async fn sleep(due: &mut Option<Sleep>) -> crate::clock::Work {
+async fn sleep(due: &mut Option<Sleep>) -> Work {
     match due {
         Some(due) => due.await,
         None => std::future::pending().await,

@@ -1,9 +1,15 @@
 //! The check at start: every value's checksum, no gap in the chain, the state against the newest header, the indexes against their digests.
 //!
-//! It reads the whole database once, from end to end, which takes about a second for a hundred thousand blocks, and executes nothing: that the chain follows
-//! its rules is an audit's matter. Called by [`super::Store::open`] alone.
+//! It reads the whole database once, from end to end, and executes nothing: that the chain follows its rules is an audit's matter. Only where the state's
+//! root is wrong is the chain replayed, to name the keys that differ. Called by [`super::Store::open`] alone.
 
-use chain::tree::TreeBuilder;
+use std::collections::BTreeSet;
+
+use chain::{state::StateRead as _, tree::TreeBuilder};
+use contracts::{
+    call::Transaction,
+    execute::{self, VerifiedTransaction},
+};
 use tracing::warn;
 
 use super::*;
@@ -17,7 +23,7 @@ pub(super) fn open_checked(database: Database, genesis: &Genesis) -> Result<Open
     let newest = newest_header(&database, &view, tip)?;
     let (state, tree) = read_state(&database, &view)?;
     let history = read_history(&database, &view, tip, newest.as_ref())?;
-    let validators = check_roots(&database, &view, genesis, newest.as_ref(), &tree)?;
+    let validators = check_roots(&database, &view, genesis, newest.as_ref(), &state, &tree)?;
 
     let mut undecided = Vec::new();
     database.each(&view, Family::Undecided, &height_key(tip.height.next()), |key, value| {
@@ -100,10 +106,9 @@ fn read_state(database: &Database, view: &db::View<'_>) -> Result<(MemoryState, 
 
 /// The history up to the tip, compared with the root in the newest header.
 fn read_history(database: &Database, view: &db::View<'_>, tip: StoredTip, newest: Option<&Header>) -> Result<History, StoreError> {
-    let node_at = |position| snapshot::node(database, view, position);
-    let unreadable = |fault: chain::state::ReadFault| StoreError::Damaged { what: "the history of headers".to_owned(), why: fault.0 };
     let Some(newest) = newest else { return Ok(History::new()) };
-    let mut history = History::load(tip.height.0.saturating_sub(1), &node_at).map_err(unreadable)?;
+    let count = tip.height.0.saturating_sub(1);
+    let mut history = snapshot::with_nodes(database, view, |node_at| History::load(count, node_at))?;
     if history.root() != newest.history_root {
         let why = format!("its root is {}, the newest header names {}", history.root(), newest.history_root);
         return Err(StoreError::Damaged { what: "the history of headers".to_owned(), why });
@@ -118,6 +123,7 @@ fn check_roots(
     view: &db::View<'_>,
     genesis: &Genesis,
     newest: Option<&Header>,
+    state: &MemoryState,
     tree: &Tree,
 ) -> Result<ValidatorSet, StoreError> {
     let unusable = |error: String| StoreError::Place(format!("the genesis document: {error}"));
@@ -130,8 +136,10 @@ fn check_roots(
         }
     };
     if tree.root() != root {
-        let why = format!("its root is {}, the newest header names {root}", tree.root());
-        return Err(StoreError::Damaged { what: "the state".to_owned(), why });
+        let wrong = differing_keys(database, view, genesis, newest.map_or(Height(0), |header| header.height), state);
+        let what = if wrong.is_empty() { "the state".to_owned() } else { wrong.join(" and ") };
+        let why = format!("the state's root is {}, the newest header names {root}", tree.root());
+        return Err(StoreError::Damaged { what, why });
     }
     let key = validators_key(&set);
     let validators: Option<ValidatorSet> = database.read(view, Family::Meta, &key)?;
@@ -140,4 +148,32 @@ fn check_roots(
         Some(_) => Err(StoreError::Damaged { what: format!("validator set {set}"), why: "its hash does not match".to_owned() }),
         None => Err(StoreError::Missing { what: format!("validator set {set}") }),
     }
+}
+
+/// Differing keys that are named.
+const NAMED_KEYS_MAX: usize = 4;
+
+/// The keys whose values are not those that the chain gives when it is replayed; none where it cannot be replayed to the end.
+fn differing_keys(database: &Database, view: &db::View<'_>, genesis: &Genesis, tip: Height, state: &MemoryState) -> Vec<String> {
+    let Some(expected) = replay(database, view, genesis, tip) else { return Vec::new() };
+    let keys: BTreeSet<&[u8]> = expected.iter().chain(state.iter()).map(|(key, _)| key).collect();
+    let differ = |key: &&[u8]| state.get(key).ok() != expected.get(key).ok();
+    keys.into_iter().filter(differ).take(NAMED_KEYS_MAX).map(|key| Family::State.describe(key)).collect()
+}
+
+fn replay(database: &Database, view: &db::View<'_>, genesis: &Genesis, tip: Height) -> Option<MemoryState> {
+    let mut parent = Parent::genesis(genesis).ok()?;
+    let changes = genesis.state().ok()?;
+    let mut state = MemoryState::new();
+    state.apply(&changes);
+    let mut tree = Tree::new().updated(&changes);
+    while parent.height < tip {
+        let block: Block = database.read(view, Family::Blocks, &height_key(parent.height.next())).ok()??;
+        let verify = |bytes: &Vec<u8>| VerifiedTransaction::verify(Transaction::decode(bytes).ok()?).ok();
+        let transactions: Vec<_> = block.transactions.iter().map(verify).collect::<Option<_>>()?;
+        let executed = execute::execute(&state, &tree, &parent, &block, &transactions).ok()?;
+        state.apply(&executed.changes);
+        (tree, parent) = (executed.tree, executed.next);
+    }
+    Some(state)
 }

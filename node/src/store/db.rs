@@ -412,10 +412,9 @@ fn damaged_file(path: &Path, message: &str) -> String {
     // "file number 12" and the like.
     let numbers: Vec<&str> = message.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty()).collect();
     let lower = message.to_lowercase();
-    if lower.contains("manifest") || lower.contains("versionedit") {
-        if let Some(name) = names.iter().find(|name| name.starts_with("MANIFEST")) {
-            return path.join(name).display().to_string();
-        }
+    let of_manifest = lower.contains("manifest") || lower.contains("versionedit");
+    if let Some(name) = names.iter().find(|name| of_manifest && name.starts_with("MANIFEST")) {
+        return path.join(name).display().to_string();
     }
     if lower.contains("current") {
         return path.join("CURRENT").display().to_string();

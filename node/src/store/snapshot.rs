@@ -3,12 +3,11 @@
 //! A snapshot belongs to the block that was newest when it was taken. It decides nothing about who may read what; the API does.
 //! Called by everything that reads: API, gateway, scheduler, export, and the application itself.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use chain::{
     block::{Block, Header},
     certificate::{CommitCertificate, ValidatorSet},
-    codec,
     hash::Hash32,
     history::{self, HistoryPath, NodePosition},
     id::{Address, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
@@ -240,9 +239,7 @@ impl<'a> Snapshot<'a> {
     pub fn prove_header(&self, height: Height) -> Result<Option<HistoryPath>, StoreError> {
         let count = self.tip().height.0.saturating_sub(1);
         let Some(place) = height.0.checked_sub(1) else { return Ok(None) };
-        let node_at = |position| node(self.database, &self.view, position);
-        history::prove(count, place, &node_at)
-            .map_err(|fault| StoreError::Damaged { what: "the history of headers".to_owned(), why: fault.0 })
+        with_nodes(self.database, &self.view, |node_at| history::prove(count, place, node_at))
     }
 
     // Transactions and receipts.
@@ -328,12 +325,26 @@ fn session_id(bytes: &[u8]) -> Option<SessionId> {
     Some(SessionId(Hash32(bytes.try_into().ok()?)))
 }
 
-/// A node of the history.
-pub(super) fn node(database: &Database, view: &View<'_>, position: NodePosition) -> Result<Hash32, ReadFault> {
-    let key = node_key(position);
-    let bytes =
-        database.get(view, Family::History, &key)?.ok_or_else(|| ReadFault(format!("{} is missing", Family::History.describe(&key))))?;
-    codec::decode(&bytes, 32).map_err(|error| ReadFault(error.to_string()))
+/// Lets `ask` read nodes of the history, and gives its answer or what the database said when it failed.
+pub(super) fn with_nodes<T>(
+    database: &Database,
+    view: &View<'_>,
+    ask: impl FnOnce(&dyn Fn(NodePosition) -> Result<Hash32, ReadFault>) -> Result<T, ReadFault>,
+) -> Result<T, StoreError> {
+    let failed = RefCell::new(None);
+    let node_at = |position| {
+        let key = node_key(position);
+        let node = database.read(view, Family::History, &key);
+        let node = node.and_then(|node| node.ok_or_else(|| StoreError::Missing { what: Family::History.describe(&key) }));
+        node.map_err(|error| {
+            let fault = ReadFault(error.to_string());
+            failed.replace(Some(error));
+            fault
+        })
+    };
+    let answer = ask(&node_at);
+    let failed = failed.take();
+    answer.map_err(|fault| failed.unwrap_or_else(|| StoreError::Damaged { what: "the history of headers".to_owned(), why: fault.0 }))
 }
 
 /// The state at this moment, for the pure functions of `contracts`.
