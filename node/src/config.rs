@@ -2,13 +2,13 @@
 //!
 //! Called by `wattd init`, which writes it, and at start.
 
-mod metering;
+mod gateway;
 
 use std::{fs, io, net::SocketAddr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::metering::{BadSetting, Metering};
+pub use self::gateway::{BadSetting, GatewayConfig};
 
 /// The longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -47,18 +47,6 @@ pub struct NetworkConfig {
     pub peers: Vec<String>,
 }
 
-/// `[gateway]`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GatewayConfig {
-    /// Whether this node runs one.
-    pub enabled: bool,
-    /// Where the units' protocol listens.
-    pub listen: SocketAddr,
-    /// How units are asked and answered, and when their readings are attested.
-    pub metering: Metering,
-}
-
 /// `[scheduler]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -80,12 +68,6 @@ impl Default for ApiConfig {
 impl Default for NetworkConfig {
     fn default() -> Self {
         Self { listen: "/ip4/127.0.0.1/tcp/8422".to_owned(), peers: Vec::new() }
-    }
-}
-
-impl Default for GatewayConfig {
-    fn default() -> Self {
-        Self { enabled: true, listen: SocketAddr::from(([127, 0, 0, 1], 8421)), metering: Metering::default() }
     }
 }
 

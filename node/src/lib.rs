@@ -218,8 +218,7 @@ async fn start_roles(
     let mut samples: api::SamplesOf = Arc::new(|_, _| Ok(None));
     if config.gateway.enabled {
         let key = keys::read(&KeyName::Gateway.file(data.path()))?;
-        let metering = config.gateway.metering.clone();
-        let gateway = gateway::start(data.path(), metering, key, handle.clone(), clock.clone(), stop.clone())
+        let gateway = gateway::start(data.path(), config.gateway.clone(), key, handle.clone(), clock.clone(), stop.clone())
             .map_err(|error| stopped("gateway")(error.to_string()))?;
         samples = gateway.samples;
         tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));

@@ -3,11 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use chain::{genesis_kind::NetworkKind, time::Timestamp};
+use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
 use clap::{Args, Parser, Subcommand};
+use firmware_core::{DeviceId, SensorId};
 use node::{
     ClockConfirmed, RunOptions,
     data_dir::DataDir,
+    gateway::units::{self, Registry},
     init::{self, InitOptions},
     telemetry::{self, LogFormat},
 };
@@ -34,6 +36,43 @@ enum Command {
     ///
     /// A running node gives the same at GET /api/v1/export.
     Export(ExportArgs),
+    /// Charging units of this node's gateway and their keys; a running node notices new ones.
+    #[command(subcommand)]
+    Unit(UnitCommand),
+}
+
+#[derive(Subcommand)]
+enum UnitCommand {
+    /// Give a connector a unit with a new key, and print the key once: write it into the unit.
+    Add {
+        /// The node's data directory.
+        #[arg(long, env = "WATTD_DATA")]
+        data: PathBuf,
+        /// Which connector, such as 1-17.
+        #[arg(long)]
+        connector: ConnectorId,
+        /// The device number, eight hexadecimal digits; the first free one where none is given.
+        #[arg(long, value_name = "HEX")]
+        device: Option<String>,
+        /// What the unit's switches show, 0 to 63.
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=63))]
+        sensor: u8,
+    },
+    /// Add the units of a file like units.json; the file must be readable by its owner alone.
+    Import {
+        /// The node's data directory.
+        #[arg(long, env = "WATTD_DATA")]
+        data: PathBuf,
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Show the units, without their keys.
+    List {
+        /// The node's data directory.
+        #[arg(long, env = "WATTD_DATA")]
+        data: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -103,6 +142,7 @@ fn main() -> ExitCode {
         Command::Init(args) => found(args),
         Command::Run(args) => run(args),
         Command::Export(args) => export(&args),
+        Command::Unit(command) => unit(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -160,6 +200,35 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         };
         node::run(options, shutdown).await.map_err(anyhow::Error::from)
     })
+}
+
+fn unit(command: UnitCommand) -> anyhow::Result<()> {
+    match command {
+        UnitCommand::Add { data, connector, device, sensor } => {
+            let number = |text: String| {
+                anyhow::ensure!(text.len() == 8, "a device number has eight hexadecimal digits, found {text:?}");
+                u32::from_str_radix(&text, 16).map(DeviceId).context("a device number has eight hexadecimal digits")
+            };
+            let device = device.map(number).transpose()?;
+            let sensor = SensorId::new(sensor).map_err(|_| anyhow::anyhow!("switches show 0 to 63"))?;
+            let entry = units::add(&data, connector, device, sensor)?;
+            println!("device     {}", entry.device);
+            println!("connector  {}", entry.connector);
+            println!("sensor     {}", entry.sensor);
+            println!("key        {}", entry.key.reveal());
+            eprintln!("Write the key into the unit now: it is not shown again.");
+        }
+        UnitCommand::Import { data, from } => {
+            let count = units::import(&data, &from)?;
+            eprintln!("{count} units added");
+        }
+        UnitCommand::List { data } => {
+            for unit in Registry::load(&data)?.iter() {
+                println!("{}  connector {}  sensor {}", unit.device, unit.connector, unit.sensor.get());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<()> {

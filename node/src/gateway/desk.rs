@@ -29,7 +29,7 @@ use super::{
     store::{Book, DecidedReading, Store, StoreError, Write},
     units::KnownUnit,
 };
-use crate::config::Metering as Settings;
+use crate::config::GatewayConfig;
 
 /// The most readings of one attestation; the chain allows no more.
 const READINGS_PER_ATTEST: usize = 256;
@@ -103,7 +103,7 @@ pub(super) struct News {
 /// The gateway's knowledge.
 #[derive(Debug)]
 pub(super) struct Desk {
-    settings: Settings,
+    settings: GatewayConfig,
     params: Params,
     store: Arc<Store>,
     places: BTreeMap<ConnectorId, Place>,
@@ -114,7 +114,7 @@ pub(super) struct Desk {
 
 impl Desk {
     /// An empty desk over a database.
-    pub fn new(settings: Settings, params: Params, store: Arc<Store>) -> Self {
+    pub fn new(settings: GatewayConfig, params: Params, store: Arc<Store>) -> Self {
         Self {
             settings,
             params,

@@ -39,7 +39,7 @@ use super::{
     sample::RawSample,
     store::{Book, DecidedReading, Ending},
 };
-use crate::config::Metering as Settings;
+use crate::config::GatewayConfig;
 
 /// The most samples behind one reading: bounds what is hashed at once.
 pub(super) const MAX_LEAVES: usize = 4_096;
@@ -56,7 +56,7 @@ pub(super) struct Present<'a> {
     /// The time.
     pub now: Timestamp,
     /// What the operator chose.
-    pub settings: &'a Settings,
+    pub settings: &'a GatewayConfig,
     /// What the federation chose.
     pub params: &'a Params,
 }

@@ -39,7 +39,7 @@ pub use self::{
 use crate::{
     app::{AppHandle, Interest},
     clock::Clock,
-    config::{BadSetting, Metering},
+    config::{BadSetting, GatewayConfig},
     sender::Sender,
 };
 
@@ -104,7 +104,7 @@ fn samples_of(store: Arc<store::Store>) -> SamplesOf {
 /// [`GatewayError`].
 pub fn start(
     data_dir: &Path,
-    settings: Metering,
+    settings: GatewayConfig,
     key: SigningKey,
     app: AppHandle,
     clock: Clock,

@@ -1,14 +1,20 @@
 //! What an operator may choose about the gateway: one machine's matter, never the chain's.
 //!
-//! The section `[gateway.metering]` of `config.toml`; unknown keys are errors. Called by the configuration and by the gateway itself.
+//! The section `[gateway]` of `config.toml`; unknown keys are errors. Called by the configuration and by the gateway itself.
+
+use std::net::SocketAddr;
 
 use firmware_core::Host;
 use serde::{Deserialize, Serialize};
 
-/// How the gateway asks, answers and attests.
+/// `[gateway]`: how the gateway asks, answers and attests.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Metering {
+pub struct GatewayConfig {
+    /// Whether this node runs one.
+    pub enabled: bool,
+    /// Where the units' protocol listens.
+    pub listen: SocketAddr,
     /// How long a unit may go on without an answer, in s, 1 to 3,600; never more than the chain's parameter `lease`.
     pub lease_s: u16,
     /// How often units send, in s, 1 to 3,600; keep it under the lease.
@@ -33,9 +39,11 @@ pub struct Metering {
     pub server: String,
 }
 
-impl Default for Metering {
+impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8421)),
             lease_s: 150,
             transmit_period_s: 60,
             sample_period_s: 60,
@@ -53,7 +61,7 @@ impl Default for Metering {
 
 /// A setting outside its range.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("gateway.metering.{key}: {rule}")]
+#[error("gateway.{key}: {rule}")]
 pub struct BadSetting {
     /// Which.
     pub key: &'static str,
@@ -61,7 +69,7 @@ pub struct BadSetting {
     pub rule: &'static str,
 }
 
-impl Metering {
+impl GatewayConfig {
     /// Whether every value is one that units and chain can live with.
     ///
     /// # Errors
