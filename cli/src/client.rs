@@ -279,7 +279,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn readings(&self, id: SessionId) -> Result<Vec<ReadingView>, ClientError> {
-        self.list(&format!("/sessions/{id}/readings")).await
+        let mut readings: Vec<ReadingView> = self.list(&format!("/sessions/{id}/readings")).await?;
+        // Pages come newest first; a refused reading keeps its place among those of its block.
+        readings.sort_by_key(|reading| (reading.height, reading.at, reading.sequence));
+        Ok(readings)
     }
 
     /// All tariffs, the versions in force or to come.
@@ -335,7 +338,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn roles(&self, condominium: CondominiumId) -> Result<Vec<RoleView>, ClientError> {
-        self.list(&format!("/roles?condominium={condominium}")).await
+        // Bounded by the chain, so the node gives all of them at once.
+        let page: Page<RoleView> = self.get(&format!("/roles?condominium={condominium}")).await?;
+        Ok(page.items)
     }
 
     /// All who wait, and why.
@@ -353,7 +358,9 @@ impl Client {
     pub async fn redemptions(&self, account: Option<Address>) -> Result<Vec<RedemptionView>, ClientError> {
         let mut path = "/redemptions".to_owned();
         parameter(&mut path, "account", account);
-        self.list(&path).await
+        // The node gives the first of them and no cursor; the others come up as these are answered.
+        let page: Page<RedemptionView> = self.get(&path).await?;
+        Ok(page.items)
     }
 
     /// One page of blocks, newest first, those below `before` where it is given.
