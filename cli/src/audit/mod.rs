@@ -7,6 +7,7 @@
 
 mod bills;
 mod locate;
+mod node;
 
 use std::{collections::BTreeMap, io::Read, time::Instant};
 
@@ -29,6 +30,8 @@ use contracts::{
     execute::{Parent, VerifiedTransaction, execute},
     genesis::Genesis,
 };
+
+pub use self::node::{NodeAuditError, replay_node};
 
 /// Blocks whose signatures are checked together; bounds the memory that reading ahead takes.
 const BATCH_BLOCKS: usize = 256;
@@ -88,6 +91,20 @@ pub struct AuditFailure {
     /// What was expected and found.
     pub problem: String,
 }
+
+impl AuditFailure {
+    /// Whether the stream ended early and nothing else is known to be wrong.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.field == FRAMING && self.problem.starts_with(CUT_OFF)
+    }
+}
+
+/// The part that is named where a byte lies between the records.
+const FRAMING: &str = "framing";
+
+/// How the problem of a stream that ends early begins.
+const CUT_OFF: &str = "the file ends early";
 
 fn place(height: Option<Height>, offset: u64) -> String {
     height.map_or_else(|| format!("at byte {offset}: "), |height| format!("height {height} (record at byte {offset}): "))
@@ -169,13 +186,13 @@ pub fn replay(mut source: impl Read, mut progress: impl FnMut(Progress)) -> Resu
     };
     if let Some(record) = reader.next()? {
         let problem = format!("a record of kind {} follows the last one", record.kind);
-        return Err(AuditFailure { height: None, offset: record.offset, field: "framing".to_owned(), transaction: None, problem }.into());
+        return Err(AuditFailure { height: None, offset: record.offset, field: FRAMING.to_owned(), transaction: None, problem }.into());
     }
     auditor.end(&end, started)
 }
 
 fn framing_failure(error: &FramingError) -> AuditFailure {
-    AuditFailure { height: None, offset: error.offset(), field: "framing".to_owned(), transaction: None, problem: error.to_string() }
+    AuditFailure { height: None, offset: error.offset(), field: FRAMING.to_owned(), transaction: None, problem: error.to_string() }
 }
 
 /// Reads records, with little more than one in memory.
@@ -248,7 +265,7 @@ fn expect_kind(record: Record, kind: RecordKind, height: Height) -> Result<Recor
         return Ok(record);
     }
     let problem = format!("expected the {kind} of height {height}, found a record of kind {}", record.kind);
-    Err(AuditFailure { height: None, offset: record.offset, field: "framing".to_owned(), transaction: None, problem })
+    Err(AuditFailure { height: None, offset: record.offset, field: FRAMING.to_owned(), transaction: None, problem })
 }
 
 /// A block's transactions with their signatures checked, or the index of the first that is none.
@@ -371,7 +388,7 @@ impl Auditor {
             if !record.intact {
                 let problem = format!("the checksum of the {} record does not match its bytes", record.kind);
                 return Err(
-                    AuditFailure { height: None, offset: record.offset, field: "framing".to_owned(), transaction: None, problem }.into()
+                    AuditFailure { height: None, offset: record.offset, field: FRAMING.to_owned(), transaction: None, problem }.into()
                 );
             }
         }
@@ -419,7 +436,7 @@ impl Auditor {
             }
             if !record.intact {
                 let problem = "the checksum of the samples record does not match its bytes".to_owned();
-                return Err(AuditFailure { height: None, offset: record.offset, field: "framing".to_owned(), transaction: None, problem });
+                return Err(AuditFailure { height: None, offset: record.offset, field: FRAMING.to_owned(), transaction: None, problem });
             }
             self.report.samples += 1;
         }
@@ -460,7 +477,7 @@ impl Auditor {
         }
         if !record.intact {
             let problem = "the checksum of the state record does not match its bytes".to_owned();
-            return Err(AuditFailure { height: None, offset: record.offset, field: "framing".to_owned(), transaction: None, problem });
+            return Err(AuditFailure { height: None, offset: record.offset, field: FRAMING.to_owned(), transaction: None, problem });
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! rest of the library. Called by `src/bin/watt.rs`.
 
 mod admin;
+mod audit;
 mod chain;
 mod charge;
 mod commitment;
@@ -85,6 +86,9 @@ pub enum Command {
     /// Run a condominium: tokens, groups, connectors, tariffs, roles, residents
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// Check a whole chain without trusting whoever keeps it
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 /// Runs `watt` with these arguments, the program's name first, and says with which code to leave.
@@ -125,6 +129,7 @@ pub async fn run(watt: Watt) -> Result<(), CommandError> {
         Command::Session(command) => command.run(&context).await,
         Command::Chain(command) => command.run(&context).await,
         Command::Admin(command) => command.run(&context).await,
+        Command::Audit(command) => command.run(&context).await,
     }
 }
 
