@@ -175,9 +175,13 @@ fn bill(
     let billed_at_limit = match session.billed_at_limit {
         Some(billed) => Some(billed),
         None if after > payable => {
-            let budget = payable.checked_sub(before).unwrap_or(Cost::ZERO);
             let until_now = previous.register.saturating_sub(previous.start);
-            Some(until_now.checked_add(tariff::energy_within(tariff, &interval, budget)?).ok_or(Code::Overflow)?)
+            let within = match payable.checked_sub(before) {
+                Some(budget) => tariff::energy_within(tariff, &interval, budget)?,
+                // FLAT alone is more than the escrow: no energy is paid for, free hours included, or it would matter when the meter was read.
+                None => WattHours::ZERO,
+            };
+            Some(until_now.checked_add(within).ok_or(Code::Overflow)?)
         }
         None => None,
     };

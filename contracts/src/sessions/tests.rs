@@ -255,6 +255,25 @@ fn what_is_billed_does_not_depend_on_how_readings_cut_the_time() {
 }
 
 #[test]
+fn an_escrow_below_the_price_per_session_pays_for_no_energy_also_where_energy_is_free() {
+    // Free energy was paid for as far as the reading that passed the escrow went, so that the same charge was billed differently when it was read more often.
+    for cut in [None, Some(1_500)] {
+        let mut fixture = Fixture::new();
+        fixture.put_tariff(PLAIN, 1, Timestamp::from_ms(0), simple_tariff(Amount::ZERO, tokens(2)));
+        let session = fixture.opens(RESIDENT, &OpenSession { max_spend: tokens(1), ..opening(connector(1)) });
+        fixture.grants(session, THREE_PHASE);
+        fixture.reads(session, 1, 1_000);
+        fixture.wait(Duration::from_hours(1));
+        for (sequence, register) in (2..).zip(cut.into_iter().chain([3_000])) {
+            assert_eq!(fixture.reads(session, sequence, register), None);
+        }
+        let bill = settles(&mut fixture, session);
+        assert_eq!((bill.reason, bill.energy, bill.energy_billed), (EndReason::Money, WattHours::new(2_000), WattHours::ZERO));
+        assert_eq!(bill.overdrawn, Some(Overdrawn { energy: WattHours::new(2_000), amount: tokens(1) }));
+    }
+}
+
+#[test]
 fn a_top_up_in_time_keeps_the_session_charging() {
     let mut fixture = Fixture::new();
     let session = fixture.charges(1);
