@@ -1,0 +1,422 @@
+//! The model's money, roles and sites: registration, sales, payouts, transfers, roles, groups, connectors and tariffs.
+
+use chain::{
+    code::Code,
+    id::{Address, CondominiumId, Height, RedemptionId, SessionId, TariffId},
+    quantity::Amount,
+    receipt::{Event, PauseReason},
+    record::{Control, Role, SessionState},
+    tariff::{Tariff, TariffDimension},
+    time::Timestamp,
+};
+use contracts::call::{
+    ConfirmRedeem, GrantRole, PutConnector, PutGroup, PutTariff, RedeemAnswer, RegisterAccount, RequestRedeem, RevokeRole, SellTokens,
+    Transfer,
+};
+
+use super::{
+    ledger::{Limit, Model, Payout, Phases, Point, Ruling, Sender, Term, Wallet, currents, phases, plus},
+    prices,
+};
+
+/// What all condominiums may ever have sold, and the highest limit of a position that counts.
+const MOST_TOKENS: u128 = 1 << 62;
+
+impl Model {
+    pub fn register_account(&mut self, sender: &Sender, call: &RegisterAccount) -> Ruling<Vec<Event>> {
+        match &call.invite {
+            Some(invite) => {
+                if call.account != sender.account || call.account != sender.signer {
+                    return Err(Code::NotAllowed);
+                }
+                self.invited(call.account, call.condominium, invite)?;
+                self.invites.insert((invite.issuer, invite.serial), invite.expires.ms());
+            }
+            None => {
+                self.only(call.condominium.0, Role::Manager, sender).or_else(|_| self.only(call.condominium.0, Role::Treasurer, sender))?;
+                if self.wallets.contains_key(&call.account) {
+                    return Err(Code::AccountExists);
+                }
+            }
+        }
+        Ok(vec![self.add_account(call.account, call.condominium)])
+    }
+
+    fn add_account(&mut self, account: Address, home: CondominiumId) -> Event {
+        self.wallets.insert(account, Wallet { home: home.0, balance: 0, debt: 0, credit_limit: 0 });
+        self.nonces.insert(account, 0);
+        Event::AccountRegistered { account, home }
+    }
+
+    pub fn sell_tokens(&mut self, sender: &Sender, call: &SellTokens) -> Ruling<Vec<Event>> {
+        let amount = call.amount.micro();
+        if amount == 0 {
+            return Err(Code::ZeroValue);
+        }
+        self.only(call.condominium.0, Role::Treasurer, sender)?;
+        if self.wallets.get(&call.account).is_some_and(|wallet| wallet.home != call.condominium.0) {
+            return Err(Code::NotHome);
+        }
+        let today = self.now / 86_400_000;
+        let sold_ever: u128 = self.treasuries.values().map(|treasury| u128::from(treasury.minted)).sum();
+        let treasury = self.treasuries.get_mut(&call.condominium.0).expect("asked above");
+        if call.sale != treasury.next_sale {
+            return Err(Code::WrongSaleNumber);
+        }
+        let sold_today = if treasury.mint_day == today { treasury.minted_today } else { 0 };
+        if u128::from(sold_today) + u128::from(amount) > u128::from(treasury.cap) {
+            return Err(Code::MintCapExceeded);
+        }
+        if sold_ever + u128::from(amount) > MOST_TOKENS {
+            return Err(Code::Overflow);
+        }
+        treasury.minted += amount;
+        treasury.next_sale += 1;
+        treasury.mint_day = today;
+        treasury.minted_today = sold_today + amount;
+        let mut events = Vec::new();
+        if !self.wallets.contains_key(&call.account) {
+            events.push(self.add_account(call.account, call.condominium));
+        }
+        let to_debt = Amount::from_micro(self.credit(&call.account, amount));
+        let SellTokens { condominium, account, amount, sale, payment: _ } = *call;
+        events.push(Event::TokensSold { condominium, account, amount, to_debt, sale });
+        Ok(events)
+    }
+
+    /// Gives tokens: debt first, then balance; says how much paid back debt.
+    pub fn credit(&mut self, account: &Address, amount: u64) -> u64 {
+        let wallet = self.wallets.get_mut(account).expect("registered");
+        let to_debt = amount.min(wallet.debt);
+        wallet.debt -= to_debt;
+        wallet.balance += amount - to_debt;
+        to_debt
+    }
+
+    pub fn request_redeem(&mut self, sender: &Sender, call: &RequestRedeem) -> Ruling<Vec<Event>> {
+        let amount = call.amount.micro();
+        if amount == 0 {
+            return Err(Code::ZeroValue);
+        }
+        let wallet = self.wallets.get_mut(&sender.account).ok_or(Code::UnknownAccount)?;
+        if wallet.balance < amount {
+            return Err(Code::InsufficientFunds);
+        }
+        wallet.balance -= amount;
+        let redemption = RedemptionId(sender.id.0);
+        self.payouts.insert(redemption, Payout { account: sender.account, amount, requested_at: self.now, payee: call.payee });
+        Ok(vec![Event::RedemptionRequested { redemption, account: sender.account, amount: call.amount }])
+    }
+
+    pub fn confirm_redeem(&mut self, sender: &Sender, call: &ConfirmRedeem) -> Ruling<Vec<Event>> {
+        let redemption = call.redemption;
+        let payout = self.payouts.get(&redemption).ok_or(Code::UnknownRedemption)?.clone();
+        let home = self.wallets[&payout.account].home;
+        self.only(home, Role::Treasurer, sender)?;
+        self.payouts.remove(&redemption);
+        let (account, amount) = (payout.account, Amount::from_micro(payout.amount));
+        Ok(vec![match call.answer {
+            RedeemAnswer::Paid { .. } => {
+                self.treasuries.get_mut(&home).expect("a home").redeemed += payout.amount;
+                Event::RedemptionPaid { redemption, account, amount }
+            }
+            RedeemAnswer::Refused => {
+                self.wallets.get_mut(&account).expect("registered").balance += payout.amount;
+                Event::RedemptionRefused { redemption, account, amount }
+            }
+        }])
+    }
+
+    pub fn transfer(&mut self, sender: &Sender, call: &Transfer) -> Ruling<Vec<Event>> {
+        let amount = call.amount.micro();
+        if amount == 0 {
+            return Err(Code::ZeroValue);
+        }
+        let from = self.wallets.get(&sender.account).ok_or(Code::UnknownAccount)?.clone();
+        if call.to == sender.account {
+            return Err(Code::SelfTransfer);
+        }
+        let to = self.wallets.get(&call.to).ok_or(Code::UnknownAccount)?.clone();
+        if from.balance < amount {
+            return Err(Code::InsufficientFunds);
+        }
+        self.room_between(from.home, to.home, amount)?;
+        self.wallets.get_mut(&sender.account).expect("registered").balance -= amount;
+        self.wallets.get_mut(&call.to).expect("registered").balance += amount;
+        let mut events = vec![Event::Transferred { from: sender.account, to: call.to, amount: call.amount }];
+        events.extend(self.post(from.home, to.home, amount));
+        Ok(events)
+    }
+
+    /// Whether a creditor lets a debtor owe so much more, all open escrows between them included.
+    pub fn room_between(&self, debtor: u32, creditor: u32, amount: u64) -> Ruling {
+        if debtor == creditor {
+            return Ok(());
+        }
+        let limit = i128::from(self.treasuries[&creditor].position_limit).min(1 << 62);
+        let owed = self.owes(debtor, creditor) + i128::from(self.pending(debtor, creditor)) + i128::from(amount);
+        if owed > limit { Err(Code::PositionLimit) } else { Ok(()) }
+    }
+
+    /// Lets a debtor owe a creditor so much more.
+    pub fn post(&mut self, debtor: u32, creditor: u32, amount: u64) -> Option<Event> {
+        if debtor == creditor || amount == 0 {
+            return None;
+        }
+        let (pair, signed) =
+            if debtor < creditor { ((debtor, creditor), i128::from(amount)) } else { ((creditor, debtor), -i128::from(amount)) };
+        *self.positions.entry(pair).or_default() += signed;
+        let (debtor, creditor) = (CondominiumId(debtor), CondominiumId(creditor));
+        Some(Event::PositionPosted { debtor, creditor, amount: Amount::from_micro(amount) })
+    }
+
+    pub fn grant_role(&mut self, sender: &Sender, call: &GrantRole) -> Ruling<Vec<Event>> {
+        let (from, until) = (call.from.0, call.until.map(|until| until.0));
+        if until.is_some_and(|until| until <= from) {
+            return Err(Code::InvalidRange);
+        }
+        let site = call.condominium.0;
+        self.only(site, Role::Manager, sender)?;
+        if !self.wallets.contains_key(&call.account) {
+            return Err(Code::UnknownAccount);
+        }
+        let key = (site, call.role, call.account);
+        let mut begin = from;
+        if let Some(term) = self.terms.get(&key) {
+            let continues = term.until == Some(from);
+            let ended = term.until.is_some_and(|until| until <= self.height);
+            if continues {
+                begin = term.from;
+            } else if !ended {
+                return Err(Code::RoleAlreadyGranted);
+            }
+        }
+        let managers = self.standing(site, self.height);
+        let notice = if call.role == Role::Treasurer && managers.len() > 1 { self.params.notice_heights.max(1) } else { 1 };
+        if from < self.height + notice {
+            return Err(Code::NoticeTooShort);
+        }
+        self.terms.insert(key, Term { from: begin, until });
+        let GrantRole { condominium, role, account, from, until } = *call;
+        Ok(vec![Event::RoleGranted { condominium, role, account, from, until }])
+    }
+
+    /// Managers who hold their role at a height and do not leave by themselves.
+    pub fn standing(&self, site: u32, height: u64) -> Vec<Address> {
+        let managers = self.terms.iter().filter(|((condominium, role, _), _)| *condominium == site && *role == Role::Manager);
+        managers.filter(|(_, term)| term.until.is_none() && term.covers(height)).map(|((_, _, address), _)| *address).collect()
+    }
+
+    pub fn revoke_role(&mut self, sender: &Sender, call: &RevokeRole) -> Ruling<Vec<Event>> {
+        let site = call.condominium.0;
+        self.only(site, Role::Manager, sender)?;
+        let key = (site, call.role, call.account);
+        let term = *self.terms.get(&key).ok_or(Code::RoleNotGranted)?;
+        if call.until.0 <= self.height {
+            return Err(Code::NoticeTooShort);
+        }
+        if term.until.is_some_and(|until| until <= call.until.0) {
+            return Err(Code::RoleNotGranted);
+        }
+        if call.role == Role::Manager && self.standing(site, call.until.0).iter().all(|manager| *manager == call.account) {
+            return Err(Code::LastManager);
+        }
+        if call.until.0 <= term.from {
+            self.terms.remove(&key);
+        } else {
+            self.terms.insert(key, Term { until: Some(call.until.0), ..term });
+        }
+        let RevokeRole { condominium, role, account, until } = *call;
+        Ok(vec![Event::RoleRevoked { condominium, role, account, until: Height(until.0) }])
+    }
+
+    pub fn put_group(&mut self, sender: &Sender, call: &PutGroup) -> Ruling<Vec<Event>> {
+        let (site, number) = (call.group.condominium.0, call.group.number);
+        if call.parent == Some(number) {
+            return Err(Code::GroupCycle);
+        }
+        self.only(site, Role::Manager, sender)?;
+        if call.parent.is_some_and(|parent| !self.groups.contains_key(&(site, parent))) {
+            return Err(Code::UnknownGroup);
+        }
+        let above = self.path(site, call.parent);
+        if above.contains(&number) {
+            return Err(Code::GroupCycle);
+        }
+        let limit = phases(call.limit);
+        let all: Vec<u32> = self.groups.keys().filter(|(condominium, _)| *condominium == site).map(|(_, group)| *group).collect();
+        // How many groups the longest way from this one downwards has, itself included.
+        let below = all.iter().filter_map(|group| self.path(site, Some(*group)).iter().position(|on_way| *on_way == number)).max();
+        let height = below.map_or(1, |below| below + 1);
+        if above.len() + height > 8 {
+            return Err(Code::GroupDepth);
+        }
+        let exists = self.groups.contains_key(&(site, number));
+        if !exists && all.len() >= 256 {
+            return Err(Code::TooMany);
+        }
+        let (mut granted, mut reserved, mut old_above) = ([0; 3], [0; 3], Vec::new());
+        if exists {
+            granted = self.granted((site, number));
+            reserved = self.reserved((site, number));
+            old_above = self.path(site, Some(number));
+        }
+        if !within(reserved, limit) {
+            return Err(Code::GroupLimit);
+        }
+        for group in above.iter().filter(|group| !old_above.contains(group)) {
+            let there = plus(self.granted((site, *group)), self.reserved((site, *group)));
+            if !within(plus(there, plus(granted, reserved)), self.groups[&(site, *group)].limit) {
+                return Err(Code::GroupLimit);
+            }
+        }
+        self.groups.insert((site, number), Limit { parent: call.parent, limit });
+        let mut events = vec![Event::GroupPut { group: call.group, limit: call.limit }];
+        while !within(plus(self.granted((site, number)), self.reserved((site, number))), limit) {
+            let newest = self.newest_in(site, number);
+            let charge = self.charges.get_mut(&newest).expect("found");
+            charge.state = SessionState::Paused;
+            charge.current = [0; 3];
+            events.push(Event::SessionPaused { session: newest, reason: PauseReason::GroupLimit });
+        }
+        Ok(events)
+    }
+
+    /// The session with the newest grant in a group and below it.
+    fn newest_in(&self, site: u32, group: u32) -> SessionId {
+        let inside = self.charges.iter().filter(|(_, charge)| {
+            let in_group = charge.connector.0 == site && self.path(site, Some(self.points[&charge.connector].group)).contains(&group);
+            in_group && charge.current != [0; 3]
+        });
+        let newest = inside.max_by_key(|(_, charge)| charge.grant_place);
+        *newest.expect("somebody holds the current that is too much").0
+    }
+
+    pub fn put_connector(&mut self, sender: &Sender, call: &PutConnector) -> Ruling<Vec<Event>> {
+        let id = (call.connector.condominium.0, call.connector.number);
+        let (site, rated) = (id.0, phases(call.rated));
+        if rated == [0; 3] || rated.iter().any(|ma| *ma > 1_000_000) {
+            return Err(Code::InvalidConnector);
+        }
+        self.only(site, Role::Manager, sender)?;
+        let minimum = u64::from(self.params.min_current.get());
+        if rated.iter().any(|ma| *ma > 0 && *ma < minimum) {
+            return Err(Code::InvalidConnector);
+        }
+        if !self.groups.contains_key(&(site, call.group)) {
+            return Err(Code::UnknownGroup);
+        }
+        if !self.tariffs.contains_key(&(site, call.tariff)) {
+            return Err(Code::UnknownTariff);
+        }
+        let old = self.points.get(&id).cloned();
+        if let (Some(old), Some(_)) = (&old, self.session_on(id)) {
+            let same = old.group == call.group
+                && old.control == call.control
+                && old.plug_signal == call.plug_signal
+                && old.rated == rated
+                && old.tariff == call.tariff;
+            if !same {
+                return Err(Code::ConnectorBusy);
+            }
+        }
+        if old.is_none() && self.points.keys().filter(|(condominium, _)| *condominium == site).count() >= 4_096 {
+            return Err(Code::TooMany);
+        }
+        if call.control == Control::MeterOnly {
+            for group in self.path(site, Some(call.group)) {
+                let there = plus(self.granted((site, group)), self.reserved((site, group)));
+                let before = old.as_ref().filter(|old| old.control == Control::MeterOnly);
+                let before = before.filter(|old| self.path(site, Some(old.group)).contains(&group)).map_or([0; 3], |old| old.rated);
+                let limit = self.groups[&(site, group)].limit;
+                if (0..3).any(|phase| rated[phase] > before[phase] && there[phase] - before[phase] + rated[phase] > limit[phase]) {
+                    return Err(Code::GroupLimit);
+                }
+            }
+        }
+        let point = Point {
+            group: call.group,
+            control: call.control,
+            plug_signal: call.plug_signal,
+            rated,
+            tariff: call.tariff,
+            service: call.service,
+            fault: None,
+            register: old.as_ref().map_or(0, |old| old.register),
+            unassigned: old.as_ref().map_or(0, |old| old.unassigned),
+        };
+        self.points.insert(id, point);
+        Ok(vec![Event::ConnectorPut { connector: call.connector }])
+    }
+
+    pub fn put_tariff(&mut self, sender: &Sender, call: &PutTariff) -> Ruling<Vec<Event>> {
+        judge_document(&call.document)?;
+        let id = (call.tariff.condominium.0, call.tariff.number);
+        self.only(id.0, Role::Manager, sender)?;
+        let versions = self.tariffs.get(&id).cloned().unwrap_or_default();
+        if u64::from(call.version) != versions.len() as u64 + 1 {
+            return Err(Code::WrongTariffVersion);
+        }
+        let from = call.valid_from.ms();
+        if from < self.now || versions.last().is_some_and(|(latest, _)| from < *latest) {
+            return Err(Code::InvalidRange);
+        }
+        if from > self.now && versions.iter().filter(|(from, _)| *from > self.now).count() >= 8 {
+            return Err(Code::TooMany);
+        }
+        self.tariffs.entry(id).or_default().push((from, call.document.clone()));
+        let PutTariff { tariff, version, .. } = *call;
+        let tariff = TariffId::new(tariff.condominium, tariff.number);
+        Ok(vec![Event::TariffPut { tariff, version, valid_from: Timestamp::from_ms(from) }])
+    }
+}
+
+/// Whether every phase is within its limit.
+pub fn within(sum: Phases, limit: Phases) -> bool {
+    let _ = currents(sum);
+    sum.iter().zip(limit).all(|(ma, limit)| *ma <= limit)
+}
+
+fn judge_document(tariff: &Tariff) -> Ruling {
+    if !prices::ZONES.contains(&tariff.time_zone.as_str()) || tariff.vat_basis_points > 10_000 {
+        return Err(Code::InvalidTariff);
+    }
+    if tariff.min_price.is_some() || tariff.max_price.is_some() || tariff.parking_grace.ms() != 0 {
+        return Err(Code::NotActive);
+    }
+    one_to(tariff.elements.len(), 32)?;
+    for element in &tariff.elements {
+        one_to(element.price_components.len(), 4)?;
+        for (place, component) in element.price_components.iter().enumerate() {
+            if matches!(component.dimension, TariffDimension::Time | TariffDimension::ParkingTime) {
+                return Err(Code::NotActive);
+            }
+            let again = element.price_components[..place].iter().any(|earlier| earlier.dimension == component.dimension);
+            if again || component.price.micro() > 1_000_000_000 {
+                return Err(Code::InvalidTariff);
+            }
+        }
+        let by = &element.restrictions;
+        if by.min_energy.is_some()
+            || by.max_energy.is_some()
+            || by.min_power.is_some()
+            || by.max_power.is_some()
+            || by.min_duration.is_some()
+            || by.max_duration.is_some()
+        {
+            return Err(Code::NotActive);
+        }
+        let out_of_day = [by.start_time, by.end_time].iter().any(|time| time.is_some_and(|minute| minute >= 1440));
+        if out_of_day || by.day_of_week.windows(2).any(|days| days[0] >= days[1]) {
+            return Err(Code::InvalidTariff);
+        }
+    }
+    Ok(())
+}
+
+fn one_to(found: usize, most: usize) -> Ruling {
+    if found == 0 {
+        return Err(Code::InvalidTariff);
+    }
+    if found > most { Err(Code::TooMany) } else { Ok(()) }
+}
