@@ -36,6 +36,7 @@ use crate::{
     app::{App, AppConfig, LARGEST_JUMP, Limits},
     clock::Clock,
     config::{Config, ConfigError},
+    consensus::{ConsensusConfig, ConsensusError, StartError},
     data_dir::{DataDir, DataDirError},
     keys::{KeyError, KeyName},
     stepped::{SteppedClock, SteppedError},
@@ -98,6 +99,12 @@ pub enum NodeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Consensus did not start.
+    #[error(transparent)]
+    ConsensusStart(#[from] StartError),
+    /// Consensus ended.
+    #[error(transparent)]
+    Consensus(#[from] ConsensusError),
     /// The export.
     #[error(transparent)]
     Export(#[from] export::ExportError),
@@ -134,13 +141,27 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
     require_plausible(&clock, &opened, options.clock_confirmed)?;
 
+    let consensus_config = ConsensusConfig {
+        directory: data.wal(),
+        listen: config.network.listen.clone(),
+        peers: config.network.peers.clone(),
+        moniker: config.moniker.clone(),
+        chain_id,
+        validator_key: validator,
+        network_key: keys::read(&KeyName::Network.file(data.path()))?,
+    };
+    if genesis.validator_set().is_ok_and(|set| set.faults_tolerated() == 0) {
+        info!("fewer than four validators: no fault is tolerated, the chain stands still while one of them is down");
+    }
+
     let fault = |part| move |message| NodeError::Stopped { part, message };
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
-    let App { handle, port, ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
+    let App { handle, port, mut ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
     let (clock_ended, stepping) = serve_clock(stepped, &handle);
     let (parts_stop, parts_stopping) = watch::channel(false);
     let roles = start_roles(data, &config, &handle, &clock, &parts_stopping).await?;
     let api = serve_api(config.api.listen, &handle, clock, genesis, roles.queue, roles.samples).await?;
+    let mut consensus = consensus::start(consensus_config, port).await?;
     info!(height = %tip, "ready");
 
     let result = tokio::select! {
@@ -150,11 +171,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         }
         failed = roles.failed => Err(failed),
         result = clock_ended => Err(result.map_or(NodeError::Stepped(SteppedError::Closed), NodeError::Stepped)),
-        result = ended => match result {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(message)) => Err(fault("application")(message)),
-            Err(_) => Err(fault("application")("its thread ended without a word".to_owned())),
-        },
+        error = end_of(&mut ended, &mut consensus) => Err(error),
     };
     if let Some(stepping) = stepping {
         stepping.abort();
@@ -165,8 +182,40 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     for task in roles.tasks {
         let _ = task.await;
     }
-    drop((stop, port));
-    result
+    // Consensus before it too: it finishes the height under way. Where it has ended itself there is nothing to wait for.
+    let consensus_ended = matches!(&result, Err(NodeError::Consensus(_) | NodeError::Stopped { part: CONSENSUS, .. }));
+    let mut last_words = Ok(());
+    if !consensus_ended {
+        consensus.stop();
+        last_words = consensus.ended().await;
+    }
+    drop(stop);
+    // The application's thread closes the database.
+    let _ = tokio::time::timeout(CLOSING_TIME, ended).await;
+    result.and(last_words.map_err(NodeError::Consensus))
+}
+
+/// Consensus as a part of the node, in messages.
+const CONSENSUS: &str = "consensus";
+
+/// How long the database may take to close before the process ends without it, which costs nothing but the log's replay.
+const CLOSING_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Resolves when the application or consensus ends, which neither does by itself unless something failed.
+async fn end_of(app: &mut oneshot::Receiver<Result<(), String>>, consensus: &mut consensus::ConsensusHandle) -> NodeError {
+    let stopped = |message| NodeError::Stopped { part: "application", message };
+    tokio::select! {
+        biased;
+        result = app => match result {
+            Ok(Ok(())) => stopped("it ended unasked".to_owned()),
+            Ok(Err(message)) => stopped(message),
+            Err(_) => stopped("its thread ended without a word".to_owned()),
+        },
+        result = consensus.ended() => match result {
+            Ok(()) => NodeError::Stopped { part: CONSENSUS, message: "it ended unasked".to_owned() },
+            Err(error) => NodeError::Consensus(error),
+        },
+    }
 }
 
 /// Writes the chain of a node that does not run; see [`export::write`].
@@ -283,7 +332,7 @@ async fn serve_api(
         queue,
         samples,
         export,
-        consensus_metrics: Arc::new(String::new),
+        consensus_metrics: Arc::new(consensus::metrics_text),
         metrics: Arc::default(),
         shared: Arc::default(),
     };
