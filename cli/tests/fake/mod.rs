@@ -1,0 +1,226 @@
+//! A node that says what a test wants, and remembers what it was asked.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use chain::{
+    api::{AccountView, Problem, QuoteView, Status},
+    certificate::{Validator, ValidatorSet},
+    crypto::address_of,
+    genesis_kind::NetworkKind,
+    hash::Hash32,
+    id::{Address, ChainId, CondominiumId, ConnectorId, Height, TariffId},
+    params::Params,
+    quantity::Amount,
+    record::Account,
+    time::{Duration, Timestamp},
+};
+use contracts::genesis::{GENESIS_VERSION, Genesis, GenesisValidator};
+use ed25519_dalek::SigningKey;
+
+/// The node's clock: a test federation's, far from the machine's.
+pub const NOW: Timestamp = Timestamp::from_ms(1_600_000_000_000);
+
+pub const PASSPHRASE: &str = "correct horse";
+
+/// A request, as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: Method,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// What to answer, by method and path without its query; in turn, the last for ever.
+type Answers = BTreeMap<String, Vec<(StatusCode, String)>>;
+
+#[derive(Clone, Default)]
+pub struct Fake {
+    answers: Arc<Mutex<Answers>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Fake {
+    /// Adds an answer.
+    pub fn answer(&self, path: &str, status: u16, body: impl Into<String>) -> &Self {
+        let answer = (StatusCode::from_u16(status).unwrap(), body.into());
+        self.answers.lock().unwrap().entry(path.to_owned()).or_default().push(answer);
+        self
+    }
+
+    pub fn json<T: serde::Serialize>(&self, path: &str, value: &T) -> &Self {
+        self.answer(path, 200, serde_json::to_string(value).unwrap())
+    }
+
+    pub fn problem(&self, path: &str, status: u16, code: &str) -> &Self {
+        let problem = Problem {
+            kind: format!("urn:commonwatt:problem:{code}"),
+            title: code.to_owned(),
+            status,
+            detail: format!("{code}: as the test wants"),
+            code: code.to_owned(),
+            expected: None,
+            found: None,
+            transaction: None,
+        };
+        self.answer(path, status, serde_json::to_string(&problem).unwrap())
+    }
+
+    /// What was asked, in order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// Starts listening; gives the address.
+    pub async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().fallback(respond).with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+}
+
+async fn respond(State(fake): State<Fake>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let path = parts.uri.path().strip_prefix("/api/v1").unwrap_or_default().to_owned();
+    let full = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    fake.asked.lock().unwrap().push(Asked { method: parts.method, path: full, headers: parts.headers, body });
+    let mut answers = fake.answers.lock().unwrap();
+    let Some(queue) = answers.get_mut(&path) else {
+        return (StatusCode::NOT_FOUND, format!("the test has no answer for {path}")).into_response();
+    };
+    let answer = if queue.len() > 1 { queue.remove(0) } else { queue[0].clone() };
+    answer.into_response()
+}
+
+pub fn validator() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+/// A chain of one validator and nobody else: enough for a client.
+pub fn genesis() -> Genesis {
+    Genesis {
+        version: GENESIS_VERSION,
+        network: "fake".to_owned(),
+        kind: NetworkKind::Test,
+        timestamp: NOW,
+        currency: "EUR".to_owned(),
+        params: Params::default(),
+        condominiums: Vec::new(),
+        accounts: Vec::new(),
+        validators: vec![GenesisValidator {
+            address: address_of(&validator()),
+            power: 1,
+            condominium: CondominiumId(1),
+            network_key: Hash32([3; 32]),
+        }],
+    }
+}
+
+pub fn chain_id() -> ChainId {
+    genesis().chain_id()
+}
+
+pub fn validators() -> ValidatorSet {
+    ValidatorSet::new(vec![Validator { address: address_of(&validator()), power: 1 }]).unwrap()
+}
+
+pub fn status() -> Status {
+    Status {
+        version: "0".to_owned(),
+        network: "fake".to_owned(),
+        kind: NetworkKind::Test,
+        chain_id: chain_id(),
+        currency: "EUR".to_owned(),
+        height: Height(7),
+        hash: Hash32::ZERO,
+        timestamp: NOW,
+        now: NOW,
+        state_root: Hash32::ZERO,
+        validators: validators(),
+        faults_tolerated: 0,
+        pending: 0,
+    }
+}
+
+pub fn account(address: Address, next_nonce: u64) -> AccountView {
+    let account = Account {
+        home: CondominiumId(1),
+        balance: Amount::from_micro(12_500_000),
+        held: Amount::ZERO,
+        debt: Amount::ZERO,
+        credit_limit: Amount::ZERO,
+    };
+    AccountView { address, account, available: account.balance, next_nonce, roles: Vec::new() }
+}
+
+pub fn quote() -> QuoteView {
+    QuoteView {
+        connector: ConnectorId::new(CondominiumId(1), 17),
+        tariff: TariffId::new(CondominiumId(1), 1),
+        tariff_version: 4,
+        price_per_kwh: Amount::from_micro(250_000),
+        flat: Amount::ZERO,
+        expected: Amount::from_micro(2_500_000),
+        maximum: Amount::from_micro(3_000_000),
+        max_duration: Duration::from_hours(12),
+        next_change: None,
+    }
+}
+
+/// A home with one wallet, made from a bare key through the program itself.
+pub struct Home {
+    folder: tempfile::TempDir,
+    pub key: SigningKey,
+}
+
+impl Home {
+    pub fn new() -> Self {
+        let home = Self { folder: tempfile::tempdir().unwrap(), key: SigningKey::from_bytes(&[5; 32]) };
+        home.file("passphrase", PASSPHRASE);
+        let key = home.file("key", &hex::encode(home.key.to_bytes()));
+        let made = home.watt("http://127.0.0.1:1", &["wallet", "import", "--key-file", key.to_str().unwrap()]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        home
+    }
+
+    pub fn address(&self) -> Address {
+        address_of(&self.key)
+    }
+
+    /// A file that only its owner may read.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        cli::keystore::write_new(&path, text.as_bytes()).unwrap();
+        path
+    }
+
+    /// Runs `watt` without a terminal.
+    pub fn watt(&self, node: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_watt"))
+            .args(arguments)
+            .arg("--passphrase-file")
+            .arg(self.folder.path().join("passphrase"))
+            .env_clear()
+            .env("WATT_HOME", self.folder.path())
+            .env("WATT_NODE", node)
+            .env("TZ", "UTC")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}

@@ -1,0 +1,277 @@
+//! `watt` as it is typed, against a node that says what the test wants.
+
+mod fake;
+
+use chain::{
+    api::{CommittedTransaction, ProvenReceipt, Submitted},
+    block::{HEADER_VERSION, Header},
+    certificate::{CommitCertificate, CommitSignature, VoteBody, VoteKind},
+    crypto::{self, Domain},
+    hash::Hash32,
+    id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
+    merkle,
+    quantity::{Amount, WattHours},
+    receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler, receipts_root},
+    record::{CostByComponent, EndReason},
+    time::Duration,
+};
+use cli::{
+    client::{Client, EventFilter, EventId},
+    wallet::Wallet,
+};
+use contracts::call::{Call, Transaction, Transfer};
+use ed25519_dalek::SigningKey;
+
+use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator, validators};
+
+fn committed(id: TxId) -> Submitted {
+    let receipt = Receipt { cause: Cause::Transaction(id), outcome: Outcome::Applied, events: Vec::new() };
+    Submitted { id, committed: Some(CommittedTransaction { height: Height(8), index: 0, timestamp: NOW, receipt }) }
+}
+
+/// A settlement, alone in its block.
+fn settlement(session: SessionId) -> ProvenReceipt {
+    let bill = SessionReceipt {
+        session,
+        account: Address([5; 32]),
+        connector: ConnectorId::new(CondominiumId(1), 17),
+        tariff: TariffId::new(CondominiumId(1), 1),
+        tariff_version: 4,
+        opened_at: NOW,
+        first_granted_at: Some(NOW),
+        ended_at: NOW,
+        settled_at: NOW,
+        reason: EndReason::VehicleFull,
+        settled_by: Settler::Gateway,
+        energy: WattHours::new(10_000),
+        energy_billed: WattHours::new(10_000),
+        cost: CostByComponent::default(),
+        escrow: Amount::from_micro(3_000_000),
+        paid: Amount::from_micro(2_500_000),
+        refund: Amount::from_micro(500_000),
+        overdrawn: None,
+        readings: 2,
+        samples: 60,
+    };
+    let receipt =
+        Receipt { cause: Cause::Transaction(TxId(Hash32([1; 32]))), outcome: Outcome::Applied, events: vec![Event::SessionSettled(bill)] };
+    let header = Header {
+        version: HEADER_VERSION,
+        chain_id: chain_id(),
+        height: Height(9),
+        parent: Hash32::ZERO,
+        history_root: Hash32::ZERO,
+        timestamp: NOW,
+        proposer: crypto::address_of(&validator()),
+        transactions_root: Hash32::ZERO,
+        receipts_root: receipts_root(std::slice::from_ref(&receipt)),
+        state_root: Hash32::ZERO,
+        next_validators: validators().hash(),
+    };
+    let validator_address = crypto::address_of(&validator());
+    let vote = VoteBody {
+        chain_id: chain_id(),
+        kind: VoteKind::Precommit,
+        height: header.height,
+        round: 0,
+        block: Some(header.hash()),
+        validator: validator_address,
+    };
+    let signature = crypto::sign(&validator(), Domain::Vote, &vote.bytes());
+    ProvenReceipt {
+        path: merkle::prove(&[receipt.leaf()], 0).unwrap(),
+        receipt,
+        header,
+        certificate: CommitCertificate {
+            height: header.height,
+            round: 0,
+            block: header.hash(),
+            signatures: vec![CommitSignature { validator: validator_address, signature }],
+        },
+        validators: validators(),
+    }
+}
+
+fn code(output: &std::process::Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_say_what_kind_of_end_it_was() {
+    let home = Home::new();
+    let to = Address([8; 32]).to_string();
+    let send = ["wallet", "send", &to, "12.5", "--yes"];
+    assert_eq!(code(&home.watt("http://127.0.0.1:1", &send)), 4, "nobody listens");
+    assert_eq!(code(&home.watt("ftp://127.0.0.1", &send)), 2);
+    assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "send", &to, "1,5"])), 2);
+    assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "fly"])), 2);
+    assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "send", "--help"])), 0);
+    assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "show", "--wallet", "nobody"])), 1);
+
+    for (status_code, problem, expected) in
+        [(422, "insufficient_funds", 5), (401, "bad_signature", 5), (503, "unavailable", 4), (500, "internal", 1)]
+    {
+        let fake = Fake::default();
+        fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+        fake.problem("/transactions", status_code, problem);
+        let output = home.watt(&fake.listen().await, &send);
+        assert_eq!(code(&output), expected, "{problem}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(problem), "{}", text(&output.stderr));
+        assert!(output.stdout.is_empty());
+    }
+
+    let fake = Fake::default();
+    fake.answer("/status", 200, "<html>").problem(&format!("/accounts/{to}"), 404, "unknown_account");
+    let url = fake.listen().await;
+    assert_eq!(code(&home.watt(&url, &["chain", "status"])), 1, "not a node of ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_is_opened_with_the_quoted_version_and_the_quoted_maximum() {
+    let home = Home::new();
+    let fake = Fake::default();
+    fake.json("/status", &status()).json("/quote", &quote()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.json("/transactions", &committed(TxId(Hash32::ZERO)));
+    let url = fake.listen().await;
+
+    let start = ["charge", "start", "1-17", "--energy", "10", "--duration", "8h"];
+    let unconfirmed = home.watt(&url, &start);
+    assert_eq!(code(&unconfirmed), 2, "without a terminal and without --yes nothing is signed");
+    let shown = text(&unconfirmed.stderr);
+    for words in ["lock 3.00 EUR", "1-17", "8 h", "10.000 kWh", "2020-09-13T13:26:40+00:00"] {
+        assert!(shown.contains(words), "the confirm screen lacks {words}: {shown}");
+    }
+    assert!(fake.asked().iter().all(|asked| asked.method != "POST"));
+
+    let output = home.watt(&url, &[&start[..], &["--yes"]].concat());
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let post = fake.asked().into_iter().find(|asked| asked.method == "POST").expect("it was submitted");
+    assert!(post.path.contains("wait=committed"));
+    let transaction = Transaction::decode(&post.body).expect("decodes");
+    transaction.verify().expect("is signed");
+    let body = transaction.body();
+    assert_eq!((body.chain_id, body.account, body.signer, body.nonce), (chain_id(), home.address(), home.address(), 3));
+    assert_eq!(body.valid_until, NOW.saturating_add(Duration::from_hours(1)), "by the node's clock, not the machine's");
+    let Call::OpenSession(call) = &body.call else { panic!("{:?}", body.call) };
+    assert_eq!((call.tariff_version, call.max_spend), (4, Amount::from_micro(3_000_000)));
+    assert_eq!((call.max_duration, call.energy_target), (Duration::from_hours(8), Some(WattHours::new(10_000))));
+    assert!(text(&output.stdout).contains(&transaction.id().to_string()), "the session's id is the transaction's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_believed_only_if_it_is_proved() {
+    let home = Home::new();
+    let session = SessionId(Hash32([7; 32]));
+    let path = format!("/sessions/{session}/receipt");
+    let id = session.to_string();
+    let good = settlement(session);
+
+    let fake = Fake::default();
+    fake.json("/status", &status()).json("/genesis", &genesis()).json(&path, &good);
+    let url = fake.listen().await;
+    let output = home.watt(&url, &["session", "receipt", &id]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("1 of 1 validators"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("2.50 EUR"));
+
+    let kept = home.watt(&url, &["session", "receipt", &id, "--output", "json"]);
+    let kept = text(&kept.stdout);
+    let chain = chain_id().to_string();
+    let file = home.file("receipt.json", &kept);
+    let offline = ["session", "receipt", &id, "--chain-id", &chain, "--file", file.to_str().unwrap()];
+    let output = home.watt("http://127.0.0.1:1", &offline);
+    assert_eq!(code(&output), 0, "no node is asked: {}", text(&output.stderr));
+    let changed = home.file("changed.json", &kept.replacen("\"paid\": \"2500000\"", "\"paid\": \"2500001\"", 1));
+    let offline = ["session", "receipt", &id, "--chain-id", &chain, "--file", changed.to_str().unwrap()];
+    assert_eq!(code(&home.watt("http://127.0.0.1:1", &offline)), 3);
+
+    let mut other_height = good.clone();
+    other_height.header.height = Height(10);
+    let mut other_signature = good.clone();
+    other_signature.certificate.signatures[0].signature.0[0] ^= 1;
+    let mut no_quorum = good.clone();
+    no_quorum.certificate.signatures.clear();
+    let other_session = settlement(SessionId(Hash32([8; 32])));
+    for (what, bad) in [("height", other_height), ("signature", other_signature), ("quorum", no_quorum), ("session", other_session)] {
+        let fake = Fake::default();
+        fake.json("/status", &status()).json("/genesis", &genesis()).json(&path, &bad);
+        let output = home.watt(&fake.listen().await, &["session", "receipt", &id]);
+        assert_eq!(code(&output), 3, "{what}: {}", text(&output.stdout));
+        assert!(output.stdout.is_empty(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_wallet_asks_again_after_a_wrong_nonce_and_counts_on_from_there() {
+    let key = SigningKey::from_bytes(&[5; 32]);
+    let address = crypto::address_of(&key);
+    let fake = Fake::default();
+    fake.json(&format!("/accounts/{address}"), &account(address, 41));
+    fake.problem("/transactions", 409, "wrong_nonce");
+    fake.answer("/transactions", 202, serde_json::to_string(&Submitted { id: TxId(Hash32::ZERO), committed: None }).unwrap());
+    let client = Client::new(&fake.listen().await).unwrap();
+    let wallet = Wallet::with_nonce(key, chain_id(), 7);
+    let call = || Call::Transfer(Transfer { to: Address([8; 32]), amount: Amount::from_micro(1) });
+    for _ in 0..2 {
+        wallet.submit(&client, call(), NOW).await.unwrap();
+    }
+    let nonces: Vec<u64> = fake
+        .asked()
+        .iter()
+        .filter(|asked| asked.method == "POST")
+        .map(|asked| Transaction::decode(&asked.body).unwrap().body().nonce)
+        .collect();
+    assert_eq!(nonces, [7, 41, 42]);
+}
+
+#[tokio::test]
+async fn events_go_on_after_a_lost_connection_each_once() {
+    let event = |height: u64, index: u32| {
+        let data = chain::api::StreamedEvent {
+            height: Height(height),
+            timestamp: NOW,
+            index,
+            event: Event::ConnectorPut { connector: ConnectorId::new(CondominiumId(1), 17) },
+        };
+        format!("id: {height}-{index}-0\nevent: connector_put\ndata: {}\n\n", serde_json::to_string(&data).unwrap())
+    };
+    let fake = Fake::default();
+    // The first stream ends in the middle of an event; the second begins one too early.
+    let second = event(9, 1);
+    fake.answer("/events", 200, format!(": ping\n\n{}{}", event(9, 0), &second[..second.len() / 2]));
+    fake.answer("/events", 200, format!("{}{}{}", event(9, 0), event(9, 1), event(12, 3)));
+    let client = Client::new(&fake.listen().await).unwrap();
+    let mut events = client.events(EventFilter::default(), None);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(events.next().await.unwrap().id);
+    }
+    let id = |height, index| EventId { height: Height(height), index, event: 0 };
+    assert_eq!(ids, [id(9, 0), id(9, 1), id(12, 3)]);
+    let resumed = fake.asked()[1].headers.get("last-event-id").map(|value| value.to_str().unwrap().to_owned());
+    assert_eq!(resumed.as_deref(), Some("9-0-0"));
+}
+
+#[test]
+fn a_new_wallet_comes_back_from_its_words() {
+    let home = Home::new();
+    let words = home.file("unused", "").with_file_name("words");
+    let words = words.to_str().unwrap();
+    let made =
+        home.watt("http://127.0.0.1:1", &["wallet", "new", "--wallet", "one", "--words", "12", "--phrase-file", words, "--output", "json"]);
+    assert_eq!(code(&made), 0, "{}", text(&made.stderr));
+    let again = home.watt("http://127.0.0.1:1", &["wallet", "recover", "--wallet", "two", "--phrase-file", words, "--output", "json"]);
+    assert_eq!(code(&again), 0, "{}", text(&again.stderr));
+    let address = |output: &std::process::Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["address"].clone();
+    assert_eq!(address(&made), address(&again));
+    let phrase = std::fs::read_to_string(words).unwrap();
+    assert_eq!(phrase.split_whitespace().count(), 12);
+    let shown = text(&made.stdout) + &text(&made.stderr);
+    assert!(!shown.contains(phrase.trim()), "words that go to a file are not shown");
+    let overwritten = home.watt("http://127.0.0.1:1", &["wallet", "recover", "--wallet", "one", "--phrase-file", words]);
+    assert_eq!(code(&overwritten), 1);
+}
