@@ -1,4 +1,5 @@
 //! `watt` as it is typed, against a node that says what the test wants.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod fake;
 
