@@ -60,12 +60,16 @@ fn hashes(value: &Value, name: &str) -> Vec<Hash32> {
     list(value, name).iter().map(|digest| Hash32::from_hex(digest.as_str().expect("text")).expect("a digest")).collect()
 }
 
+/// How much the reader of this vector allows.
+fn limit(vector: &Value) -> usize {
+    vector["limit"].as_u64().map_or(LIMIT, |limit| usize::try_from(limit).expect("small"))
+}
+
 /// What the value's bytes and JSON say must be one value, and that value must give the same bytes and JSON.
 fn good<T: Serialize + DeserializeOwned + PartialEq + Debug>(vector: &Value) -> T {
     let name = text(vector, "name");
     let encoded = bytes(vector, "bytes");
-    let limit = vector["limit"].as_u64().map_or(LIMIT, |limit| limit as usize);
-    let value: T = codec::decode(&encoded, limit).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let value: T = codec::decode(&encoded, limit(vector)).unwrap_or_else(|error| panic!("{name}: {error}"));
     assert_eq!(codec::encode(&value).as_ref(), Ok(&encoded), "{name}");
     assert_eq!(serde_json::to_value(&value).expect("has JSON"), vector["json"], "{name}");
     let from_json: T = serde_json::from_value(vector["json"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -74,8 +78,7 @@ fn good<T: Serialize + DeserializeOwned + PartialEq + Debug>(vector: &Value) -> 
 }
 
 fn bad<T: Serialize + DeserializeOwned + PartialEq + Debug>(vector: &Value) {
-    let limit = vector["limit"].as_u64().map_or(LIMIT, |limit| limit as usize);
-    let kind = match codec::decode::<T>(&bytes(vector, "bytes"), limit) {
+    let kind = match codec::decode::<T>(&bytes(vector, "bytes"), limit(vector)) {
         Ok(value) => panic!("{}: {value:?}", text(vector, "name")),
         Err(CodecError::TooLong { .. }) => "too_long",
         Err(CodecError::Malformed(_)) => "malformed",

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""Writes the golden vectors of `contracts`: calls and transactions, genesis documents, the rules step by step, and a whole short chain.
+
+It shares no code with the Rust crate; the Rust tests read what it wrote. `./dev vectors` makes the files again.
+"""
+
+import stories
+from ledger import *
+from stories import (ANYTIME, AWAY, BASE, CHAIN, DAY_AND_NIGHT, GATEWAY, MANAGER, NEIGHBOUR, NOON, PARAMETERS, RESIDENT, REVENUE, SCHEDULER, STRANGER, TOKEN,
+                     TREASURER, VALIDATOR, VISITOR, opening, reading, tariff)
+
+U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
+ID_1, ID_2 = derive("transaction id", b"1"), derive("transaction id", b"2")
+
+
+# ---- calls and transactions -----------------------------------------------------------------------------------------------------------------------------
+
+EVERYTHING = dict(start_time=0, end_time=1439, day_of_week=[name for name, _ in DAY.variants], min_energy=0, max_energy=U64_MAX, min_power=1,
+                  max_power=U32_MAX, min_duration=0, max_duration=U64_MAX)
+CALLS = dict(
+    register_account=[
+        dict(account=address(RESIDENT), condominium=1, invite=None),
+        dict(account=address(STRANGER), condominium=U32_MAX, invite=invite(MANAGER, CHAIN, U32_MAX, U64_MAX, U64_MAX)),
+    ],
+    sell_tokens=[
+        dict(condominium=1, account=address(RESIDENT), amount=50 * TOKEN, sale=1, payment=ID_1),
+        dict(condominium=0, account=ZERO, amount=U64_MAX, sale=U64_MAX, payment=ZERO),
+    ],
+    request_redeem=[dict(amount=1, payee=ID_1), dict(amount=U64_MAX, payee=ZERO)],
+    confirm_redeem=[dict(redemption=ID_1, answer=dict(paid=dict(payment=ID_2))), dict(redemption=ZERO, answer="refused")],
+    transfer=[dict(to=address(NEIGHBOUR), amount=3 * TOKEN), dict(to=ZERO, amount=0)],
+    grant_role=[
+        {"condominium": 1, "role": "manager", "account": address(NEIGHBOUR), "from": 0, "until": None},
+        {"condominium": 1, "role": "auditor", "account": address(NEIGHBOUR), "from": 1, "until": U64_MAX},
+        {"condominium": 1, "role": "treasurer", "account": address(NEIGHBOUR), "from": U64_MAX, "until": 0},
+    ],
+    revoke_role=[
+        dict(condominium=1, role="gateway", account=address(GATEWAY), until=7),
+        dict(condominium=U32_MAX, role="scheduler", account=ZERO, until=U64_MAX),
+    ],
+    put_group=[dict(group=(1, 1), parent=None, limit=[80_000] * 3), dict(group=(U32_MAX, U32_MAX), parent=U32_MAX, limit=[0, 1, U32_MAX])],
+    put_connector=[
+        dict(connector=(1, 17), group=2, control="switched", plug_signal="reported", rated=[32_000] * 3, tariff=1, service="in_service"),
+        dict(connector=(0, 0), group=0, control="meter_only", plug_signal="none", rated=[0, 0, U32_MAX], tariff=U32_MAX, service="out_of_service"),
+    ],
+    put_tariff=[
+        dict(tariff=(1, 1), version=1, valid_from=0, document=tariff((250_000, None, {}))),
+        dict(tariff=(1, 1), version=2, valid_from=NOON, document=DAY_AND_NIGHT),
+        dict(tariff=(U32_MAX, 0), version=U32_MAX, valid_from=U64_MAX, document=dict(
+            time_zone="<+0330>-3:30<+0430>,J79/24,263/-1", min_price=0, max_price=U64_MAX, vat_basis_points=U32_MAX, parking_grace=U64_MAX,
+            elements=[dict(price_components=[dict(dimension=name, price=U64_MAX) for name, _ in DIMENSION.variants], restrictions=EVERYTHING)] * 3)),
+        dict(tariff=(1, 1), version=3, valid_from=1, document=tariff(zone="")),
+    ],
+    open_session=[
+        opening((1, 17)),
+        opening((1, 17), U64_MAX, U64_MAX, tariff_version=U32_MAX, energy_target=20_000, state_of_charge=255, depart_by=NOON,
+                window={"from": 0, "until": U64_MAX}, priority=dict(surcharge=dict(basis_points=U32_MAX))),
+        opening((1, 17), 0, 0, tariff_version=0, state_of_charge=0, priority=dict(surcharge=dict(basis_points=0))),
+    ],
+    top_up_session=[dict(session=ID_1, amount=TOKEN), dict(session=ZERO, amount=U64_MAX)],
+    cancel_session=[dict(session=ID_1), dict(session=b"\xff" * 32)],
+    stop_session=[dict(session=ID_1), dict(session=ZERO)],
+    grant_charge=[
+        dict(session=ID_1, current=[16_000, 0, 0], skipped=[]),
+        dict(session=ID_1, current=[U32_MAX] * 3, skipped=[dict(session=ID_2, reason=reason) for reason, _ in SKIP_REASON.variants]),
+        dict(session=ID_1, current=[0, 0, 0], skipped=[dict(session=derive("transaction id", bytes([i])), reason="unit_lost") for i in range(64)]),
+    ],
+    pause_charge=[dict(session=ID_1, reason=reason) for reason, _ in PAUSE_REASON.variants],
+    resume_charge=[dict(session=ID_1, current=[6_000, 0, 6_000]), dict(session=ZERO, current=[0, U32_MAX, 0])],
+    attest=[
+        dict(readings=[reading(ID_1, 1, NOON, 1000)]),
+        dict(readings=[]),
+        dict(readings=[dict(session=ID_2, sequence=U64_MAX, at=U64_MAX, register_wh=U64_MAX, power_w=U32_MAX, flags=U32_MAX, samples_root=b"\xff" * 32, sample_count=U32_MAX)]),
+        dict(readings=[reading(derive("transaction id", bytes([i])), i, NOON + i, 1000 * i, i % 4) for i in range(100)]),
+    ],
+    report_fault=[dict(connector=(1, 17), session=None, fault="over_current", at=0)]
+    + [dict(connector=(1, 17), session=ID_1, fault=fault, at=U64_MAX) for fault, _ in FAULT.variants],
+    settle_session=[dict(session=ID_1), dict(session=ZERO)],
+)
+assert list(CALLS) == [name for name, _ in CALL.variants]
+
+
+def calls():
+    accepted, refused_calls, refused = [], [], []
+    nonce = 0
+    for name, examples in CALLS.items():
+        for place, content in enumerate(examples):
+            call = {name: content}
+            body = dict(chain_id=CHAIN, account=address(RESIDENT), signer=address(RESIDENT if nonce % 2 else NEIGHBOUR), nonce=nonce, valid_until=NOON + nonce, call=call)
+            seed = RESIDENT if nonce % 2 else NEIGHBOUR
+            data = transaction(seed, body)
+            accepted.append(dict(
+                **good(f"{name} {place + 1}", BODY, body), call=encode(CALL, call).hex(), seed=secret(seed).hex(), transaction=data.hex(),
+                id=derive("transaction id", data[64:]).hex(), leaf=derive("transaction leaf", data).hex()))
+            nonce += 1
+            # The richest of the short examples shows every place where something can be wrong.
+            if len(encode(CALL, call)) == max(len(encode(CALL, {name: other})) for other in examples if len(encode(CALL, {name: other})) < 1500):
+                for what, wrong, error in spoiled(CALL, call):
+                    refused_calls.append(bad(f"{name}: {what}", wrong, error))
+    refused_calls = list({entry["bytes"]: entry for entry in refused_calls}.values())
+
+    largest = dict(chain_id=b"\xff" * 32, account=b"\xff" * 32, signer=address(1), nonce=U64_MAX, valid_until=U64_MAX, call=dict(transfer=dict(to=b"\xff" * 32, amount=U64_MAX)))
+    data = transaction(1, largest)
+    accepted.append(dict(**good("the largest numbers", BODY, largest), call=encode(CALL, largest["call"]).hex(), seed=secret(1).hex(), transaction=data.hex(),
+                         id=derive("transaction id", data[64:]).hex(), leaf=derive("transaction leaf", data).hex()))
+
+    body = dict(chain_id=CHAIN, account=address(1), signer=address(1), nonce=0, valid_until=NOON, call=dict(transfer=dict(to=address(2), amount=TOKEN)))
+    data = transaction(1, body)
+    assert len(data) == 64 + 32 * 3 + 8 * 2 + 4 + 40
+
+    def refuse(name, wrong, error):
+        assert wrong != data
+        refused.append(bad(name, wrong, error))
+
+    refuse("nothing", b"", "length")
+    refuse("half a signature", data[:32], "length")
+    refuse("a signature alone", data[:64], "length")
+    refuse("a byte more than a transaction may have", data + bytes(65_537 - len(data)), "length")
+    refuse("as long as a transaction may be", data + bytes(65_536 - len(data)), "trailing")
+    refuse("a byte follows", data + b"\0", "trailing")
+    refuse("the last byte is missing", data[:-1], "malformed")
+    refuse("the body is missing but for a byte", data[:65], "malformed")
+    place = 64 + 32 * 3 + 8 * 2
+    for tag in (len(CALL.variants), 255, 1 << 31):
+        refuse(f"a call of tag {tag}", data[:place] + struct.pack("<I", tag) + data[place + 4:], "malformed")
+    for what, where in (("R", 0), ("S", 40), ("the chain id", 64), ("the account", 100), ("the signer", 64 + 64), ("the nonce", 64 + 96), ("the expiry", 64 + 104),
+                        ("the payee", place + 5), ("the amount", len(data) - 1)):
+        refuse(f"a flipped bit in {what}", data[:where] + bytes([data[where] ^ 1]) + data[where + 1:], "bad_signature")
+    refuse("signed by the account, not the signer", transaction(1, body | dict(signer=address(2))), "bad_signature")
+    for domain in ("vote", "proposal", "invite"):
+        refuse(f"signed as {domain}", transaction(1, body, domain=domain), "bad_signature")
+    encoded = data[64:]
+    refuse("signed without a domain", sodium.crypto_sign(encoded, sodium.crypto_sign_seed_keypair(secret(1))[1])[:64] + encoded, "bad_signature")
+    identity = b"\1" + bytes(31)
+    weak = encode(BODY, body | dict(account=identity, signer=identity))
+    refuse("a signer that anyone can sign for", times_base(5) + (5).to_bytes(32, "little") + weak, "bad_signature")
+    s = (challenge(identity, address(1), DOMAINS["tx"] + encoded) * scalar(1) % ORDER).to_bytes(32, "little")
+    refuse("an R of small order", identity + s + encoded, "bad_signature")
+    high = (int.from_bytes(data[32:64], "little") + ORDER).to_bytes(32, "little")
+    refuse("S + L", data[:32] + high + encoded, "bad_signature")
+    save(__file__, "calls.json", dict(good=accepted, bad_calls=refused_calls, bad=refused))
+
+
+# ---- genesis --------------------------------------------------------------------------------------------------------------------------------------------
+
+SMALL = dict(
+    version=1, network="vectors", kind="test", timestamp=NOON, currency="EUR", params=PARAMETERS,
+    condominiums=[dict(id=1, name="TRO", revenue=address(REVENUE), mint_cap_per_day=1000 * TOKEN, position_limit=30 * TOKEN, roles=[
+        dict(role=role, account=address(seed)) for role, seed in (("manager", MANAGER), ("treasurer", TREASURER), ("gateway", GATEWAY), ("scheduler", SCHEDULER))])],
+    accounts=[dict(address=address(seed), home=1, credit_limit=0) for seed in (MANAGER, TREASURER, GATEWAY, SCHEDULER, REVENUE)],
+    validators=[dict(address=address(VALIDATOR), power=1, condominium=1, network_key=address(31))])
+FEDERATION = SMALL | dict(
+    network="Nordlys – Porto", kind="live", currency="NOK", params=PARAMETERS | dict(heartbeat=0),
+    condominiums=SMALL["condominiums"] + [dict(id=U32_MAX, name="ø" * 16, revenue=address(AWAY), mint_cap_per_day=U64_MAX, position_limit=0, roles=[
+        dict(role=role, account=address(AWAY)) for role in ROLES])],
+    accounts=[*SMALL["accounts"], dict(address=address(AWAY), home=U32_MAX, credit_limit=U64_MAX), dict(address=address(RESIDENT), home=1, credit_limit=50 * TOKEN)],
+    validators=[dict(address=address(seed), power=seed, condominium=1 if seed < 34 else U32_MAX, network_key=address(seed + 10)) for seed in (33, 32, 31, 34)])
+
+
+def first_records(genesis):
+    records = {("params",): genesis["params"]}
+    records["validators",] = sorted((dict(address=v["address"], power=v["power"]) for v in genesis["validators"]), key=lambda v: v["address"])
+    for condominium in genesis["condominiums"]:
+        record = {name: condominium[name] for name in ("name", "revenue", "mint_cap_per_day", "position_limit")}
+        records["condominium", condominium["id"]] = record | dict(minted=0, redeemed=0, next_sale=1, mint_day=0, minted_today=0)
+        for grant in condominium["roles"]:
+            records["role", condominium["id"], grant["role"], grant["account"]] = {"from": 0, "until": None}
+    for account in genesis["accounts"]:
+        records["account", account["address"]] = dict(home=account["home"], balance=0, held=0, debt=0, credit_limit=account["credit_limit"])
+        records["signer", account["address"]] = dict(account=account["address"], scope="Owner", nonce=0)
+    return records
+
+
+def chain_id(genesis):
+    return derive("genesis", encode(GENESIS, genesis))
+
+
+def genesis():
+    accepted, refused, spoilt = [], [], []
+    for name, document in (("a condominium", SMALL), ("a federation", FEDERATION)):
+        state = World(first_records(document)).state()
+        validators = encode(VALIDATORS, first_records(document)["validators",])
+        accepted.append(dict(**good(name, GENESIS, document), chain_id=chain_id(document).hex(), state=sorted([k.hex(), v.hex()] for k, v in state.items()),
+                             state_root=state_root(state).hex(), validators_hash=derive("validator set", validators).hex()))
+    for what, data, error in spoiled(GENESIS, SMALL):
+        spoilt.append(bad(what, data, error))
+
+    def refuse(name, error, **fields):
+        refused.append(dict(good(name, GENESIS, SMALL | fields), error=error))
+
+    def parameter(name, **fields):
+        refuse(name, "parameter", params=PARAMETERS | fields)
+
+    one, validator = SMALL["condominiums"][0], SMALL["validators"][0]
+    refuse("version 2", "version", version=2)
+    refuse("without a name", "name", network="")
+    refuse("a name of 33 bytes", "name", network="n" * 33)
+    refuse("a name of 17 letters and 34 bytes", "name", network="ø" * 17)
+    refuse("a control character in a name", "name", condominiums=[one | dict(name="a\nb")])
+    for currency in ("eur", "EURO", "EU", "EÜ", "€€€"):
+        refuse(f"currency {currency}", "currency", currency=currency)
+    refuse("no condominium", "count", condominiums=[])
+    refuse("no account", "count", accounts=[])
+    refuse("one condominium twice", "order", condominiums=[one, one])
+    refuse("condominiums out of order", "order", condominiums=[one | dict(id=2), one])
+    refuse("an account twice", "account_twice", accounts=SMALL["accounts"] + SMALL["accounts"][:1])
+    refuse("an account of nowhere", "unknown_condominium", accounts=SMALL["accounts"] + [dict(address=address(1), home=2, credit_limit=0)])
+    refuse("a validator of nowhere", "unknown_condominium", validators=[validator | dict(condominium=2)])
+    refuse("revenue for nobody", "unknown_account", condominiums=[one | dict(revenue=address(1))])
+    refuse("a role for nobody", "unknown_account", condominiums=[one | dict(roles=one["roles"] + [dict(role="auditor", account=address(1))])])
+    refuse("no manager", "no_manager", condominiums=[one | dict(roles=one["roles"][1:])])
+    refuse("one key for votes and network", "shared_key", validators=[validator | dict(network_key=validator["address"])])
+    refuse("no validator", "validators", validators=[])
+    refuse("a validator without power", "validators", validators=[validator | dict(power=0)])
+    refuse("a validator twice", "validators", validators=[validator, validator])
+    parameter("blocks that hold no transaction", max_block_bytes=65_536 + 4_095)
+    parameter("blocks beyond 4 MiB", max_block_bytes=(4 << 20) + 1)
+    parameter("no transaction of a resident", resident_txs_per_block=0)
+    parameter("roles with less than residents", role_txs_per_block=15)
+    parameter("no due work", due_per_block=0)
+    parameter("endless due work", due_per_block=10_001)
+    parameter("no drift", drift=0)
+    parameter("a drift of more than ten minutes", drift=600_001)
+    parameter("less grace than the lease", settle_grace=5 * MINUTE - 1)
+    parameter("no queue", queue_deadline=0)
+    parameter("no duration", max_duration=0)
+    parameter("a queue of more than 366 days", queue_deadline=366 * DAY_MS + 1)
+    parameter("a duration of more than 366 days", max_duration=366 * DAY_MS + 1)
+    parameter("no spending", max_spend=0)
+    save(__file__, "genesis.json", dict(good=accepted, refused=refused, bad=spoilt))
+
+
+# ---- rules ----------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def entry(k, record):
+    kind = TABLES[k[0]][2]
+    return dict(table=k[0], key=key(*k).hex(), record=kind.json(record))
+
+
+def difference(before, after):
+    """Entries of `after` that differ from `before`; those that are gone come without a record."""
+    changed = []
+    for k in sorted(before.keys() | after.keys(), key=lambda k: key(*k)):
+        if k not in after:
+            changed.append(dict(table=k[0], key=key(*k).hex(), gone=True))
+        elif k not in before or encode(TABLES[k[0]][2], before[k]) != encode(TABLES[k[0]][2], after[k]):
+            changed.append(entry(k, after[k]))
+    return changed
+
+
+def root_of(records):
+    return state_root(World(records).state()).hex()
+
+
+def rules():
+    vectors = []
+    for step in stories.tell():
+        world, call = step["world"], step["call"]
+        vector = dict(name=step["name"], block=dict(height=world.height, timestamp=world.now), pre=difference(BASE, step["before"]))
+        if call is None:
+            vector |= dict(call=None, receipts=[RECEIPT.json(receipt) for receipt in step["receipts"]])
+        else:
+            # Where the call is refused, the block's numbers in the world are those of the step all the same.
+            vector |= dict(transaction=dict(id=world.id.hex(), index=world.index, account=bech32m(world.account), signer=bech32m(world.signer)),
+                           call=CALL.json(call), outcome=OUTCOME.json(step["outcome"]), events=[EVENT.json(event) for event in step["events"]])
+        vector |= dict(changes=difference(step["before"], step["after"]), root=root_of(step["after"]))
+        vectors.append(vector)
+    names = [vector["name"] for vector in vectors]
+    repeated = {name for name in names if names.count(name) > 1}
+    for number, vector in enumerate(vectors):
+        if vector["name"] in repeated:
+            vector["name"] += f" ({number})"
+    base = [entry(k, record) for k, record in sorted(BASE.items(), key=lambda row: key(*row[0]))]
+    save(__file__, "rules.json", dict(chain_id=CHAIN.hex(), base=base, root=root_of(BASE), steps=vectors))
+
+
+calls()
+genesis()
+rules()
