@@ -1,5 +1,7 @@
 //! Logs: structured lines on stderr. A leaf: anyone may log, only `wattd` sets it up.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// How lines look.
@@ -12,8 +14,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings.
-const DEFAULT_FILTER: &str = "warn,node=info,wattd=info";
+/// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings. The engine's network calls every message that
+/// nobody is there to hear an error, which for a validator alone is all of them.
+const DEFAULT_FILTER: &str = "warn,node=info,wattd=info,arc_malachitebft_network=off";
 
 /// Sends logs to stderr from now on; a second call changes nothing.
 pub fn start(format: LogFormat) {
@@ -21,7 +24,10 @@ pub fn start(format: LogFormat) {
     let registry = tracing_subscriber::registry().with(filter);
     // Only a second call can fail, and the first one's choice stays.
     let _ = match format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal();
+            registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colours)).try_init()
+        }
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
     };
 }
