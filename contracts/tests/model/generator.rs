@@ -832,15 +832,17 @@ impl Generator {
             samples_root: Hash32(self.rng.random()),
             sample_count: self.rng.random_range(0..70),
         };
+        // The first and the last instants at which a reading may be taken.
+        if charge.meter.is_none() && self.one_in(4) {
+            reading.at = Timestamp::from_ms(granted_at - model.params.drift.ms() - self.rng.random_range(0..2));
+        } else if charge.is_over() && self.one_in(4) {
+            reading.at = Timestamp::from_ms(latest + self.rng.random_range(0..2));
+        }
         match self.rng.random_range(0..44) {
             0 => reading.sequence += 1,
             1 => reading.sequence -= 1,
             2 => reading.at = Timestamp::from_ms(from - 1),
-            3 | 4 if charge.meter.is_none() => {
-                reading.at = Timestamp::from_ms(granted_at - model.params.drift.ms() - self.rng.random_range(0..2));
-            }
             3 => reading.at = Timestamp::from_ms(model.now + model.params.drift.ms() + self.rng.random_range(0..2)),
-            4 | 5 if charge.is_over() => reading.at = Timestamp::from_ms(latest + self.rng.random_range(0..3)),
             6 => reading.register_wh = WattHours::new(register.saturating_sub(1)),
             7 | 8 => {
                 // Exactly what electricity can bring, or one watt-hour more.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chain::{
     certificate::ValidatorSet,
-    code::Code,
+    code::{Code, Rejection},
     codec,
     crypto::{self, Domain},
     id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
@@ -35,8 +35,18 @@ pub type Phases = [u64; 3];
 /// A number within a condominium.
 pub type Local = (u32, u32);
 
-/// A code, or nothing to complain about.
-pub type Ruling<T = ()> = Result<T, Code>;
+/// A rejection with its numbers, or nothing to complain about.
+pub type Ruling<T = ()> = Result<T, Rejection>;
+
+/// A rejection without numbers.
+pub fn no<T>(code: Code) -> Ruling<T> {
+    Err(Rejection { code, expected: None, found: None })
+}
+
+/// A rejection of what was found where something else was expected or is the bound.
+pub fn not<T>(code: Code, expected: u64, found: u64) -> Ruling<T> {
+    Err(Rejection { code, expected: Some(expected), found: Some(found) })
+}
 
 #[derive(Clone, Debug)]
 pub struct Wallet {
@@ -151,9 +161,9 @@ pub enum Verdict {
     /// It stands in the block and took effect.
     Applied(Vec<Event>),
     /// It stands in the block with a rejection.
-    Rejected(Code),
+    Rejected(Rejection),
     /// It may not stand in the block.
-    Refused(Code),
+    Refused(Rejection),
     /// It finds no room.
     NoRoom,
 }
@@ -263,7 +273,7 @@ impl Model {
         }
         let newcomer = match self.admit(transaction) {
             Ok(newcomer) => newcomer,
-            Err(code) => return Verdict::Refused(code),
+            Err(rejection) => return Verdict::Refused(rejection),
         };
         self.bytes = bytes;
         let body = transaction.body();
@@ -279,7 +289,7 @@ impl Model {
         self.index += 1;
         match ruling {
             Ok(events) => Verdict::Applied(events),
-            Err(code) => Verdict::Rejected(code),
+            Err(rejection) => Verdict::Rejected(rejection),
         }
     }
 
@@ -287,26 +297,26 @@ impl Model {
     fn admit(&self, transaction: &Transaction) -> Ruling<bool> {
         let body = transaction.body();
         if body.chain_id != self.chain_id {
-            return Err(Code::WrongChain);
+            return no(Code::WrongChain);
         }
         let until = body.valid_until.ms();
         if until < self.now {
-            return Err(Code::Expired);
+            return not(Code::Expired, self.now, until);
         }
         if until > self.now + DAY {
-            return Err(Code::ValidTooLong);
+            return not(Code::ValidTooLong, self.now + DAY, until);
         }
         let newcomer = match self.nonces.get(&body.signer) {
             // Every key is its account's own for now.
-            Some(_) if body.signer != body.account => return Err(Code::UnknownSigner),
-            Some(nonce) if *nonce != body.nonce => return Err(Code::WrongNonce),
+            Some(_) if body.signer != body.account => return no(Code::UnknownSigner),
+            Some(nonce) if *nonce != body.nonce => return not(Code::WrongNonce, *nonce, body.nonce),
             Some(_) => false,
             None => {
-                let Call::RegisterAccount(call) = &body.call else { return Err(Code::UnknownSigner) };
-                let Some(invite) = &call.invite else { return Err(Code::UnknownSigner) };
+                let Call::RegisterAccount(call) = &body.call else { return no(Code::UnknownSigner) };
+                let Some(invite) = &call.invite else { return no(Code::UnknownSigner) };
                 let himself = call.account == body.signer && body.account == body.signer && body.nonce == 0;
                 if !himself || self.invited(call.account, call.condominium, invite).is_err() {
-                    return Err(Code::UnknownSigner);
+                    return no(Code::UnknownSigner);
                 }
                 true
             }
@@ -315,35 +325,35 @@ impl Model {
         let home = self.wallets.get(&body.account).map(|wallet| wallet.home);
         let staff = home.is_some_and(|home| Role::ALL.iter().any(|role| self.has(home, *role, &body.account)));
         let share = if staff { self.params.role_txs_per_block } else { self.params.resident_txs_per_block };
-        if sent >= share { Err(Code::TooManyFromSigner) } else { Ok(newcomer) }
+        if sent >= share { not(Code::TooManyFromSigner, share.into(), sent.into()) } else { Ok(newcomer) }
     }
 
     /// Whether an invite registers this account now.
     pub fn invited(&self, account: Address, condominium: CondominiumId, invite: &Invite) -> Ruling {
         if !self.treasuries.contains_key(&condominium.0) {
-            return Err(Code::UnknownCondominium);
+            return no(Code::UnknownCondominium);
         }
         if self.wallets.contains_key(&account) {
-            return Err(Code::AccountExists);
+            return no(Code::AccountExists);
         }
         if ![Role::Manager, Role::Treasurer].iter().any(|role| self.has(condominium.0, *role, &invite.issuer)) {
-            return Err(Code::NotAllowed);
+            return no(Code::NotAllowed);
         }
         if invite.expires.ms() < self.now {
-            return Err(Code::Expired);
+            return no(Code::Expired);
         }
         if invite.expires.ms() > self.now + 90 * DAY {
-            return Err(Code::OverLimit);
+            return no(Code::OverLimit);
         }
         if self.invites.contains_key(&(invite.issuer, invite.serial)) {
-            return Err(Code::NotAllowed);
+            return no(Code::NotAllowed);
         }
         let mut signed = self.chain_id.0.0.to_vec();
         signed.extend(condominium.0.to_le_bytes());
         signed.extend(invite.issuer.0);
         signed.extend(invite.serial.to_le_bytes());
         signed.extend(invite.expires.ms().to_le_bytes());
-        crypto::verify(&invite.issuer, Domain::Invite, &signed, &invite.signature).map_err(|_| Code::BadSignature)
+        crypto::verify(&invite.issuer, Domain::Invite, &signed, &invite.signature).map_err(|_| Code::BadSignature.into())
     }
 
     fn call(&mut self, sender: &Sender, call: &Call) -> Ruling<Vec<Event>> {
@@ -379,9 +389,9 @@ impl Model {
     /// Goes on only for who holds the role at this height.
     pub fn only(&self, condominium: u32, role: Role, sender: &Sender) -> Ruling {
         if !self.treasuries.contains_key(&condominium) {
-            return Err(Code::UnknownCondominium);
+            return no(Code::UnknownCondominium);
         }
-        if self.has(condominium, role, &sender.account) { Ok(()) } else { Err(Code::NotAllowed) }
+        if self.has(condominium, role, &sender.account) { Ok(()) } else { no(Code::NotAllowed) }
     }
 
     /// All that an account has locked: its escrows and its payouts.

@@ -15,7 +15,7 @@ use contracts::call::{
 };
 
 use super::{
-    ledger::{Limit, Model, Payout, Phases, Point, Ruling, Sender, Term, Wallet, currents, phases, plus},
+    ledger::{Limit, Model, Payout, Phases, Point, Ruling, Sender, Term, Wallet, no, not, phases, plus},
     prices,
 };
 
@@ -27,7 +27,7 @@ impl Model {
         match &call.invite {
             Some(invite) => {
                 if call.account != sender.account || call.account != sender.signer {
-                    return Err(Code::NotAllowed);
+                    return no(Code::NotAllowed);
                 }
                 self.invited(call.account, call.condominium, invite)?;
                 self.invites.insert((invite.issuer, invite.serial), invite.expires.ms());
@@ -35,7 +35,7 @@ impl Model {
             None => {
                 self.only(call.condominium.0, Role::Manager, sender).or_else(|_| self.only(call.condominium.0, Role::Treasurer, sender))?;
                 if self.wallets.contains_key(&call.account) {
-                    return Err(Code::AccountExists);
+                    return no(Code::AccountExists);
                 }
             }
         }
@@ -51,24 +51,24 @@ impl Model {
     pub fn sell_tokens(&mut self, sender: &Sender, call: &SellTokens) -> Ruling<Vec<Event>> {
         let amount = call.amount.micro();
         if amount == 0 {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         self.only(call.condominium.0, Role::Treasurer, sender)?;
-        if self.wallets.get(&call.account).is_some_and(|wallet| wallet.home != call.condominium.0) {
-            return Err(Code::NotHome);
+        if let Some(wallet) = self.wallets.get(&call.account).filter(|wallet| wallet.home != call.condominium.0) {
+            return not(Code::NotHome, call.condominium.0.into(), wallet.home.into());
         }
         let today = self.now / 86_400_000;
         let sold_ever: u128 = self.treasuries.values().map(|treasury| u128::from(treasury.minted)).sum();
         let treasury = self.treasuries.get_mut(&call.condominium.0).expect("asked above");
         if call.sale != treasury.next_sale {
-            return Err(Code::WrongSaleNumber);
+            return not(Code::WrongSaleNumber, treasury.next_sale, call.sale);
         }
         let sold_today = if treasury.mint_day == today { treasury.minted_today } else { 0 };
         if u128::from(sold_today) + u128::from(amount) > u128::from(treasury.cap) {
-            return Err(Code::MintCapExceeded);
+            return not(Code::MintCapExceeded, treasury.cap, sold_today.saturating_add(amount));
         }
         if sold_ever + u128::from(amount) > MOST_TOKENS {
-            return Err(Code::Overflow);
+            return no(Code::Overflow);
         }
         treasury.minted += amount;
         treasury.next_sale += 1;
@@ -96,11 +96,11 @@ impl Model {
     pub fn request_redeem(&mut self, sender: &Sender, call: &RequestRedeem) -> Ruling<Vec<Event>> {
         let amount = call.amount.micro();
         if amount == 0 {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         let wallet = self.wallets.get_mut(&sender.account).ok_or(Code::UnknownAccount)?;
         if wallet.balance < amount {
-            return Err(Code::InsufficientFunds);
+            return not(Code::InsufficientFunds, amount, wallet.balance);
         }
         wallet.balance -= amount;
         let redemption = RedemptionId(sender.id.0);
@@ -130,15 +130,15 @@ impl Model {
     pub fn transfer(&mut self, sender: &Sender, call: &Transfer) -> Ruling<Vec<Event>> {
         let amount = call.amount.micro();
         if amount == 0 {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         let from = self.wallets.get(&sender.account).ok_or(Code::UnknownAccount)?.clone();
         if call.to == sender.account {
-            return Err(Code::SelfTransfer);
+            return no(Code::SelfTransfer);
         }
         let to = self.wallets.get(&call.to).ok_or(Code::UnknownAccount)?.clone();
         if from.balance < amount {
-            return Err(Code::InsufficientFunds);
+            return not(Code::InsufficientFunds, amount, from.balance);
         }
         self.room_between(from.home, to.home, amount)?;
         self.wallets.get_mut(&sender.account).expect("registered").balance -= amount;
@@ -155,7 +155,11 @@ impl Model {
         }
         let limit = i128::from(self.treasuries[&creditor].position_limit).min(1 << 62);
         let owed = self.owes(debtor, creditor) + i128::from(self.pending(debtor, creditor)) + i128::from(amount);
-        if owed > limit { Err(Code::PositionLimit) } else { Ok(()) }
+        if owed <= limit {
+            return Ok(());
+        }
+        let owed = u64::try_from(owed).unwrap_or(u64::MAX);
+        not(Code::PositionLimit, u64::try_from(limit).expect("not negative"), owed)
     }
 
     /// Lets a debtor owe a creditor so much more.
@@ -172,13 +176,13 @@ impl Model {
 
     pub fn grant_role(&mut self, sender: &Sender, call: &GrantRole) -> Ruling<Vec<Event>> {
         let (from, until) = (call.from.0, call.until.map(|until| until.0));
-        if until.is_some_and(|until| until <= from) {
-            return Err(Code::InvalidRange);
+        if let Some(until) = until.filter(|until| *until <= from) {
+            return not(Code::InvalidRange, from, until);
         }
         let site = call.condominium.0;
         self.only(site, Role::Manager, sender)?;
         if !self.wallets.contains_key(&call.account) {
-            return Err(Code::UnknownAccount);
+            return no(Code::UnknownAccount);
         }
         let key = (site, call.role, call.account);
         let mut begin = from;
@@ -188,13 +192,13 @@ impl Model {
             if continues {
                 begin = term.from;
             } else if !ended {
-                return Err(Code::RoleAlreadyGranted);
+                return no(Code::RoleAlreadyGranted);
             }
         }
         let managers = self.standing(site, self.height);
         let notice = if call.role == Role::Treasurer && managers.len() > 1 { self.params.notice_heights.max(1) } else { 1 };
         if from < self.height + notice {
-            return Err(Code::NoticeTooShort);
+            return not(Code::NoticeTooShort, self.height + notice, from);
         }
         self.terms.insert(key, Term { from: begin, until });
         let GrantRole { condominium, role, account, from, until } = *call;
@@ -213,13 +217,13 @@ impl Model {
         let key = (site, call.role, call.account);
         let term = *self.terms.get(&key).ok_or(Code::RoleNotGranted)?;
         if call.until.0 <= self.height {
-            return Err(Code::NoticeTooShort);
+            return not(Code::NoticeTooShort, self.height + 1, call.until.0);
         }
         if term.until.is_some_and(|until| until <= call.until.0) {
-            return Err(Code::RoleNotGranted);
+            return no(Code::RoleNotGranted);
         }
         if call.role == Role::Manager && self.standing(site, call.until.0).iter().all(|manager| *manager == call.account) {
-            return Err(Code::LastManager);
+            return no(Code::LastManager);
         }
         if call.until.0 <= term.from {
             self.terms.remove(&key);
@@ -233,15 +237,15 @@ impl Model {
     pub fn put_group(&mut self, sender: &Sender, call: &PutGroup) -> Ruling<Vec<Event>> {
         let (site, number) = (call.group.condominium.0, call.group.number);
         if call.parent == Some(number) {
-            return Err(Code::GroupCycle);
+            return no(Code::GroupCycle);
         }
         self.only(site, Role::Manager, sender)?;
         if call.parent.is_some_and(|parent| !self.groups.contains_key(&(site, parent))) {
-            return Err(Code::UnknownGroup);
+            return no(Code::UnknownGroup);
         }
         let above = self.path(site, call.parent);
         if above.contains(&number) {
-            return Err(Code::GroupCycle);
+            return no(Code::GroupCycle);
         }
         let limit = phases(call.limit);
         let all: Vec<u32> = self.groups.keys().filter(|(condominium, _)| *condominium == site).map(|(_, group)| *group).collect();
@@ -249,11 +253,11 @@ impl Model {
         let below = all.iter().filter_map(|group| self.path(site, Some(*group)).iter().position(|on_way| *on_way == number)).max();
         let height = below.map_or(1, |below| below + 1);
         if above.len() + height > 8 {
-            return Err(Code::GroupDepth);
+            return not(Code::GroupDepth, 8, (above.len() + height) as u64);
         }
         let exists = self.groups.contains_key(&(site, number));
         if !exists && all.len() >= 256 {
-            return Err(Code::TooMany);
+            return no(Code::TooMany);
         }
         let (mut granted, mut reserved, mut old_above) = ([0; 3], [0; 3], Vec::new());
         if exists {
@@ -261,18 +265,14 @@ impl Model {
             reserved = self.reserved((site, number));
             old_above = self.path(site, Some(number));
         }
-        if !within(reserved, limit) {
-            return Err(Code::GroupLimit);
-        }
+        within(reserved, limit)?;
         for group in above.iter().filter(|group| !old_above.contains(group)) {
             let there = plus(self.granted((site, *group)), self.reserved((site, *group)));
-            if !within(plus(there, plus(granted, reserved)), self.groups[&(site, *group)].limit) {
-                return Err(Code::GroupLimit);
-            }
+            within(plus(there, plus(granted, reserved)), self.groups[&(site, *group)].limit)?;
         }
         self.groups.insert((site, number), Limit { parent: call.parent, limit });
         let mut events = vec![Event::GroupPut { group: call.group, limit: call.limit }];
-        while !within(plus(self.granted((site, number)), self.reserved((site, number))), limit) {
+        while within(plus(self.granted((site, number)), self.reserved((site, number))), limit).is_err() {
             let newest = self.newest_in(site, number);
             let charge = self.charges.get_mut(&newest).expect("found");
             charge.state = SessionState::Paused;
@@ -295,19 +295,22 @@ impl Model {
     pub fn put_connector(&mut self, sender: &Sender, call: &PutConnector) -> Ruling<Vec<Event>> {
         let id = (call.connector.condominium.0, call.connector.number);
         let (site, rated) = (id.0, phases(call.rated));
-        if rated == [0; 3] || rated.iter().any(|ma| *ma > 1_000_000) {
-            return Err(Code::InvalidConnector);
+        if rated == [0; 3] {
+            return no(Code::InvalidConnector);
+        }
+        if let Some(most) = rated.iter().find(|ma| **ma > 1_000_000) {
+            return not(Code::InvalidConnector, 1_000_000, *most);
         }
         self.only(site, Role::Manager, sender)?;
         let minimum = u64::from(self.params.min_current.get());
-        if rated.iter().any(|ma| *ma > 0 && *ma < minimum) {
-            return Err(Code::InvalidConnector);
+        if let Some(least) = rated.iter().find(|ma| **ma > 0 && **ma < minimum) {
+            return not(Code::InvalidConnector, minimum, *least);
         }
         if !self.groups.contains_key(&(site, call.group)) {
-            return Err(Code::UnknownGroup);
+            return no(Code::UnknownGroup);
         }
         if !self.tariffs.contains_key(&(site, call.tariff)) {
-            return Err(Code::UnknownTariff);
+            return no(Code::UnknownTariff);
         }
         let old = self.points.get(&id).cloned();
         if let (Some(old), Some(_)) = (&old, self.session_on(id)) {
@@ -317,11 +320,11 @@ impl Model {
                 && old.rated == rated
                 && old.tariff == call.tariff;
             if !same {
-                return Err(Code::ConnectorBusy);
+                return no(Code::ConnectorBusy);
             }
         }
         if old.is_none() && self.points.keys().filter(|(condominium, _)| *condominium == site).count() >= 4_096 {
-            return Err(Code::TooMany);
+            return no(Code::TooMany);
         }
         if call.control == Control::MeterOnly {
             for group in self.path(site, Some(call.group)) {
@@ -329,8 +332,11 @@ impl Model {
                 let before = old.as_ref().filter(|old| old.control == Control::MeterOnly);
                 let before = before.filter(|old| self.path(site, Some(old.group)).contains(&group)).map_or([0; 3], |old| old.rated);
                 let limit = self.groups[&(site, group)].limit;
-                if (0..3).any(|phase| rated[phase] > before[phase] && there[phase] - before[phase] + rated[phase] > limit[phase]) {
-                    return Err(Code::GroupLimit);
+                for phase in 0..3 {
+                    let sum = there[phase] - before[phase] + rated[phase];
+                    if rated[phase] > before[phase] && sum > limit[phase] {
+                        return not(Code::GroupLimit, limit[phase], sum);
+                    }
                 }
             }
         }
@@ -355,14 +361,18 @@ impl Model {
         self.only(id.0, Role::Manager, sender)?;
         let versions = self.tariffs.get(&id).cloned().unwrap_or_default();
         if u64::from(call.version) != versions.len() as u64 + 1 {
-            return Err(Code::WrongTariffVersion);
+            return not(Code::WrongTariffVersion, versions.len() as u64 + 1, call.version.into());
         }
         let from = call.valid_from.ms();
-        if from < self.now || versions.last().is_some_and(|(latest, _)| from < *latest) {
-            return Err(Code::InvalidRange);
+        if from < self.now {
+            return not(Code::InvalidRange, self.now, from);
         }
-        if from > self.now && versions.iter().filter(|(from, _)| *from > self.now).count() >= 8 {
-            return Err(Code::TooMany);
+        if let Some((latest, _)) = versions.last().filter(|(latest, _)| from < *latest) {
+            return not(Code::InvalidRange, *latest, from);
+        }
+        let announced = versions.iter().filter(|(from, _)| *from > self.now).count();
+        if from > self.now && announced >= 8 {
+            return not(Code::TooMany, 8, announced as u64 + 1);
         }
         self.tariffs.entry(id).or_default().push((from, call.document.clone()));
         let PutTariff { tariff, version, .. } = *call;
@@ -372,28 +382,36 @@ impl Model {
 }
 
 /// Whether every phase is within its limit.
-pub fn within(sum: Phases, limit: Phases) -> bool {
-    let _ = currents(sum);
-    sum.iter().zip(limit).all(|(ma, limit)| *ma <= limit)
+fn within(sum: Phases, limit: Phases) -> Ruling {
+    match (0..3).find(|phase| sum[*phase] > limit[*phase]) {
+        Some(phase) => not(Code::GroupLimit, limit[phase], sum[phase]),
+        None => Ok(()),
+    }
 }
 
 fn judge_document(tariff: &Tariff) -> Ruling {
-    if !prices::ZONES.contains(&tariff.time_zone.as_str()) || tariff.vat_basis_points > 10_000 {
-        return Err(Code::InvalidTariff);
+    if !prices::ZONES.contains(&tariff.time_zone.as_str()) {
+        return no(Code::InvalidTariff);
+    }
+    if tariff.vat_basis_points > 10_000 {
+        return not(Code::InvalidTariff, 10_000, tariff.vat_basis_points.into());
     }
     if tariff.min_price.is_some() || tariff.max_price.is_some() || tariff.parking_grace.ms() != 0 {
-        return Err(Code::NotActive);
+        return no(Code::NotActive);
     }
     one_to(tariff.elements.len(), 32)?;
     for element in &tariff.elements {
         one_to(element.price_components.len(), 4)?;
         for (place, component) in element.price_components.iter().enumerate() {
             if matches!(component.dimension, TariffDimension::Time | TariffDimension::ParkingTime) {
-                return Err(Code::NotActive);
+                return no(Code::NotActive);
             }
             let again = element.price_components[..place].iter().any(|earlier| earlier.dimension == component.dimension);
-            if again || component.price.micro() > 1_000_000_000 {
-                return Err(Code::InvalidTariff);
+            if again {
+                return no(Code::InvalidTariff);
+            }
+            if component.price.micro() > 1_000_000_000 {
+                return not(Code::InvalidTariff, 1_000_000_000, component.price.micro());
             }
         }
         let by = &element.restrictions;
@@ -404,11 +422,13 @@ fn judge_document(tariff: &Tariff) -> Ruling {
             || by.min_duration.is_some()
             || by.max_duration.is_some()
         {
-            return Err(Code::NotActive);
+            return no(Code::NotActive);
         }
-        let out_of_day = [by.start_time, by.end_time].iter().any(|time| time.is_some_and(|minute| minute >= 1440));
-        if out_of_day || by.day_of_week.windows(2).any(|days| days[0] >= days[1]) {
-            return Err(Code::InvalidTariff);
+        for minute in [by.start_time, by.end_time].into_iter().flatten().filter(|minute| *minute >= 1440) {
+            return not(Code::InvalidTariff, 1439, minute.into());
+        }
+        if by.day_of_week.windows(2).any(|days| days[0] >= days[1]) {
+            return no(Code::InvalidTariff);
         }
     }
     Ok(())
@@ -416,7 +436,7 @@ fn judge_document(tariff: &Tariff) -> Ruling {
 
 fn one_to(found: usize, most: usize) -> Ruling {
     if found == 0 {
-        return Err(Code::InvalidTariff);
+        return not(Code::InvalidTariff, 1, 0);
     }
-    if found > most { Err(Code::TooMany) } else { Ok(()) }
+    if found > most { not(Code::TooMany, most as u64, found as u64) } else { Ok(()) }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chain::{
     block::{Block, transactions_root},
-    code::Code,
+    code::{Code, Rejection},
     codec,
     receipt::{Cause, Event, Outcome, Receipt},
     record::EndReason,
@@ -126,11 +126,10 @@ impl Run {
         let timestamp = Timestamp::from_ms(now);
         let built = execute::build(state, tree, parent, timestamp, self.generator.validator(), &candidates).expect("memory does not fail");
         let height = self.model.height;
-        let told: Vec<(usize, Code)> = built.refused.iter().map(|(place, rejection)| (*place, rejection.code)).collect();
-        let refused = |verdict: &Verdict| if let Verdict::Refused(code) = verdict { Some(*code) } else { None };
-        let expected: Vec<(usize, Code)> =
-            verdicts.iter().enumerate().filter_map(|(place, verdict)| refused(verdict).map(|code| (place, code))).collect();
-        assert_eq!(told, expected, "refused in block {height}");
+        let refused =
+            |(place, verdict): (usize, &Verdict)| if let Verdict::Refused(rejection) = verdict { Some((place, *rejection)) } else { None };
+        let expected: Vec<(usize, Rejection)> = verdicts.iter().enumerate().filter_map(refused).collect();
+        assert_eq!(built.refused, expected, "refused in block {height}");
         let no_room: Vec<usize> = (0..verdicts.len()).filter(|place| verdicts[*place] == Verdict::NoRoom).collect();
         assert_eq!(built.left, no_room, "left out of block {height}");
 
@@ -147,7 +146,7 @@ impl Run {
             assert_eq!(*receipt, expected, "block {height}");
         }
         assert_eq!(receipts.next(), None, "block {height}");
-        self.count(&told, &built.executed.receipts);
+        self.count(&built.refused, &built.executed.receipts);
         self.refused_blocks(&built.block, &candidates, &verdicts);
         self.accept(&built.block, &built.executed);
     }
@@ -174,9 +173,9 @@ impl Run {
         (candidates, verdicts)
     }
 
-    fn count(&mut self, refused: &[(usize, Code)], receipts: &[Receipt]) {
-        for (_, code) in refused {
-            self.meet(*code);
+    fn count(&mut self, refused: &[(usize, Rejection)], receipts: &[Receipt]) {
+        for (_, rejection) in refused {
+            self.meet(rejection.code);
         }
         for receipt in receipts {
             if let Outcome::Rejected(rejection) = receipt.outcome {
@@ -200,16 +199,16 @@ impl Run {
             match verdict {
                 Verdict::Applied(_) | Verdict::Rejected(_) => index += 1,
                 Verdict::NoRoom => {}
-                Verdict::Refused(code) => {
+                Verdict::Refused(expected) => {
                     let mut wrong = block.clone();
                     wrong.transactions.insert(index, candidate.get().bytes().to_vec());
                     wrong.header.transactions_root = transactions_root(&wrong.transactions);
                     match self.chain.execute(&wrong) {
                         Err(Refusal::Block(BlockError::Invalid(InvalidBlock::Transaction { index: place, rejection }))) => {
-                            assert_eq!((place, rejection.code), (index, *code));
+                            assert_eq!((place, rejection), (index, *expected));
                         }
                         Err(Refusal::Block(BlockError::Invalid(InvalidBlock::TooLarge { .. }))) => {}
-                        other => panic!("a block with a transaction that is {code}: {other:?}"),
+                        other => panic!("a block with a transaction that breaks a rule ({expected}): {other:?}"),
                     }
                 }
             }
@@ -275,8 +274,8 @@ fn compare(receipt: &Receipt, cause: Cause, verdict: &Verdict, candidate: &Verif
     assert_eq!(receipt.cause, cause);
     match (verdict, receipt.outcome) {
         (Verdict::Applied(events), Outcome::Applied) => assert_eq!(receipt.events, *events, "{}", asked()),
-        (Verdict::Rejected(code), Outcome::Rejected(rejection)) => {
-            assert_eq!(rejection.code, *code, "{}", asked());
+        (Verdict::Rejected(expected), Outcome::Rejected(rejection)) => {
+            assert_eq!(rejection, *expected, "{}", asked());
             assert_eq!(receipt.events, []);
         }
         (predicted, outcome) => panic!("predicted {predicted:?}, found {outcome:?} for {}", asked()),

@@ -14,7 +14,7 @@ use contracts::call::{
 };
 
 use super::{
-    ledger::{Charge, Local, Meter, Model, Phases, Ruling, Sender, components, currents, phases},
+    ledger::{Charge, Local, Meter, Model, Phases, Ruling, Sender, components, currents, no, not, phases},
     prices,
 };
 
@@ -25,28 +25,31 @@ const REMOVED: u32 = 2;
 impl Model {
     pub fn open_session(&mut self, sender: &Sender, call: &OpenSession) -> Ruling<Vec<Event>> {
         if call.max_spend.micro() == 0 || call.max_duration.ms() == 0 || call.energy_target.is_some_and(|energy| energy.get() == 0) {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
-        if call.state_of_charge.is_some_and(|percent| percent > 100) {
-            return Err(Code::OverLimit);
+        if let Some(percent) = call.state_of_charge.filter(|percent| *percent > 100) {
+            return not(Code::OverLimit, 100, percent.into());
         }
         if call.window.is_some() || call.priority != Priority::None {
-            return Err(Code::NotActive);
+            return no(Code::NotActive);
         }
         let connector = (call.connector.condominium.0, call.connector.number);
         let point = self.points.get(&connector).ok_or(Code::UnknownConnector)?.clone();
         if point.service == Service::OutOfService || point.fault.is_some() {
-            return Err(Code::ConnectorOutOfService);
+            return no(Code::ConnectorOutOfService);
         }
         if self.session_on(connector).is_some() {
-            return Err(Code::ConnectorBusy);
+            return no(Code::ConnectorBusy);
         }
-        if call.max_spend > self.params.max_spend || call.max_duration > self.params.max_duration {
-            return Err(Code::OverLimit);
+        if call.max_spend > self.params.max_spend {
+            return not(Code::OverLimit, self.params.max_spend.micro(), call.max_spend.micro());
+        }
+        if call.max_duration > self.params.max_duration {
+            return not(Code::OverLimit, self.params.max_duration.ms(), call.max_duration.ms());
         }
         let version = self.in_force((connector.0, point.tariff)).ok_or(Code::UnknownTariff)?;
         if version != call.tariff_version {
-            return Err(Code::StaleTariff);
+            return not(Code::StaleTariff, version.into(), call.tariff_version.into());
         }
         self.lock(sender, connector.0, call.max_spend.micro())?;
         let fixed = point.control == Control::MeterOnly;
@@ -88,7 +91,7 @@ impl Model {
         let wallet = self.wallets.get_mut(&sender.account).expect("registered");
         let own = wallet.balance.min(amount);
         if u128::from(wallet.debt) + u128::from(amount - own) > u128::from(wallet.credit_limit) && amount > own {
-            return Err(Code::InsufficientFunds);
+            return not(Code::InsufficientFunds, amount, wallet.balance + (wallet.credit_limit - wallet.debt));
         }
         wallet.balance -= own;
         wallet.debt += amount - own;
@@ -96,23 +99,23 @@ impl Model {
     }
 
     fn charge(&self, session: SessionId) -> Ruling<Charge> {
-        self.charges.get(&session).cloned().ok_or(Code::UnknownSession)
+        self.charges.get(&session).cloned().ok_or(Code::UnknownSession.into())
     }
 
     pub fn top_up_session(&mut self, sender: &Sender, call: &TopUpSession) -> Ruling<Vec<Event>> {
         let amount = call.amount.micro();
         if amount == 0 {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         let charge = self.charge(call.session)?;
         if charge.account != sender.account {
-            return Err(Code::NotAllowed);
+            return no(Code::NotAllowed);
         }
         if !matches!(charge.state, SessionState::Queued | SessionState::Charging | SessionState::Paused) {
-            return Err(Code::WrongSessionState);
+            return no(Code::WrongSessionState);
         }
         if u128::from(charge.escrow) + u128::from(amount) > u128::from(self.params.max_spend.micro()) {
-            return Err(Code::OverLimit);
+            return not(Code::OverLimit, self.params.max_spend.micro(), charge.escrow.saturating_add(amount));
         }
         self.lock(sender, charge.connector.0, amount)?;
         let escrow = charge.escrow + amount;
@@ -123,10 +126,10 @@ impl Model {
     pub fn cancel_session(&mut self, sender: &Sender, call: &CancelSession) -> Ruling<Vec<Event>> {
         let charge = self.charge(call.session)?;
         if charge.account != sender.account {
-            return Err(Code::NotAllowed);
+            return no(Code::NotAllowed);
         }
         if charge.state != SessionState::Queued {
-            return Err(Code::WrongSessionState);
+            return no(Code::WrongSessionState);
         }
         Ok(self.end(call.session, EndReason::Cancelled, self.now))
     }
@@ -138,7 +141,7 @@ impl Model {
             self.only(charge.connector.0, Role::Manager, sender)?;
         }
         if charge.is_over() {
-            return Err(Code::WrongSessionState);
+            return no(Code::WrongSessionState);
         }
         let reason = if own { EndReason::StoppedByResident } else { EndReason::StoppedByManager };
         Ok(self.end(call.session, reason, self.now))
@@ -146,27 +149,27 @@ impl Model {
 
     pub fn grant_charge(&mut self, sender: &Sender, call: &GrantCharge) -> Ruling<Vec<Event>> {
         if call.skipped.len() > 64 {
-            return Err(Code::TooMany);
+            return not(Code::TooMany, 64, call.skipped.len() as u64);
         }
         let current = phases(call.current);
         if current == [0; 3] {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         let charge = self.charge(call.session)?;
         self.only(charge.connector.0, Role::Scheduler, sender)?;
         self.must_switch(charge.connector)?;
         if !matches!(charge.state, SessionState::Queued | SessionState::Charging) {
-            return Err(Code::WrongSessionState);
+            return no(Code::WrongSessionState);
         }
         self.bearable(charge.connector, current)?;
         let ahead = if charge.state == SessionState::Queued { self.ahead_of(call.session) } else { Vec::new() };
         let named: Vec<SessionId> = call.skipped.iter().map(|skipped| skipped.session).collect();
         let twice = (0..named.len()).any(|place| named[..place].contains(&named[place]));
         if twice || named.iter().any(|session| !ahead.contains(session)) {
-            return Err(Code::InvalidSkip);
+            return no(Code::InvalidSkip);
         }
         if named.len() < ahead.len() {
-            return Err(Code::SkipWithoutReason);
+            return not(Code::SkipWithoutReason, ahead.len() as u64, named.len() as u64);
         }
         self.fits_above(&charge, current)?;
         let mut events: Vec<Event> =
@@ -190,16 +193,19 @@ impl Model {
     }
 
     fn must_switch(&self, connector: Local) -> Ruling {
-        if self.points[&connector].control == Control::MeterOnly { Err(Code::MeterOnly) } else { Ok(()) }
+        if self.points[&connector].control == Control::MeterOnly { no(Code::MeterOnly) } else { Ok(()) }
     }
 
     fn bearable(&self, connector: Local, current: Phases) -> Ruling {
         let minimum = u64::from(self.params.min_current.get());
-        if current.iter().any(|ma| *ma > 0 && *ma < minimum) {
-            return Err(Code::BelowMinimumCurrent);
+        if let Some(least) = current.iter().find(|ma| **ma > 0 && **ma < minimum) {
+            return not(Code::BelowMinimumCurrent, minimum, *least);
         }
         let rated = self.points[&connector].rated;
-        if (0..3).any(|phase| current[phase] > rated[phase]) { Err(Code::ConnectorRating) } else { Ok(()) }
+        match (0..3).find(|phase| current[*phase] > rated[*phase]) {
+            Some(phase) => not(Code::ConnectorRating, rated[phase], current[phase]),
+            None => Ok(()),
+        }
     }
 
     /// Whether a session may have a current instead of the one that it has, in its group and in all above.
@@ -209,8 +215,9 @@ impl Model {
             let (granted, reserved) = (self.granted((site, group)), self.reserved((site, group)));
             for phase in 0..3 {
                 let sum = granted[phase] + reserved[phase] + current[phase] - charge.current[phase];
-                if current[phase] > charge.current[phase] && sum > self.groups[&(site, group)].limit[phase] {
-                    return Err(Code::GroupLimit);
+                let limit = self.groups[&(site, group)].limit[phase];
+                if current[phase] > charge.current[phase] && sum > limit {
+                    return not(Code::GroupLimit, limit, sum);
                 }
             }
         }
@@ -231,7 +238,7 @@ impl Model {
         self.only(charge.connector.0, Role::Scheduler, sender)?;
         self.must_switch(charge.connector)?;
         if charge.state != SessionState::Charging {
-            return Err(Code::WrongSessionState);
+            return no(Code::WrongSessionState);
         }
         let entry = self.charges.get_mut(&call.session).expect("open");
         entry.state = SessionState::Paused;
@@ -242,13 +249,13 @@ impl Model {
     pub fn resume_charge(&mut self, sender: &Sender, call: &ResumeCharge) -> Ruling<Vec<Event>> {
         let current = phases(call.current);
         if current == [0; 3] {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         let charge = self.charge(call.session)?;
         self.only(charge.connector.0, Role::Scheduler, sender)?;
         self.must_switch(charge.connector)?;
         if charge.state != SessionState::Paused {
-            return Err(Code::WrongSessionState);
+            return no(Code::WrongSessionState);
         }
         self.bearable(charge.connector, current)?;
         self.fits_above(&charge, current)?;
@@ -258,15 +265,15 @@ impl Model {
     pub fn report_fault(&mut self, sender: &Sender, call: &ReportFault) -> Ruling<Vec<Event>> {
         let connector = (call.connector.condominium.0, call.connector.number);
         if !self.points.contains_key(&connector) {
-            return Err(Code::UnknownConnector);
+            return no(Code::UnknownConnector);
         }
         self.only(connector.0, Role::Gateway, sender)?;
         if call.at.ms() > self.now + self.params.drift.ms() {
-            return Err(Code::ReadingAhead);
+            return no(Code::ReadingAhead);
         }
         let open = self.session_on(connector);
         if call.session.is_some() && call.session != open {
-            return Err(Code::SessionMismatch);
+            return no(Code::SessionMismatch);
         }
         let closes = matches!(call.fault, Fault::MeterFault | Fault::WeldedRelay);
         if closes {
@@ -286,7 +293,7 @@ impl Model {
     pub fn settle_session(&mut self, sender: &Sender, call: &SettleSession) -> Ruling<Vec<Event>> {
         let charge = self.charge(call.session)?;
         self.only(charge.connector.0, Role::Gateway, sender)?;
-        let SessionState::Stopping { reason, at } = charge.state else { return Err(Code::WrongSessionState) };
+        let SessionState::Stopping { reason, at } = charge.state else { return no(Code::WrongSessionState) };
         Ok(self.settle(call.session, reason, at.ms(), Settler::Gateway))
     }
 
@@ -366,10 +373,10 @@ impl Model {
 
     pub fn attest(&mut self, sender: &Sender, call: &Attest) -> Ruling<Vec<Event>> {
         if call.readings.is_empty() {
-            return Err(Code::ZeroValue);
+            return no(Code::ZeroValue);
         }
         if call.readings.len() > 256 {
-            return Err(Code::TooMany);
+            return not(Code::TooMany, 256, call.readings.len() as u64);
         }
         let mut events = Vec::new();
         for reading in &call.readings {
@@ -379,7 +386,7 @@ impl Model {
                     events.push(Event::ReadingHandled { session, sequence, refused: None });
                     events.extend(self.take(reading));
                 }
-                Err(code) => events.push(Event::ReadingHandled { session, sequence, refused: Some(code) }),
+                Err(rejection) => events.push(Event::ReadingHandled { session, sequence, refused: Some(rejection.code) }),
             }
         }
         Ok(events)
@@ -392,41 +399,41 @@ impl Model {
         let (at, register) = (reading.at.ms(), reading.register_wh.get());
         let drift = self.params.drift.ms();
         if !self.has(charge.connector.0, Role::Gateway, &sender.account) {
-            return Err(Code::ReadingNotYours);
+            return no(Code::ReadingNotYours);
         }
         if reading.flags.0 > FULL + REMOVED {
-            return Err(Code::NotActive);
+            return no(Code::NotActive);
         }
-        let Some(granted_at) = charge.granted_at else { return Err(Code::ReadingNotMetering) };
+        let Some(granted_at) = charge.granted_at else { return no(Code::ReadingNotMetering) };
         let last = charge.meter.map_or(0, |meter| meter.sequence);
         if reading.sequence <= last {
-            return Err(Code::ReadingReplay);
+            return no(Code::ReadingReplay);
         }
         if reading.sequence - last > 1 {
-            return Err(Code::ReadingGap);
+            return no(Code::ReadingGap);
         }
         if charge.meter.is_some_and(|meter| at < meter.at) {
-            return Err(Code::ReadingBackwards);
+            return no(Code::ReadingBackwards);
         }
         if charge.meter.is_none() && at + drift < granted_at {
-            return Err(Code::ReadingBeforeGrant);
+            return no(Code::ReadingBeforeGrant);
         }
         if at > self.now + drift {
-            return Err(Code::ReadingAhead);
+            return no(Code::ReadingAhead);
         }
         if let SessionState::Stopping { at: stop, .. } = charge.state
             && at > stop.ms() + self.params.lease.ms()
         {
-            return Err(Code::ReadingAfterStop);
+            return no(Code::ReadingAfterStop);
         }
         if register < charge.meter.map_or(point.register, |meter| meter.register) {
-            return Err(Code::ReadingFalling);
+            return no(Code::ReadingFalling);
         }
         let energy = register - charge.meter.map_or(register, |meter| meter.start);
         // In mA · V · ms hundredths: 3.6 · 10⁹ of the first three are a watt-hour.
         let rated: u64 = point.rated.iter().sum();
         let most = u128::from(rated) * 253 * u128::from(at.saturating_sub(granted_at)) * 105 + 50 * 360_000_000_000;
-        if u128::from(energy) * 360_000_000_000 > most { Err(Code::ReadingImpossible) } else { Ok(()) }
+        if u128::from(energy) * 360_000_000_000 > most { no(Code::ReadingImpossible) } else { Ok(()) }
     }
 
     /// Bills a reading that is believed.
