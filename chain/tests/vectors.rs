@@ -9,7 +9,7 @@ use chain::{
     code::Code,
     codec::{self, CodecError},
     crypto::{self, Domain, Signature},
-    export::{End, Framing, FramingError, Record, Samples, frame, preamble, sample_leaf},
+    export::{End, Framing, FramingError, Record, Samples, StatePage, frame, preamble, sample_leaf},
     hash::{Context, Hash32},
     history::{History, HistoryPath, NodePosition},
     id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId},
@@ -113,7 +113,8 @@ known!(
     ConnectorId,
     Address,
     CommitCertificate,
-    End
+    End,
+    StatePage
 );
 known!(Path, History, HistoryPath, StateProof);
 
@@ -227,6 +228,7 @@ fn values_have_the_bytes_and_the_json_of_the_vectors_and_spoilt_bytes_are_refuse
             "HistoryPath" => check::<HistoryPath>(vector),
             "StateProof" => check::<StateProof>(vector),
             "Samples" => check::<Samples>(vector),
+            "StatePage" => check::<StatePage>(vector),
             "End" => check::<End>(vector),
             other => panic!("no type {other}"),
         }

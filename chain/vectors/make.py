@@ -528,11 +528,14 @@ def export():
     add("samples of a reading", "Samples", SAMPLES, samples, spoil=True, root=merkle_root(leaves).hex(), leaves=[digest.hex() for digest in leaves])
     none = samples | dict(samples=[])
     add("a reading without samples", "Samples", SAMPLES, none, root=merkle_root([]).hex(), leaves=[])
-    end = dict(blocks=1, transactions=0, samples=U64_MAX)
+    end = dict(blocks=1, transactions=0, samples=U64_MAX, state_keys=2)
     add("the end of an export", "End", END, end, spoil=True)
+    page = [(key("condominium", 1), b"a value"), (key("params"), b"")]
+    add("a page of the state", "StatePage", STATE_PAGE, page, spoil=True)
+    add("an empty page", "StatePage", STATE_PAGE, [])
     preamble = b"CWEXPORT" + struct.pack("<I", 1)
     parts = [("genesis", 1, b"genesis"), ("block", 2, encode(BLOCK, dict(header=header(), transactions=[]))), ("certificate", 3, b"\3"),
-             ("receipts", 4, encode(List(RECEIPT), [])), ("samples", 5, encode(SAMPLES, samples)), ("end", 6, encode(END, end))]
+             ("receipts", 4, encode(List(RECEIPT), [])), ("samples", 5, encode(SAMPLES, samples)), ("state", 6, encode(STATE_PAGE, page)), ("end", 7, encode(END, end))]
     data, records = preamble, []
     for kind, tag, payload in parts:
         records.append(dict(kind=kind, offset=len(data), payload=payload.hex(), intact=True))
@@ -551,7 +554,7 @@ def export():
     files += [
         dict(name="another magic", bytes=(b"cwexport" + data[8:]).hex(), records=[], error="preamble"),
         dict(name="version 2", bytes=(b"CWEXPORT" + struct.pack("<I", 2) + data[12:]).hex(), records=[], error="preamble"),
-        dict(name="a kind that is none", bytes=(data[:last] + b"\7" + data[last + 1:]).hex(), records=records[:-1], error="kind"),
+        dict(name="a kind that is none", bytes=(data[:last] + b"\10" + data[last + 1:]).hex(), records=records[:-1], error="kind"),
         dict(name="kind 0", bytes=(data[:last] + b"\0" + data[last + 1:]).hex(), records=records[:-1], error="kind"),
         dict(name="a record that is too long", bytes=(data[:last + 1] + struct.pack("<I", (32 << 20) + 1) + data[last + 5:]).hex(), records=records[:-1], error="length"),
         dict(name="the last byte is missing", bytes=data[:-1].hex(), records=records[:-1], error="truncated"),

@@ -2,7 +2,7 @@
 
 import struct
 
-from wire import Array, Blob, Code, Enum, Int, List, LocalId, Option, Raw, Struct, Text, Unit, bech32m
+from wire import Array, Blob, Code, Enum, Int, List, LocalId, Option, Raw, Struct, Text, Tuple, Unit, bech32m
 
 U8, U16, U32, U64 = Int(8), Int(16), Int(32), Int(64)
 AMOUNT = WATT_HOURS = TIMESTAMP = DURATION = HEIGHT = Int(64, text=True)
@@ -104,7 +104,8 @@ HISTORY = Struct(count=U64, peaks=List(HASH))
 HISTORY_PATH = Struct(index=U64, count=U64, siblings=List(HASH), peaks=List(HASH))
 STATE_PROOF = Struct(end=Enum("Value", "Nothing", ("OtherLeaf", Struct(path=HASH, value=HASH))), siblings=List(HASH))
 SAMPLES = Struct(session=HASH, sequence=U64, salt=HASH, samples=List(Blob()))
-END = Struct(blocks=U64, transactions=U64, samples=U64)
+STATE_PAGE = List(Tuple(Blob(), Blob()))
+END = Struct(blocks=U64, transactions=U64, samples=U64, state_keys=U64)
 
 # The state: a table's byte and name, how the rest of the key is packed (big endian, so that keys sort as ids do), and what stands there.
 A, C, N, T, S = "32s", "I", "I", "Q", "32s"

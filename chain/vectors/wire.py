@@ -153,6 +153,18 @@ class Array:
         return [self.inner.json(item) for item in value]
 
 
+class Tuple:
+    def __init__(self, *kinds):
+        self.kinds = kinds
+
+    def write(self, out, value):
+        for kind, item in zip(self.kinds, value, strict=True):
+            kind.write(out, item)
+
+    def json(self, value):
+        return [kind.json(item) for kind, item in zip(self.kinds, value)]
+
+
 class Struct:
     def __init__(self, **fields):
         self.fields = fields

@@ -4,9 +4,12 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use chain::{
+    block::Block,
+    certificate::CommitCertificate,
     code::Rejection,
     codec::{self, CodecError},
     crypto,
+    export::{End, Framing, RecordKind, StatePage},
     hash::Hash32,
     history::History,
     id::{Address, ChainId, Height, SessionId, TxId},
@@ -22,7 +25,7 @@ use chain::{
 use contracts::{
     call::{Body, Call, Transaction},
     context::{BlockContext, CallContext},
-    execute::{self, Parent},
+    execute::{self, BlockError, Executed, InvalidBlock, Parent, VerifiedTransaction},
     failure::Failure,
     genesis::{Genesis, GenesisError},
     ledger::Ledger,
@@ -322,4 +325,105 @@ fn every_rule_has_the_outcome_the_events_and_the_records_of_the_vectors() {
     println!("applied and rejected, by call: {count:#?}");
     assert_eq!(count.len(), 21);
     assert!(count.iter().all(|(call, (applied, rejected))| *applied >= 1 && (*rejected >= 1 || call == "due")), "{count:?}");
+}
+
+fn verified(block: &Block) -> Vec<VerifiedTransaction> {
+    let verify =
+        |bytes: &Vec<u8>| VerifiedTransaction::verify(Transaction::decode(bytes).expect("a transaction")).expect("a good signature");
+    block.transactions.iter().map(verify).collect()
+}
+
+/// A state with what the next block builds on.
+#[derive(Clone)]
+struct Tip {
+    state: MemoryState,
+    tree: Tree,
+    parent: Parent,
+}
+
+impl Tip {
+    fn genesis(genesis: &Genesis) -> Self {
+        let mut state = MemoryState::new();
+        state.apply(&genesis.state().expect("a beginning"));
+        Self { tree: Tree::build(state.iter()), state, parent: Parent::genesis(genesis).expect("validators") }
+    }
+
+    fn execute(&self, block: &Block) -> Result<Executed, BlockError> {
+        execute::execute(&self.state, &self.tree, &self.parent, block, &verified(block))
+    }
+
+    fn after(&self, executed: Executed) -> Self {
+        let mut state = self.state.clone();
+        state.apply(&executed.changes);
+        Self { state, tree: executed.tree, parent: executed.next }
+    }
+}
+
+#[test]
+fn a_whole_chain_is_that_of_the_vectors() {
+    let file = file("chain.json");
+    let genesis: Genesis = parse(&file["genesis"]);
+    assert_eq!(genesis.chain_id(), ChainId(hash(&file, "chain_id")));
+    let mut tip = Tip::genesis(&genesis);
+    assert_eq!(tip.tree.root(), hash(&file, "state_root"));
+    for vector in list(&file, "blocks") {
+        let name = text(vector, "name");
+        let block = Block::decode(&bytes(vector, "bytes")).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(block.encode(), Ok(bytes(vector, "bytes")), "{name}");
+        let header = block.header;
+        let built =
+            execute::build(&tip.state, &tip.tree, &tip.parent, header.timestamp, header.proposer, &verified(&block)).expect("no fault");
+        assert_eq!((built.refused, built.left), (Vec::new(), Vec::new()), "{name}");
+        assert_eq!(json(&built.executed.receipts), vector["receipts"], "{name}");
+        assert_eq!(built.block, block, "{name}");
+
+        let certificate: CommitCertificate = codec::decode(&bytes(vector, "certificate"), LIMIT).expect("a certificate");
+        assert_eq!(certificate.verify(tip.parent.chain_id, &tip.parent.validators), Ok(()), "{name}");
+        let executed = tip.execute(&block).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(json(&executed.receipts), vector["receipts"], "{name}");
+        tip = tip.after(executed);
+        assert_eq!((tip.parent.hash, header.hash()), (hash(vector, "hash"), hash(vector, "hash")), "{name}");
+        assert_eq!((certificate.block, certificate.height), (header.hash(), header.height), "{name}");
+        assert_eq!(tip.parent.history.root(), hash(vector, "history_root"), "{name}");
+        assert_eq!(root(&tip.state), header.state_root, "{name}");
+    }
+    for vector in list(&file, "refused") {
+        let block = Block::decode(&bytes(vector, "bytes")).expect("a block");
+        let verdict = tip.execute(&block).err().map(|error| match error {
+            BlockError::Invalid(InvalidBlock::Transaction { index, rejection }) => format!("transaction {index}: {}", rejection.code),
+            BlockError::Invalid(invalid) => invalid.to_string(),
+            BlockError::Fault(fault) => panic!("{fault}"),
+        });
+        assert_eq!(verdict.as_deref(), vector["error"].as_str(), "{}", text(vector, "name"));
+    }
+}
+
+#[test]
+fn the_export_of_that_chain_holds_what_it_was_made_of() {
+    let file = file("chain.json");
+    let mut framing = Framing::new();
+    framing.push(&bytes(&file, "export"));
+    let mut records = Vec::new();
+    while let Some(record) = framing.next_record().expect("well formed") {
+        assert!(record.intact);
+        records.push((record.kind, record.payload));
+    }
+    assert_eq!(framing.finish(), Ok(()));
+    let mut expected = vec![(RecordKind::Genesis, codec::encode(&parse::<Genesis>(&file["genesis"])).expect("encodes"))];
+    for vector in list(&file, "blocks") {
+        expected.push((RecordKind::Block, bytes(vector, "bytes")));
+        expected.push((RecordKind::Certificate, bytes(vector, "certificate")));
+        expected.push((RecordKind::Receipts, codec::encode(&parse::<Vec<Receipt>>(&vector["receipts"])).expect("encodes")));
+    }
+    let transactions =
+        list(&file, "blocks").iter().map(|vector| Block::decode(&bytes(vector, "bytes")).expect("a block").transactions.len() as u64).sum();
+    let last: Block = Block::decode(&bytes(list(&file, "blocks").last().expect("a block"), "bytes")).expect("a block");
+    let (_, page) = records.get(records.len() - 2).expect("the state");
+    let rows: StatePage = codec::decode(page, LIMIT).expect("keys and values");
+    assert_eq!(Tree::build(rows.iter().map(|(key, value)| (key, value))).root(), last.header.state_root);
+    assert!(rows.is_sorted());
+    expected.push((RecordKind::State, page.clone()));
+    let end = End { blocks: list(&file, "blocks").len() as u64, transactions, samples: 0, state_keys: rows.len() as u64 };
+    expected.push((RecordKind::End, codec::encode(&end).expect("encodes")));
+    assert_eq!(records, expected);
 }

@@ -692,7 +692,8 @@ class World:
         # Paid for is what rounds down to the escrow.
         payable = (record["escrow"] + 1) * COST_UNIT - 1
         if record["billed_at_limit"] is None and sum(cost.values()) > payable:
-            record["billed_at_limit"] = before["register"] - before["start"] + affordable(pieces, max(0, payable - spent))
+            # Where the price per session alone is more than the escrow, no energy is paid for, not even what is free.
+            record["billed_at_limit"] = before["register"] - before["start"] + (affordable(pieces, payable - spent) if payable >= spent else 0)
 
     def report_fault(self, connector, session, fault, at):
         post = self.get("connector", *connector)

@@ -275,6 +275,162 @@ def rules():
     save(__file__, "rules.json", dict(chain_id=CHAIN.hex(), base=base, root=root_of(BASE), steps=vectors))
 
 
+# ---- a whole chain ----------------------------------------------------------------------------------------------------------------------------------------
+
+STREET = FEDERATION | dict(
+    network="street", kind="test", params=PARAMETERS,
+    condominiums=[SMALL["condominiums"][0], FEDERATION["condominiums"][1] | dict(id=2, name="BOD", mint_cap_per_day=1000 * TOKEN, position_limit=30 * TOKEN)],
+    accounts=[*SMALL["accounts"], dict(address=address(AWAY), home=2, credit_limit=0)],
+    validators=[dict(address=address(seed), power=1, condominium=1, network_key=address(seed + 10)) for seed in (31, 32, 33, 34)])
+
+
+class Chain:
+    """Blocks one after the other, each with everything that its header names."""
+
+    def __init__(self, genesis):
+        self.id, self.seeds = chain_id(genesis), {address(seed): seed for seed in range(64)}
+        self.world = World(first_records(genesis))
+        self.world.chain_id, self.world.now = self.id, genesis["timestamp"]
+        self.hashes, self.blocks, self.records = [], [], []
+
+    def body(self, who, call, nonce=None, **fields):
+        signer = self.world.get("signer", address(who))
+        nonce = nonce if nonce is not None else signer["nonce"] if signer else 0
+        return dict(chain_id=self.id, account=address(who), signer=address(who), nonce=nonce, valid_until=self.world.now + HOUR, call=call) | fields
+
+    def admit(self, data):
+        """Carries out one signed transaction; gives its receipt."""
+        world = self.world
+        out = self.pending.pop(0)
+        assert transaction(self.seeds[out["signer"]], out) == data
+        signer = world.get("signer", out["signer"])
+        assert out["nonce"] == (signer["nonce"] if signer else 0) and (signer or out["call"]["register_account"]["invite"])
+        world.id, world.account, world.signer = derive("transaction id", data[64:]), out["account"], out["signer"]
+        if signer:
+            signer["nonce"] += 1
+        outcome, events, self.world = world.play(out["call"])
+        if not signer:
+            self.world.get("signer", out["signer"])["nonce"] = 1
+        return dict(cause=dict(transaction=world.id), outcome=outcome, events=events)
+
+    def header(self, transactions, receipts, **fields):
+        validators = encode(VALIDATORS, self.world.get("validators"))
+        return dict(
+            version=1, chain_id=self.id, height=len(self.hashes) + 1, parent=self.hashes[-1] if self.hashes else self.id, history_root=history_root(self.hashes),
+            timestamp=self.world.now, proposer=address(31 + len(self.hashes) % 4), transactions_root=merkle_root([derive("transaction leaf", t) for t in transactions]),
+            receipts_root=merkle_root([derive("receipt leaf", encode(RECEIPT, receipt)) for receipt in receipts]), state_root=state_root(self.world.state()),
+            next_validators=derive("validator set", validators)) | fields
+
+    def block(self, name, wait, *asked):
+        """`asked`: (who, call); nonces count up by themselves."""
+        self.world.now += wait
+        self.world.height = len(self.hashes) + 1
+        used, self.pending = {}, []
+        for who, call in asked:
+            begin = self.world.get("signer", address(who))
+            self.pending.append(self.body(who, call, (begin["nonce"] if begin else 0) + used.get(who, 0)))
+            used[who] = used.get(who, 0) + 1
+        transactions = [transaction(self.seeds[body["signer"]], body) for body in self.pending]
+        receipts = []
+        for index, data in enumerate(transactions):
+            self.world.index = index
+            receipts.append(self.admit(data))
+        receipts += self.world.meet_deadlines()
+        header = self.header(transactions, receipts)
+        made, hashed = encode(BLOCK, dict(header=header, transactions=transactions)), derive("header", encode(HEADER, header))
+        voters = sorted(address(seed) for seed in (31, 32, 33, 34))[:3 + len(self.hashes) % 2]
+        vote = dict(chain_id=self.id, kind="Precommit", height=header["height"], round=0, block=hashed)
+        signatures = [dict(validator=v, signature=sign(self.seeds[v], "vote", encode(VOTE, vote | dict(validator=v)))) for v in voters]
+        certificate = encode(CERTIFICATE, dict(height=header["height"], round=0, block=hashed, signatures=signatures))
+        self.hashes.append(hashed)
+        self.records += [(2, made), (3, certificate), (4, encode(List(RECEIPT), receipts))]
+        self.blocks.append(dict(name=name, bytes=made.hex(), hash=hashed.hex(), certificate=certificate.hex(), receipts=[RECEIPT.json(r) for r in receipts],
+                                history_root=history_root(self.hashes).hex()))
+        return [receipt["cause"].get("transaction") for receipt in receipts], [receipt["outcome"] for receipt in receipts]
+
+
+def frame(tag, payload):
+    framed = bytes([tag]) + struct.pack("<I", len(payload)) + payload
+    return framed + derive("export record", framed)
+
+
+def chain():
+    c = Chain(STREET)
+    plug = dict(group=2, control="switched", plug_signal="reported", rated=[32_000] * 3, tariff=1, service="in_service")
+    c.block("the house is set up", 1000, *((MANAGER, call) for call in (
+        dict(register_account=dict(account=address(RESIDENT), condominium=1, invite=None)),
+        dict(put_group=dict(group=(1, 1), parent=None, limit=[80_000] * 3)), dict(put_group=dict(group=(1, 2), parent=1, limit=[40_000] * 3)),
+        dict(put_tariff=dict(tariff=(1, 1), version=1, valid_from=NOON + 1000, document=DAY_AND_NIGHT)),
+        dict(put_connector=dict(connector=(1, 1), **plug)), dict(put_connector=dict(connector=(1, 2), **plug)))))
+    _, outcomes = c.block(
+        "people come and buy", 1000,
+        (TREASURER, dict(sell_tokens=dict(condominium=1, account=address(RESIDENT), amount=50 * TOKEN, sale=1, payment=ID_1))),
+        (AWAY, dict(sell_tokens=dict(condominium=2, account=address(VISITOR), amount=40 * TOKEN, sale=1, payment=ID_2))),
+        (STRANGER, dict(register_account=dict(account=address(STRANGER), condominium=1, invite=invite(TREASURER, c.id, 1, 1, NOON + DAY_MS)))),
+        (RESIDENT, dict(transfer=dict(to=address(STRANGER), amount=51 * TOKEN))), (RESIDENT, dict(transfer=dict(to=address(STRANGER), amount=5 * TOKEN))))
+    assert [isinstance(outcome, str) for outcome in outcomes] == [True, True, True, False, True]
+    (a, b), _ = c.block("two sessions open", 1, (RESIDENT, dict(open_session=opening((1, 1)))), (VISITOR, dict(open_session=opening((1, 2), 20 * TOKEN))))
+    c.block("the second goes first", 1000, (SCHEDULER, dict(grant_charge=dict(session=b, current=[32_000] * 3, skipped=[dict(session=a, reason="unit_lost")]))),
+            (GATEWAY, dict(attest=dict(readings=[reading(b, 1, NOON + 3001, 100)]))))
+    c.block("an hour later it leaves", HOUR, (GATEWAY, dict(attest=dict(readings=[reading(b, 2, NOON + HOUR, 11_141, 2), reading(a, 1, NOON, 0)]))),
+            (GATEWAY, dict(settle_session=dict(session=b))), (VISITOR, dict(request_redeem=dict(amount=7 * TOKEN, payee=ZERO))))
+    assert c.world.get("account", address(AWAY))["balance"] == 0 and c.world.get("account", address(REVENUE))["balance"] == c.world.get("position", 2, 1) == 11_041 * 250
+    c.block("nobody asks for anything", DAY_MS)
+    assert c.world.get("session", a) is None
+    _, outcomes = c.block("what was due is gone", 1, (RESIDENT, dict(cancel_session=dict(session=a))),
+                          (RESIDENT, dict(request_redeem=dict(amount=45 * TOKEN, payee=ID_1))))
+    assert [isinstance(outcome, str) for outcome in outcomes] == [False, True]
+    assert c.world.get("account", address(RESIDENT)) == dict(home=1, balance=0, held=45 * TOKEN, debt=0, credit_limit=0)
+    end = len(c.blocks)
+
+    # Blocks that nobody may vote for, in the place of the next.
+    c.world.now += 1000
+    c.world.height = end + 1
+    state, refused = copy.deepcopy(c.world), []
+
+    def refuse(name, error, bodies=(), **fields):
+        c.world = copy.deepcopy(state)
+        transactions = [body if isinstance(body, bytes) else transaction(c.seeds[body["signer"]], body) for body in bodies]
+        header = c.header(transactions, []) | fields
+        refused.append(dict(name=name, bytes=encode(BLOCK, dict(header=header, transactions=transactions)).hex(), error=error))
+
+    refuse("nothing is wrong", None)
+    refuse("another version", "version: expected 1, found 2", version=2)
+    refuse("another height", f"height: expected {end + 1}, found {end}", height=end)
+    refuse("the parent's time", f"timestamp: expected {state.now - 1000}, found {state.now - 1000}", timestamp=state.now - 1000)
+    for field in ("chain_id", "parent", "history_root", "transactions_root", "receipts_root", "state_root", "next_validators"):
+        right = c.header([], [])[field]
+        refuse(f"another {field}", f"{field.replace('_', ' ')}: expected {right.hex()}, found {ID_1.hex()}", **{field: ID_1})
+    refuse("a proposer who is none", f"proposer {bech32m(address(1))} is no validator of this height", proposer=address(1))
+    pay = dict(transfer=dict(to=address(STRANGER), amount=1))
+
+    def refuse_transaction(name, code, *bodies, place=0):
+        refuse(name, f"transaction {place}: {code}", bodies)
+
+    nonce = state.get("signer", address(RESIDENT))["nonce"]
+    refuse_transaction("a nonce again", "wrong_nonce", c.body(RESIDENT, pay, nonce - 1))
+    refuse_transaction("a nonce is left out", "wrong_nonce", c.body(RESIDENT, pay), c.body(RESIDENT, pay, nonce + 2), place=1)
+    refuse_transaction("for another chain", "wrong_chain", c.body(RESIDENT, pay, chain_id=ID_1))
+    refuse_transaction("a millisecond after its expiry", "expired", c.body(RESIDENT, pay, valid_until=state.now - 1))
+    refuse_transaction("good for a millisecond too long", "valid_too_long", c.body(RESIDENT, pay, valid_until=state.now + DAY_MS + 1))
+    refuse_transaction("by somebody unknown", "unknown_signer", c.body(6, pay))
+    refuse_transaction("for another's account", "unknown_signer", c.body(RESIDENT, pay, account=address(STRANGER)))
+    for name, card in (("a used invite", invite(TREASURER, c.id, 1, 1, NOON + DAY_MS)), ("a false invite", invite(RESIDENT, c.id, 1, 2, NOON + 9 * DAY_MS))):
+        refuse_transaction(name, "unknown_signer", c.body(6, dict(register_account=dict(account=address(6), condominium=1, invite=card))))
+    refuse_transaction("a newcomer begins at 1", "unknown_signer",
+                       c.body(6, dict(register_account=dict(account=address(6), condominium=1, invite=invite(TREASURER, c.id, 1, 2, NOON + 9 * DAY_MS))), 1))
+    refuse_transaction("a resident's seventeenth", "too_many_from_signer", *(c.body(RESIDENT, pay, nonce + i) for i in range(17)), place=16)
+
+    first = state_root(World(first_records(STREET)).state())
+    transactions = sum(struct.unpack_from("<Q", made, 4 + 32 + 8 + 32 + 32 + 8 + 32 * 5)[0] for tag, made in c.records if tag == 2)
+    rows = sorted(state.state().items())
+    records = [(1, encode(GENESIS, STREET)), *c.records, (6, encode(STATE_PAGE, rows)),
+               (7, encode(END, dict(blocks=end, transactions=transactions, samples=0, state_keys=len(rows))))]
+    export = b"CWEXPORT" + struct.pack("<I", 1) + b"".join(frame(tag, payload) for tag, payload in records)
+    save(__file__, "chain.json", dict(genesis=GENESIS.json(STREET), chain_id=c.id.hex(), state_root=first.hex(), blocks=c.blocks, refused=refused, export=export.hex()))
+
+
 calls()
 genesis()
 rules()
+chain()

@@ -52,10 +52,10 @@ def base():
     post = dict(group=2, control="switched", plug_signal="reported", rated=[32_000] * 3, tariff=1, service="in_service", fault=None, session=None,
                 last_register=1000, unassigned=0)
     for number, fields in ((1, {}), (2, {}), (3, dict(tariff=2)), (4, dict(group=1, control="meter_only", plug_signal="none", rated=[10_000, 0, 0])),
-                           (5, dict(service="out_of_service")), (6, dict(tariff=3)), (7, dict(tariff=4)), (8, dict(tariff=5)), (9, dict(tariff=6))):
+                           (5, dict(service="out_of_service")), (6, dict(tariff=3)), (7, dict(tariff=4)), (8, dict(tariff=5)), (9, dict(tariff=6)), (13, dict(tariff=7))):
         records["connector", 1, number] = post | fields
     records["connector", 2, 1] = post | dict(group=1)
-    documents = [tariff((250_000, None, {})), tariff((300_000, TOKEN, {})), DAY_AND_NIGHT, tariff((333_333, None, {})), ODD_HOURS, WEEKEND]
+    documents = [tariff((250_000, None, {})), tariff((300_000, TOKEN, {})), DAY_AND_NIGHT, tariff((333_333, None, {})), ODD_HOURS, WEEKEND, tariff((0, 2 * TOKEN, {}))]
     for number, document in enumerate(documents, 1):
         records["tariff_head", 1, number] = dict(latest=1)
         records["tariff_version", 1, number, 1] = dict(valid_from=0, tariff=document)
@@ -591,6 +591,24 @@ def metering():
     s.wait(HOUR)
     s.reads(a, 2, 1000 + 10_001, what="pays for all of it", facts=[("session_stopping", dict(reason="money")), (("session", a), dict(billed_at_limit=None))])
     s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=3_333_663, overdrawn=None, energy_billed=10_001))])
+
+    for cut in ([], [1500]):
+        s = Story(f"free energy and a price per session above the escrow, {len(cut) + 1} readings")
+        a = s.charges(13, spend=TOKEN)
+        s.reads(a, 1, 1000)
+        s.wait(HOUR)
+        for sequence, register in enumerate([*cut, 3000], 2):
+            s.reads(a, sequence, register)
+        s.step("pays for no energy", GATEWAY, "settle_session", session=a,
+               facts=[("session_settled", dict(reason="money", energy=2000, energy_billed=0, paid=TOKEN, overdrawn=dict(energy=2000, amount=TOKEN)))])
+
+    s = Story("an escrow of just the price per session")
+    a = s.charges(3, spend=TOKEN)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 2000, facts=[("session_stopping", dict(reason="money"))])
+    s.step("pays for no energy", GATEWAY, "settle_session", session=a,
+           facts=[("session_settled", dict(energy_billed=0, paid=TOKEN, overdrawn=dict(energy=1000, amount=300_000)))])
 
 
 def local(year, month, day, hour, minute=0):
