@@ -157,11 +157,14 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let fault = |part| move |message| NodeError::Stopped { part, message };
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
     let App { handle, port, mut ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
+    // Nobody moves the time before everybody is there.
+    let starting = clock.work();
     let (clock_ended, stepping) = serve_clock(stepped, &handle);
     let (parts_stop, parts_stopping) = watch::channel(false);
     let roles = start_roles(data, &config, &handle, &clock, &parts_stopping).await?;
     let api = serve_api(config.api.listen, &handle, clock, genesis, roles.queue, roles.samples).await?;
     let mut consensus = consensus::start(consensus_config, port).await?;
+    drop(starting);
     info!(height = %tip, "ready");
 
     let result = tokio::select! {

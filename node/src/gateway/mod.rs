@@ -111,6 +111,7 @@ pub fn start(
     stop: watch::Receiver<bool>,
 ) -> Result<Gateway, GatewayError> {
     settings.check()?;
+    let starting = Some(clock.work());
     let registry = units::LiveRegistry::open(data_dir)?;
     let store = Arc::new(store::Store::open(&data_dir.join(FOLDER))?);
     // Before the state is read, so that no commit is missed between.
@@ -124,6 +125,6 @@ pub fn start(
     let door = http::Door { units: Arc::new(Mutex::new(registry)), asks, clock: clock.clone() };
     let sender = Sender::new(app.clone(), clock.clone(), key);
     tracing::info!(account = %sender.address(), connectors = desk.connectors().len(), "gateway started");
-    let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, commits };
+    let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, commits, starting };
     Ok(Gateway { units: http::units(door), samples: samples_of(store), task: tokio::spawn(gateway.run(stop)) })
 }

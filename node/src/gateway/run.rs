@@ -40,6 +40,8 @@ pub(super) struct Loop {
     pub sender: Sender,
     pub asks: mpsc::Receiver<Ask>,
     pub commits: Subscription,
+    /// Keeps a stepped clock still until what was decided before a restart is under way.
+    pub starting: Option<Work>,
 }
 
 /// A round under way.
@@ -77,7 +79,8 @@ impl Loop {
         // After trouble nothing is sent before this.
         let mut rest_until: Option<Timestamp> = None;
         // Keeps a stepped clock still until what follows from the last thing that happened is under way, with work of its own.
-        let mut held: Vec<Work> = Vec::new();
+        let mut held: Vec<Work> = vec![self.clock.work()];
+        drop(self.starting.take());
         loop {
             let now = self.clock.now();
             if rest_until.is_some_and(|at| at <= now) {

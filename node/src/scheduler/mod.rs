@@ -73,9 +73,11 @@ pub fn start(policy: Policy, key: SigningKey, app: AppHandle, clock: Clock, stop
     let (publish, board) = watch::channel(Vec::new());
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
+    // A stepped clock stands still until the first plan is carried out.
+    let starting = clock.work();
     let sender = Sender::new(app.clone(), clock.clone(), key);
     tracing::info!(account = %sender.address(), ?policy, "scheduler started");
-    let task = tokio::spawn(Loop { policy, app, clock, sender, commits, publish }.run(stop));
+    let task = tokio::spawn(Loop { policy, app, clock, sender, commits, publish }.run(starting, stop));
     Scheduler { board, task }
 }
 
@@ -96,8 +98,9 @@ struct Loop {
 }
 
 impl Loop {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), SchedulerError> {
-        let mut retry = self.act().await?;
+    async fn run(mut self, starting: Work, mut stop: watch::Receiver<bool>) -> Result<(), SchedulerError> {
+        let Some(mut retry) = self.act_unless(&mut stop).await? else { return Ok(()) };
+        drop(starting);
         loop {
             let timer = async {
                 match retry {
@@ -111,16 +114,25 @@ impl Loop {
                 commit = self.commits.next() => Wake::Commit(commit),
                 work = timer => Wake::Timer(work),
             };
-            match wake {
+            // Kept until what follows is done.
+            let _work = match wake {
                 Wake::Stop | Wake::Commit(Err(SubscriptionError::Closed)) => return Ok(()),
                 Wake::Commit(Err(SubscriptionError::Store(error))) => return Err(SchedulerError::State(error.to_string())),
-                Wake::Commit(Ok(commit)) => {
-                    if matters(&commit.receipts) {
-                        retry = self.act().await?;
-                    }
-                }
-                Wake::Timer(_work) => retry = self.act().await?,
-            }
+                Wake::Commit(Ok(commit)) if matters(&commit.receipts) => None,
+                Wake::Commit(Ok(_)) => continue,
+                Wake::Timer(work) => Some(work),
+            };
+            let Some(next) = self.act_unless(&mut stop).await? else { return Ok(()) };
+            retry = next;
+        }
+    }
+
+    /// Acts, but does not wait for a block that a stopping node no longer makes; nothing where it stops.
+    async fn act_unless(&self, stop: &mut watch::Receiver<bool>) -> Result<Option<Option<Timestamp>>, SchedulerError> {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Ok(None),
+            acted = self.act() => acted.map(Some),
         }
     }
 
