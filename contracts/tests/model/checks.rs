@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chain::{
     codec,
-    hash::Hash32,
+    hash::{Context, Hash32},
+    merkle,
     quantity::Amount,
+    receipt::Receipt,
     record::{Account, Condominium, Connector, Group, Redemption, Session},
     tree::{StateProof, Tree},
 };
@@ -150,6 +152,25 @@ pub fn proofs(rng: &mut StdRng, tree: &Tree, root: Hash32, state: &Rows) {
         let mut elsewhere = root;
         elsewhere.0[rng.random_range(0..32)] ^= 1;
         assert!(proof.verify(elsewhere, &absent, None).is_err(), "another root");
+    }
+}
+
+/// A receipt can be proven under its root, in its place and no other, and no other receipt can.
+pub fn receipts(rng: &mut StdRng, receipts: &[Receipt], root: Hash32) {
+    if receipts.is_empty() {
+        return;
+    }
+    let leaves: Vec<Hash32> = receipts.iter().map(Receipt::leaf).collect();
+    let index = rng.random_range(0..leaves.len());
+    let path = merkle::prove(&leaves, index as u64).expect("within");
+    assert_eq!(path.verify(leaves[index], root), Ok(()));
+    let mut wrong = codec::encode(&receipts[index]).expect("encodes");
+    flip(rng, &mut wrong);
+    assert!(path.verify(Context::ReceiptLeaf.hash(&[&wrong]), root).is_err(), "another receipt");
+    let mut bytes = codec::encode(&path).expect("encodes");
+    flip(rng, &mut bytes);
+    if let Ok(wrong) = codec::decode::<merkle::Path>(&bytes, 1 << 16) {
+        assert!(wrong.verify(leaves[index], root).is_err(), "another path");
     }
 }
 

@@ -367,13 +367,13 @@ impl Generator {
             350..372 => self.tariff(model),
             372..500 => self.open(model),
             500..535 => self.top_up(model),
-            535..555 => self.cancel(model),
-            555..575 => self.stop(model),
-            575..705 => self.grant(model),
+            535..548 => self.cancel(model),
+            548..565 => self.stop(model),
+            565..705 => self.grant(model),
             705..735 => self.pause(model),
             735..775 => self.resume(model),
-            775..915 => self.attest(model),
-            915..935 => self.fault(model),
+            775..905 => self.attest(model),
+            905..935 => self.fault(model),
             935..990 => self.settle(model),
             990..995 => self.flood(model),
             _ => self.bulk(model),
@@ -588,7 +588,8 @@ impl Generator {
         (sender, Call::PutTariff(PutTariff { tariff, version, valid_from: Timestamp::from_ms(valid_from), document }))
     }
 
-    fn document(&mut self) -> Tariff {
+    /// A tariff that could be meant.
+    pub fn document(&mut self) -> Tariff {
         let elements = (0..self.rng.random_range(1..6)).map(|_| self.element()).collect();
         let time_zone = if self.one_in(3) { self.pick(&prices::ZONES) } else { prices::OSLO }.to_owned();
         Tariff { time_zone, elements, min_price: None, max_price: None, vat_basis_points: 2_500, parking_grace: Duration::ZERO }
@@ -750,7 +751,7 @@ impl Generator {
         let waiting = model.charges.get(&session).is_some_and(|charge| charge.state == SessionState::Queued);
         let mut skipped = if waiting { model.ahead_of(session) } else { Vec::new() };
         match self.rng.random_range(0..12) {
-            0 | 4 | 5 => drop(skipped.pop()),
+            0 | 4..7 => drop(skipped.pop()),
             1 => skipped.push(session),
             2 => skipped.extend(skipped.first().copied()),
             3 if self.one_in(4) => skipped = vec![session; 65],
@@ -876,7 +877,9 @@ impl Generator {
     fn fault(&mut self, model: &Model) -> (Address, Call) {
         let site = self.site();
         let sender = self.staff(model, site, Role::Gateway);
-        let number = self.rng.random_range(1..=9);
+        let numbers: Vec<u32> =
+            model.charges.values().filter(|charge| charge.connector.0 == site).map(|charge| charge.connector.1).collect();
+        let number = if self.one_in(3) { self.rng.random_range(1..=9) } else { numbers.choose(&mut self.rng).copied().unwrap_or(1) };
         let open = model.session_on((site, number));
         let session = match self.rng.random_range(0..4) {
             0 => Some(self.session_where(model, |_| true)),

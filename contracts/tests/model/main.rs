@@ -17,13 +17,42 @@ mod sessions;
 
 use std::collections::BTreeMap;
 
-use chain::code::Code;
+use chain::{code::Code, record::EndReason};
 
 /// Every code is met at least so often.
 const AT_LEAST: u32 = 20;
 
+/// How many kinds of call there are.
+const CALLS: usize = 20;
+
+/// How many reasons there are for a session to end, faults one by one.
+const ENDS: usize = 15;
+
 /// What is run where nobody asks for a seed.
 const SEEDS: [u64; 2] = [1, 2];
+
+/// How often something happened.
+#[derive(Debug, Default)]
+struct Met {
+    /// Refusals: of transactions, calls and readings.
+    codes: BTreeMap<Code, u32>,
+    /// Calls that took effect, by name.
+    calls: BTreeMap<&'static str, u32>,
+    /// Settled sessions, by reason.
+    ends: BTreeMap<EndReason, u32>,
+    /// Bills past their escrow.
+    overdrawn: u32,
+}
+
+impl Met {
+    fn show(&self) {
+        for code in Code::ALL {
+            println!("{:>3} {:<24} {:>6}", code.number(), code.slug(), self.codes.get(code).copied().unwrap_or(0));
+        }
+        println!("took effect: {:?}", self.calls);
+        println!("sessions: {:?}, of them overdrawn: {}", self.ends, self.overdrawn);
+    }
+}
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a seed from outside chooses the run and nothing else")]
@@ -32,16 +61,15 @@ fn the_ledger_does_what_the_model_predicts_and_every_code_is_met() {
         Ok(seed) => vec![seed.parse().expect("COMMONWATT_SEED is a whole number")],
         Err(_) => SEEDS.to_vec(),
     };
-    let mut met: BTreeMap<Code, u32> = BTreeMap::new();
+    let mut met = Met::default();
     for seed in seeds {
         println!("seed {seed}");
-        for (code, count) in run::run(seed) {
-            *met.entry(code).or_default() += count;
-        }
+        run::run(seed, &mut met);
     }
-    for code in Code::ALL {
-        println!("{:>3} {:<24} {:>6}", code.number(), code.slug(), met.get(code).copied().unwrap_or(0));
-    }
-    let rare: Vec<&Code> = Code::ALL.iter().filter(|code| met.get(code).copied().unwrap_or(0) < AT_LEAST).collect();
-    assert!(rare.is_empty(), "met fewer than {AT_LEAST} times: {rare:?}");
+    met.show();
+    let code = |code: &Code| met.codes.get(code).copied().unwrap_or(0);
+    let rare: Vec<&Code> = Code::ALL.iter().filter(|asked| code(asked) < AT_LEAST).collect();
+    assert!(rare.is_empty(), "codes met fewer than {AT_LEAST} times: {rare:?}");
+    assert!(met.calls.len() == CALLS && met.calls.values().all(|count| *count >= AT_LEAST), "calls that took effect: {:?}", met.calls);
+    assert!(met.ends.len() == ENDS, "ends of sessions: {:?}", met.ends);
 }

@@ -424,7 +424,7 @@ fn judge_document(tariff: &Tariff) -> Ruling {
         {
             return no(Code::NotActive);
         }
-        for minute in [by.start_time, by.end_time].into_iter().flatten().filter(|minute| *minute >= 1440) {
+        if let Some(minute) = [by.start_time, by.end_time].into_iter().flatten().find(|minute| *minute >= 1440) {
             return not(Code::InvalidTariff, 1439, minute.into());
         }
         if by.day_of_week.windows(2).any(|days| days[0] >= days[1]) {

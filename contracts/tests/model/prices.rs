@@ -1,9 +1,17 @@
 //! What energy costs, minute by minute: the second opinion on tariffs.
 //!
 //! It knows four zones by heart instead of a grammar of rules, walks every minute instead of looking for edges, and keeps a bill as a list of watt-hours and
-//! prices. Called by the model alone.
+//! prices. Called by the model, and held against the code under test directly, around the nights when clocks change.
 
-use chain::tariff::{DayOfWeek, Tariff, TariffDimension, TariffRestrictions};
+use chain::{
+    quantity::{Cost, WattHours},
+    tariff::{DayOfWeek, Tariff, TariffDimension, TariffRestrictions},
+    time::Timestamp,
+};
+use contracts::tariff::{self, Interval};
+use rand::Rng;
+
+use super::generator::Generator;
 
 /// Central European time, as in Oslo.
 pub const OSLO: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
@@ -186,5 +194,29 @@ const fn number(day: DayOfWeek) -> u8 {
         DayOfWeek::Friday => 4,
         DayOfWeek::Saturday => 5,
         DayOfWeek::Sunday => 6,
+    }
+}
+
+#[test]
+fn a_bill_is_the_same_minute_by_minute_also_when_the_clocks_change() {
+    // Documents that people might write, on the weekends when Oslo's and New York's clocks change.
+    let changes = [1_774_746_000_000, 1_792_890_000_000, 1_772_953_200_000, 1_793_512_800_000];
+    let mut generator = Generator::new(0);
+    for _ in 0..2_000 {
+        let tariff = generator.document();
+        let rng = &mut generator.rng;
+        let from = changes[rng.random_range(0..4)] - rng.random_range(0..30 * 3_600_000);
+        let to = from + rng.random_range(0..60 * 3_600_000);
+        let wh = rng.random_range(0..1_000_000);
+        let interval = Interval { from: Timestamp::from_ms(from), to: Timestamp::from_ms(to), energy: WattHours::new(wh) };
+        let pieces = cut(&tariff, from, to, wh);
+        let asked = || format!("{wh} Wh from {from} to {to} under {tariff:?}");
+        assert_eq!(tariff::energy_cost(&tariff, &interval).map(Cost::parts), Ok(parts_of(&pieces)), "{}", asked());
+        let escrow = rng.random_range(0..400_000_000);
+        let budget = Cost::from_parts(u128::from(escrow) * PARTS + PARTS - 1);
+        let within = tariff::energy_within(&tariff, &interval, budget).map(WattHours::get);
+        assert_eq!(within, Ok(paid_energy(&pieces, 0, escrow).min(wh)), "{}", asked());
+        let once = tariff::flat_cost(&tariff, interval.from).map(Cost::parts);
+        assert_eq!(once, Ok(u128::from(flat(&tariff, from)) * PARTS), "{}", asked());
     }
 }

@@ -7,7 +7,6 @@ use chain::{
     code::{Code, Rejection},
     codec,
     receipt::{Cause, Event, Outcome, Receipt},
-    record::EndReason,
     state::MemoryState,
     time::Timestamp,
     transaction::TransactionError,
@@ -16,11 +15,12 @@ use chain::{
 use contracts::{
     call::Transaction,
     execute::{self, BlockError, Executed, InvalidBlock, Parent, VerifiedTransaction},
+    failure::Failure,
     genesis::Genesis,
 };
 
 use super::{
-    checks,
+    Met, checks,
     generator::Generator,
     ledger::{Model, Verdict},
 };
@@ -74,19 +74,18 @@ fn door(bytes: &[u8]) -> Result<VerifiedTransaction, Code> {
     VerifiedTransaction::verify(transaction).map_err(|_| Code::BadSignature)
 }
 
-/// Runs one seed and counts the codes that were met.
-pub fn run(seed: u64) -> BTreeMap<Code, u32> {
-    let mut run = Run::new(seed);
+/// Runs one seed and counts what was met.
+pub fn run(seed: u64, met: &mut Met) {
+    let mut run = Run::new(seed, met);
     run.generator.founding(&run.model);
     while run.blocks.len() < BLOCKS {
         run.block();
     }
     run.again_from_genesis();
-    println!("{} blocks, {} transactions in them; sessions by end: {:?}", run.blocks.len(), run.carried, run.ends);
-    run.met
+    println!("{} blocks, {} transactions in them", run.blocks.len(), run.carried);
 }
 
-struct Run {
+struct Run<'m> {
     generator: Generator,
     genesis: Genesis,
     model: Model,
@@ -95,13 +94,11 @@ struct Run {
     header_bytes: usize,
     blocks: Vec<Vec<u8>>,
     carried: usize,
-    met: BTreeMap<Code, u32>,
-    /// Settled sessions by their end.
-    ends: BTreeMap<EndReason, u32>,
+    met: &'m mut Met,
 }
 
-impl Run {
-    fn new(seed: u64) -> Self {
+impl<'m> Run<'m> {
+    fn new(seed: u64, met: &'m mut Met) -> Self {
         let mut generator = Generator::new(seed);
         let genesis = generator.genesis(seed);
         let (model, chain) = (Model::new(&genesis), Chain::new(&genesis));
@@ -109,11 +106,11 @@ impl Run {
         let later = Timestamp::from_ms(genesis.timestamp.ms() + 1);
         let empty = execute::build(state, tree, parent, later, generator.validator(), &[]).expect("memory does not fail");
         let header_bytes = empty.block.encode().expect("encodes").len();
-        Self { generator, genesis, model, chain, header_bytes, blocks: Vec::new(), carried: 0, met: BTreeMap::new(), ends: BTreeMap::new() }
+        Self { generator, genesis, model, chain, header_bytes, blocks: Vec::new(), carried: 0, met }
     }
 
     fn meet(&mut self, code: Code) {
-        *self.met.entry(code).or_default() += 1;
+        *self.met.codes.entry(code).or_default() += 1;
     }
 
     fn block(&mut self) {
@@ -133,10 +130,24 @@ impl Run {
         let no_room: Vec<usize> = (0..verdicts.len()).filter(|place| verdicts[*place] == Verdict::NoRoom).collect();
         assert_eq!(built.left, no_room, "left out of block {height}");
 
+        if let (Some(first), Some(verdict)) = (candidates.first(), verdicts.first()) {
+            let context = execute::context(state, parent, timestamp).expect("memory does not fail");
+            let told = execute::dry_run(state, &context, &[], first);
+            let expected = match verdict {
+                Verdict::Applied(_) => Ok(()),
+                Verdict::NoRoom => panic!("an empty block has room for any transaction"),
+                Verdict::Rejected(rejection) | Verdict::Refused(rejection) => Err(Failure::Reject(*rejection)),
+            };
+            assert_eq!(told, expected, "a dry run says what block {height} does");
+        }
+
         let mut receipts = built.executed.receipts.iter();
         for (candidate, verdict) in candidates.iter().zip(&verdicts) {
             if matches!(verdict, Verdict::Applied(_) | Verdict::Rejected(_)) {
                 let receipt = receipts.next().expect("a receipt for each transaction");
+                if matches!(verdict, Verdict::Applied(_)) {
+                    *self.met.calls.entry(candidate.get().body().call.action().name()).or_default() += 1;
+                }
                 compare(receipt, Cause::Transaction(candidate.get().id()), verdict, candidate);
             }
         }
@@ -186,7 +197,8 @@ impl Run {
                     self.meet(*code);
                 }
                 if let Event::SessionSettled(bill) = event {
-                    *self.ends.entry(bill.reason).or_default() += 1;
+                    *self.met.ends.entry(bill.reason).or_default() += 1;
+                    self.met.overdrawn += u32::from(bill.overdrawn.is_some());
                 }
             }
         }
@@ -234,6 +246,7 @@ impl Run {
         let state: BTreeMap<Vec<u8>, Vec<u8>> = self.chain.state.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         checks::same(&state, &records, self.model.height);
         checks::sums(&state);
+        checks::receipts(&mut self.generator.rng, &executed.receipts, block.header.receipts_root);
         checks::proofs(&mut self.generator.rng, &self.chain.tree, block.header.state_root, &state);
     }
 
