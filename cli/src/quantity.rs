@@ -157,7 +157,7 @@ pub fn kwh(energy: WattHours) -> String {
     format!("{}.{:03} kWh", energy.get() / 1000, energy.get() % 1000)
 }
 
-/// Currents in amperes: `3 x 16 A`, or `32/0/0 A` where the phases differ.
+/// Currents in amperes: `3 x 16 A`, `32/0/0 A` where the phases differ, `0 A` for none.
 #[must_use]
 pub fn amperes(currents: Currents) -> String {
     let one = |ma: u32| match ma % 1000 {
@@ -165,6 +165,9 @@ pub fn amperes(currents: Currents) -> String {
         rest => format!("{}.{}", ma / 1000, format!("{rest:03}").trim_end_matches('0')),
     };
     let [l1, l2, l3] = currents.ma();
+    if currents.is_zero() {
+        return "0 A".to_owned();
+    }
     if l1 == l2 && l2 == l3 { format!("3 x {} A", one(l1)) } else { format!("{}/{}/{} A", one(l1), one(l2), one(l3)) }
 }
 
@@ -257,6 +260,7 @@ mod tests {
         assert_eq!(kwh(WattHours::new(7_005)), "7.005 kWh");
         assert_eq!(amperes(Currents::from_ma([16_000; 3])), "3 x 16 A");
         assert_eq!(amperes(Currents::from_ma([6_500, 0, 0])), "6.5/0/0 A");
+        assert_eq!(amperes(Currents::ZERO), "0 A");
         assert_eq!(duration(Duration::from_mins(90)), "1 h 30 min");
         assert_eq!(duration(Duration::from_hours(48)), "2 d");
         assert_eq!(duration(Duration::from_ms(20)), "20 ms");

@@ -24,15 +24,6 @@ pub struct Verdict {
     pub relied_on: Vec<String>,
 }
 
-/// Who the verifier takes for the validators of the chain.
-#[derive(Clone, Copy, Debug)]
-pub enum Trust<'a> {
-    /// This set, from a source that the verifier trusts, such as the genesis whose hash is the chain id.
-    Set(&'a ValidatorSet),
-    /// Whatever set came with the proof: it shows that the proof is whole, not whose chain it is of.
-    Given,
-}
-
 /// Why a proof does not hold.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -81,12 +72,13 @@ pub enum VerifyError {
     Key,
 }
 
-/// Checks that a receipt stands in a block that the validators of the chain decided.
+/// Checks that a receipt stands in a block that the validators of the chain decided; `trusted` are those of the genesis document whose hash is the
+/// chain id.
 ///
 /// # Errors
 /// The first [`VerifyError`].
-pub fn receipt(proven: &ProvenReceipt, chain_id: ChainId, trust: Trust<'_>) -> Result<Verdict, VerifyError> {
-    let mut verdict = header(&proven.header, &proven.certificate, &proven.validators, chain_id, trust)?;
+pub fn receipt(proven: &ProvenReceipt, chain_id: ChainId, trusted: &ValidatorSet) -> Result<Verdict, VerifyError> {
+    let mut verdict = header(&proven.header, &proven.certificate, &proven.validators, chain_id, trusted)?;
     proven.path.verify(proven.receipt.leaf(), proven.header.receipts_root)?;
     verdict.proved.push(format!("the receipt is number {} of the {} of that block, unchanged", proven.path.index, proven.path.count));
     Ok(verdict)
@@ -100,9 +92,9 @@ pub fn session_receipt(
     proven: &ProvenReceipt,
     session: SessionId,
     chain_id: ChainId,
-    trust: Trust<'_>,
+    trusted: &ValidatorSet,
 ) -> Result<(SessionReceipt, Verdict), VerifyError> {
-    let mut verdict = receipt(proven, chain_id, trust)?;
+    let mut verdict = receipt(proven, chain_id, trusted)?;
     let bill = bill_of(proven, session).ok_or(VerifyError::OtherSession(session))?;
     if bill.paid.checked_add(bill.refund) != Some(bill.escrow) {
         return Err(VerifyError::Bill { escrow: bill.escrow.micro(), paid: bill.paid.micro(), refund: bill.refund.micro() });
@@ -150,8 +142,13 @@ pub fn bill_of(proven: &ProvenReceipt, session: SessionId) -> Option<SessionRece
 ///
 /// # Errors
 /// The first [`VerifyError`].
-pub fn state(proven: &ProvenState, key: &Key, chain_id: ChainId, trust: Trust<'_>) -> Result<(Option<Vec<u8>>, Verdict), VerifyError> {
-    let mut verdict = header(&proven.header, &proven.certificate, &proven.validators, chain_id, trust)?;
+pub fn state(
+    proven: &ProvenState,
+    key: &Key,
+    chain_id: ChainId,
+    trusted: &ValidatorSet,
+) -> Result<(Option<Vec<u8>>, Verdict), VerifyError> {
+    let mut verdict = header(&proven.header, &proven.certificate, &proven.validators, chain_id, trusted)?;
     let bytes = key.bytes();
     if hex::decode(&proven.key).ok().as_ref() != Some(&bytes) {
         return Err(VerifyError::Key);
@@ -168,7 +165,7 @@ fn header(
     certificate: &CommitCertificate,
     validators: &ValidatorSet,
     chain_id: ChainId,
-    trust: Trust<'_>,
+    trusted: &ValidatorSet,
 ) -> Result<Verdict, VerifyError> {
     if header.chain_id != chain_id {
         return Err(VerifyError::Chain { expected: chain_id, found: header.chain_id });
@@ -176,23 +173,20 @@ fn header(
     if certificate.height != header.height || certificate.block != header.hash() {
         return Err(VerifyError::OtherBlock { height: certificate.height, block: certificate.block, header: header.hash() });
     }
-    // JSON skips the constructor: a list with one validator twice would count his power twice.
-    let validators = ValidatorSet::new(validators.members().to_vec()).map_err(|_| VerifyError::Validators)?;
-    let source = match trust {
-        Trust::Set(trusted) if *trusted == validators => {
-            "the validators named by the genesis document, whose hash is the chain id, keeping their keys to themselves".to_owned()
-        }
-        Trust::Set(_) => return Err(VerifyError::Validators),
-        Trust::Given => "the proof's own list of validators: compare it with a source that you trust".to_owned(),
-    };
-    certificate.verify(chain_id, &validators)?;
+    // What comes with the proof is never what it is checked by: anyone can name himself a validator.
+    if validators != trusted {
+        return Err(VerifyError::Validators);
+    }
+    certificate.verify(chain_id, trusted)?;
     let signed = certificate.signatures.len();
-    let members = validators.members().len();
+    let members = trusted.members().len();
     Ok(Verdict {
         proved: vec![format!(
             "{signed} of {members} validators, more than two thirds of the power, signed block {} of chain {chain_id}",
             header.height
         )],
-        relied_on: vec![source],
+        relied_on: vec![
+            "the validators named by the genesis document, whose hash is the chain id, keeping their keys to themselves".to_owned(),
+        ],
     })
 }

@@ -6,7 +6,7 @@ mod fake;
 use chain::{
     api::{CommittedTransaction, ProvenReceipt, Submitted},
     block::{HEADER_VERSION, Header},
-    certificate::{CommitCertificate, CommitSignature, VoteBody, VoteKind},
+    certificate::{CommitCertificate, CommitSignature, Validator, ValidatorSet, VoteBody, VoteKind},
     crypto::{self, Domain},
     hash::Hash32,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
@@ -23,7 +23,7 @@ use cli::{
 use contracts::call::{Call, Transaction, Transfer};
 use ed25519_dalek::SigningKey;
 
-use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator, validators};
+use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator};
 
 fn committed(id: TxId) -> Submitted {
     let receipt = Receipt { cause: Cause::Transaction(id), outcome: Outcome::Applied, events: Vec::new() };
@@ -32,6 +32,11 @@ fn committed(id: TxId) -> Submitted {
 
 /// A settlement, alone in its block.
 fn settlement(session: SessionId) -> ProvenReceipt {
+    settlement_by(session, &validator())
+}
+
+fn settlement_by(session: SessionId, validator: &SigningKey) -> ProvenReceipt {
+    let validators = ValidatorSet::new(vec![Validator { address: crypto::address_of(validator), power: 1 }]).unwrap();
     let bill = SessionReceipt {
         session,
         account: Address([5; 32]),
@@ -63,13 +68,13 @@ fn settlement(session: SessionId) -> ProvenReceipt {
         parent: Hash32::ZERO,
         history_root: Hash32::ZERO,
         timestamp: NOW,
-        proposer: crypto::address_of(&validator()),
+        proposer: crypto::address_of(validator),
         transactions_root: Hash32::ZERO,
         receipts_root: receipts_root(std::slice::from_ref(&receipt)),
         state_root: Hash32::ZERO,
-        next_validators: validators().hash(),
+        next_validators: validators.hash(),
     };
-    let validator_address = crypto::address_of(&validator());
+    let validator_address = crypto::address_of(validator);
     let vote = VoteBody {
         chain_id: chain_id(),
         kind: VoteKind::Precommit,
@@ -78,7 +83,7 @@ fn settlement(session: SessionId) -> ProvenReceipt {
         block: Some(header.hash()),
         validator: validator_address,
     };
-    let signature = crypto::sign(&validator(), Domain::Vote, &vote.bytes());
+    let signature = crypto::sign(validator, Domain::Vote, &vote.bytes());
     ProvenReceipt {
         path: merkle::prove(&[receipt.leaf()], 0).unwrap(),
         receipt,
@@ -89,7 +94,7 @@ fn settlement(session: SessionId) -> ProvenReceipt {
             block: header.hash(),
             signatures: vec![CommitSignature { validator: validator_address, signature }],
         },
-        validators: validators(),
+        validators,
     }
 }
 
@@ -196,8 +201,15 @@ async fn a_receipt_is_believed_only_if_it_is_proved() {
     other_signature.certificate.signatures[0].signature.0[0] ^= 1;
     let mut no_quorum = good.clone();
     no_quorum.certificate.signatures.clear();
+    let other_validators = settlement_by(session, &SigningKey::from_bytes(&[66; 32]));
     let other_session = settlement(SessionId(Hash32([8; 32])));
-    for (what, bad) in [("height", other_height), ("signature", other_signature), ("quorum", no_quorum), ("session", other_session)] {
+    for (what, bad) in [
+        ("height", other_height),
+        ("signature", other_signature),
+        ("quorum", no_quorum),
+        ("validators", other_validators),
+        ("session", other_session),
+    ] {
         let fake = Fake::default();
         fake.json("/status", &status()).json("/genesis", &genesis()).json(&path, &bad);
         let output = home.watt(&fake.listen().await, &["session", "receipt", &id]);

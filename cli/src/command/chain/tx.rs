@@ -8,7 +8,7 @@ use clap::Args;
 use contracts::call::Transaction;
 
 use crate::{
-    command::{CommandError, Context, session::trust},
+    command::{CommandError, Context, session::validators_of},
     describe,
     quantity::time,
     render::Facts,
@@ -38,8 +38,8 @@ impl Tx {
         let mut verdict = None;
         if view.committed.is_some() {
             let proven = context.client().receipt(self.id).await?;
-            let trusted = trust(context, status.chain_id).await?;
-            verdict = Some(verify::receipt(&proven, status.chain_id, trusted.trust())?);
+            let trusted = validators_of(&context.client().genesis().await?, status.chain_id)?;
+            verdict = Some(verify::receipt(&proven, status.chain_id, &trusted)?);
             if proven.receipt.cause != Cause::Transaction(self.id) {
                 return Err(failed("the receipt is another transaction's".to_owned()));
             }

@@ -1,6 +1,9 @@
 //! `watt charge watch`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use ::chain::{
     api::{SessionView, StreamedEvent},
@@ -9,6 +12,7 @@ use ::chain::{
 };
 use clap::Args;
 use indicatif::ProgressBar;
+use tokio::time::timeout;
 
 use crate::{
     client::EventFilter,
@@ -37,6 +41,9 @@ impl Watch {
     }
 }
 
+/// How often a live line is made anew while nothing happens.
+const REFRESH: Duration = Duration::from_secs(5);
+
 /// Tells what happens to a session until it is settled, then shows its bill.
 pub(super) async fn follow(context: &Context, session: SessionId) -> Result<(), CommandError> {
     let currency = context.status().await?.currency;
@@ -49,7 +56,15 @@ pub(super) async fn follow(context: &Context, session: SessionId) -> Result<(), 
     let bar = if live { spinner("") } else { ProgressBar::hidden() };
     while let SessionView::Open { .. } = view {
         bar.set_message(standing(&view, &currency));
-        let happened = events.next().await?;
+        // Why one waits, and when it may start, changes without an event.
+        let heard = if live { timeout(REFRESH, events.next()).await } else { Ok(events.next().await) };
+        let happened = match heard {
+            Ok(happened) => happened?,
+            Err(_) => {
+                view = context.client().session(session).await?;
+                continue;
+            }
+        };
         view = context.client().session(session).await?;
         bar.suspend(|| tell(context, &happened.streamed, &view, &currency))?;
         if matches!(happened.streamed.event, Event::SessionSettled(_)) {

@@ -7,7 +7,7 @@ mod show;
 
 use clap::Subcommand;
 
-pub(super) use self::{receipt::trust, show::view_facts};
+pub(super) use self::{receipt::validators_of, show::view_facts};
 use super::{CommandError, Context};
 
 /// Look at charging sessions and check their receipts.

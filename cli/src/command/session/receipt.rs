@@ -8,13 +8,14 @@ use ::chain::{
     id::{ChainId, SessionId},
 };
 use clap::Args;
-use serde::Serialize;
+use contracts::genesis::Genesis;
+use serde::{Deserialize, Serialize};
 
 use super::show::bill_facts;
 use crate::{
     command::{CommandError, Context},
     quantity::parse_hash,
-    verify::{self, Trust, Verdict},
+    verify::{self, Verdict},
 };
 
 /// Fetch a settled session's receipt, check its proof and say what it shows
@@ -24,7 +25,7 @@ use crate::{
   watt session receipt 5f0c... --chain-id 77ab... --output json >receipt.json
   watt session receipt 5f0c... --file receipt.json --chain-id 77ab...
 
-With --file nothing is asked of a node: a receipt that was kept as JSON is checked on this machine alone. Exit code 3: the proof does not hold.")]
+With --file nothing is asked of a node: a receipt that was kept as JSON, the genesis document with it, is checked on this machine alone. Exit code 3: the proof does not hold.")]
 pub struct Receipt {
     /// The session's id, 64 hexadecimal digits
     #[arg(value_name = "SESSION")]
@@ -42,41 +43,48 @@ fn parse_chain(text: &str) -> Result<ChainId, String> {
 }
 
 /// What is written as JSON and read again with `--file`.
-#[derive(Serialize, serde::Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Kept {
     proof: ProvenReceipt,
+    /// Its hash is the chain id, and it names the validators.
+    genesis: Genesis,
     #[serde(default, skip_deserializing)]
     verdict: Option<Verdict>,
 }
 
 /// The most that a kept receipt may measure, in bytes.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 impl Receipt {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let (proof, trusted, chain_id, currency) = match (&self.file, self.chain_id) {
-            (Some(path), Some(chain_id)) => (read(path)?, Trusted::Given, chain_id, "tokens".to_owned()),
+        let (proof, genesis, chain_id) = match (&self.file, self.chain_id) {
+            (Some(path), Some(chain_id)) => {
+                let kept = read(path)?;
+                (kept.proof, kept.genesis, chain_id)
+            }
             (_, expected) => {
-                let status = context.status().await?;
-                let chain_id = expected.unwrap_or(status.chain_id);
-                let trusted = trust(context, chain_id).await?;
-                (context.client().session_receipt(self.id).await?, trusted, chain_id, status.currency)
+                let chain_id = match expected {
+                    Some(chain_id) => chain_id,
+                    None => context.status().await?.chain_id,
+                };
+                (context.client().session_receipt(self.id).await?, context.client().genesis().await?, chain_id)
             }
         };
-        let (bill, mut verdict) = verify::session_receipt(&proof, self.id, chain_id, trusted.trust())?;
+        let trusted = validators_of(&genesis, chain_id)?;
+        let (bill, mut verdict) = verify::session_receipt(&proof, self.id, chain_id, &trusted)?;
         if self.chain_id.is_none() {
             verdict.relied_on.push("the node having named the right chain: name it yourself with --chain-id".to_owned());
         }
-        let kept = Kept { proof, verdict: Some(verdict.clone()) };
+        let kept = Kept { proof, genesis, verdict: Some(verdict.clone()) };
         context.put(&kept, || {
-            let facts = bill_facts(&bill, &currency).with("block", kept.proof.header.height.to_string());
+            let facts = bill_facts(&bill, &kept.genesis.currency).with("block", kept.proof.header.height.to_string());
             let facts = verdict.proved.iter().fold(facts, |facts, line| facts.with("proved", line.as_str()));
             verdict.relied_on.iter().fold(facts, |facts, line| facts.with("relying on", line.as_str())).text()
         })
     }
 }
 
-fn read(path: &PathBuf) -> Result<ProvenReceipt, CommandError> {
+fn read(path: &PathBuf) -> Result<Kept, CommandError> {
     let failed = |reason: String| CommandError::Failed(format!("{}: {reason}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
     if length > MAX_FILE_BYTES {
@@ -84,36 +92,15 @@ fn read(path: &PathBuf) -> Result<ProvenReceipt, CommandError> {
     }
     let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     // A receipt that cannot be read is one that proves nothing.
-    let kept: Kept = serde_json::from_slice(&text).map_err(|error| CommandError::Verification(format!("{}: {error}", path.display())))?;
-    Ok(kept.proof)
-}
-
-/// Whom to take for the chain's validators.
-pub(in crate::command) enum Trusted {
-    /// Those of the genesis document whose hash is the chain id.
-    Genesis(ValidatorSet),
-    /// Those that come with the proof.
-    Given,
-}
-
-impl Trusted {
-    /// The same, borrowed.
-    pub(in crate::command) const fn trust(&self) -> Trust<'_> {
-        match self {
-            Self::Genesis(set) => Trust::Set(set),
-            Self::Given => Trust::Given,
-        }
-    }
+    serde_json::from_slice(&text).map_err(|error| CommandError::Verification(format!("{}: {error}", path.display())))
 }
 
 /// The validators that the genesis document of `chain_id` names.
 ///
 /// They cannot change yet: every chain is decided by those of its genesis.
-pub(in crate::command) async fn trust(context: &Context, chain_id: ChainId) -> Result<Trusted, CommandError> {
-    let genesis = context.client().genesis().await?;
+pub(in crate::command) fn validators_of(genesis: &Genesis, chain_id: ChainId) -> Result<ValidatorSet, CommandError> {
     if genesis.chain_id() != chain_id {
-        return Err(CommandError::Verification(format!("the node's genesis document is of chain {}, not {chain_id}", genesis.chain_id())));
+        return Err(CommandError::Verification(format!("the genesis document is of chain {}, not {chain_id}", genesis.chain_id())));
     }
-    let set = genesis.validator_set().map_err(|error| CommandError::Verification(error.to_string()))?;
-    Ok(Trusted::Genesis(set))
+    genesis.validator_set().map_err(|error| CommandError::Verification(error.to_string()))
 }
