@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes the golden vectors of `chain`: values and their bytes, hashes, signatures, certificates, proofs; good ones, and bad ones with their errors.
 
-It shares no code with the Rust crate; the Rust tests read what it wrote. `./dev vectors` makes the files again.
+It shares no code with the Rust crate; the Rust tests read what it wrote. `./dev vectors` makes the files again. Bytes are hexadecimal digits, values are
+shown as the API shows them (`json`); `error` is the kind of refusal. Formats are described in wire.py and nouns.py.
 """
 
 import struct

@@ -1,7 +1,14 @@
 #!/usr/bin/env python3
 """Writes the golden vectors of `contracts`: calls and transactions, genesis documents, the rules step by step, and a whole short chain.
 
-It shares no code with the Rust crate; the Rust tests read what it wrote. `./dev vectors` makes the files again.
+It shares no code with the Rust crate; the Rust tests read what it wrote. `./dev vectors` makes the files again. Bytes are hexadecimal digits, values are
+shown as the API shows them.
+
+- calls.json: `good` bodies with their call, seed, transaction, id and leaf; `bad_calls` and `bad` transactions with the kind of error.
+- genesis.json: `good` documents with chain id and first state, `refused` ones with the rule that they break, `bad` bytes.
+- rules.json: `base` is a state; each step has `pre` (what differs from it), the block and the transaction (or none: only deadlines are met), the call,
+  and what must come of it: outcome, events or receipts, changed records, state root.
+- chain.json: blocks from genesis on with certificates and receipts, blocks that are refused in the place of the next, and the export of it all.
 """
 
 import stories

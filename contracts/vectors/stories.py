@@ -63,6 +63,41 @@ def base():
     return records
 
 
+def sums(records):
+    """What no call may change: by condominium, how far its tokens are from those that it sold; by account and group, how far sums are from their parts."""
+    def rows(table):
+        return [(k[1:], v) for k, v in records.items() if k[0] == table]
+
+    off = {}
+
+    def count(what, amount):
+        off[what] = off.get(what, 0) + amount
+
+    for (number,), condominium in rows("condominium"):
+        count(number, condominium["redeemed"] - condominium["minted"])
+    for (holder,), record in rows("account"):
+        count(record["home"], record["balance"] + record["held"] - record["debt"])
+        count(holder, record["held"])
+    for (debtor, creditor), owed in rows("position"):
+        count(debtor, owed)
+        count(creditor, -owed)
+    for _, request in rows("redemption"):
+        count(request["account"], -request["amount"])
+    for (condominium, number), group in rows("group"):
+        assert all(g + r <= most for g, r, most in zip(group["granted"], group["reserved"], group["limit"]))
+        for phase in range(3):
+            count((condominium, number, phase), group["granted"][phase])
+    for (id,), session in rows("session"):
+        count(session["account"], -session["escrow"])
+        assert records["connector", *session["connector"]]["session"] == id and ("due", session["due"], id) in records
+        condominium, number = session["connector"][0], records["connector", *session["connector"]]["group"]
+        while number is not None:
+            for phase in range(3):
+                count((condominium, number, phase), -session["granted"][phase])
+            number = records["group", condominium, number]["parent"]
+    return {what: amount for what, amount in off.items() if amount}
+
+
 BASE = base()
 steps = []
 
@@ -113,6 +148,7 @@ class Story:
 
     def compare(self, what, world, events, facts):
         """Facts by hand: (event's name, its fields), or (a key, fields of its record), or (a key, None), or ("nothing",)."""
+        assert sums(world.records) == sums(self.world.records), (self.name, what)
         for subject, wanted in facts:
             if isinstance(subject, str):
                 found = [content for event in events for name, content in event.items() if name == subject]
@@ -611,9 +647,54 @@ def metering():
            facts=[("session_settled", dict(energy_billed=0, paid=TOKEN, overdrawn=dict(energy=1000, amount=300_000)))])
 
 
-def local(year, month, day, hour, minute=0):
+def utc(year, month, day, hour, minute=0):
     """An instant of UTC."""
     return int((datetime.datetime(year, month, day, hour, minute) - datetime.datetime(1970, 1, 1)).total_seconds()) * 1000
+
+
+def money_splits():
+    s = Story("credit and refund").change(*account(RESIDENT), balance=3 * TOKEN, credit_limit=9 * TOKEN, debt=TOKEN)
+    a = s.charges(1)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 17_000, flags=2)
+    s.step("the refund pays back debt", GATEWAY, "settle_session", session=a,
+           facts=[("session_settled", dict(paid=4 * TOKEN, refund=6 * TOKEN)), (account(RESIDENT), dict(balance=0, held=0, debt=2 * TOKEN))])
+    s.step("a transfer does not", NEIGHBOUR, "transfer", to=address(RESIDENT), amount=TOKEN, facts=[(account(RESIDENT), dict(balance=TOKEN, debt=2 * TOKEN))])
+    s.step("a sale does, and the rest is balance", TREASURER, "sell_tokens", condominium=1, account=address(RESIDENT), amount=5 * TOKEN, sale=1, payment=ZERO,
+           facts=[(account(RESIDENT), dict(balance=4 * TOKEN, debt=0)), ("tokens_sold", dict(to_debt=2 * TOKEN))])
+
+    s = Story("revenue at home elsewhere").change("condominium", 1, revenue=address(AWAY))
+    a = s.opens(RESIDENT, 1, 30 * TOKEN)
+    s.step("keeps within the position of that home", NEIGHBOUR, "open_session", ("position_limit", 30 * TOKEN, 30 * TOKEN + 1), **opening((1, 2), 1))
+    s.grants(a, (32_000,) * 3)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 1001, flags=2)
+    s.step("is paid there", GATEWAY, "settle_session", session=a,
+           facts=[(("position", 1, 2), 250), (("pending_position", 1, 2), None), (account(AWAY), dict(balance=250))])
+
+    s = Story("revenue charges").change(*account(REVENUE), balance=10 * TOKEN, credit_limit=TOKEN)
+    a = s.charges(1, who=REVENUE, spend=11 * TOKEN)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 9000, flags=1)
+    s.step("and pays itself", GATEWAY, "settle_session", session=a,
+           facts=[("session_settled", dict(paid=2 * TOKEN, refund=9 * TOKEN)), (account(REVENUE), dict(balance=10 * TOKEN, held=0, debt=0))])
+
+    # 5 000 Wh by day cost 1.25; 0.25 are left for the night: 1 666 Wh of 5 001.
+    s = Story("the escrow ends after an edge", utc(2026, 1, 5, 20))
+    a = s.charges(6, spend=1_500_000)
+    s.reads(a, 1, 1000)
+    s.wait(2 * HOUR)
+    s.reads(a, 2, 11_001, facts=[("session_stopping", dict(reason="money"))])
+    s.step("settled", GATEWAY, "settle_session", session=a,
+           facts=[("session_settled", dict(energy_billed=6_666, paid=1_500_000, overdrawn=dict(energy=3_335, amount=500_150)))])
+
+    s = Story("a tariff that is only announced").change("tariff_version", 1, 1, 1, valid_from=NOON + 1)
+    s.step("too early", RESIDENT, "open_session", "unknown_tariff", **opening((1, 1)))
+    s.wait(1)
+    s.step("in force", RESIDENT, "open_session", **opening((1, 1)))
 
 
 def prices_change():
@@ -629,20 +710,20 @@ def prices_change():
         s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(energy=wh, paid=paid))])
 
     # 21:00 to 23:00 local: 5 000 Wh by day, 5 001 by night.
-    bill("an evening", local(2026, 1, 5, 20), local(2026, 1, 5, 22), 10_001, 5_000 * 250 + 5_001 * 150)
+    bill("an evening", utc(2026, 1, 5, 20), utc(2026, 1, 5, 22), 10_001, 5_000 * 250 + 5_001 * 150)
     # A reading at the edge: what was metered before it is billed by day.
-    bill("an evening with a reading at the edge", local(2026, 1, 5, 20), local(2026, 1, 5, 22), 10_001, 9_000 * 250 + 1_001 * 150, split=([local(2026, 1, 5, 21)], [9_000]))
+    bill("an evening with a reading at the edge", utc(2026, 1, 5, 20), utc(2026, 1, 5, 22), 10_001, 9_000 * 250 + 1_001 * 150, split=([utc(2026, 1, 5, 21)], [9_000]))
     # 21:00 to 07:30 local: an hour by day, nine by night, half an hour by day. Of 7 Wh the first gets 0 (7 · 1/10.5), the second 6 (7 · 9/9.5), the last 1.
-    bill("few watt-hours in a long night", local(2026, 1, 5, 20), local(2026, 1, 6, 6, 30), 7, 6 * 150 + 1 * 250)
+    bill("few watt-hours in a long night", utc(2026, 1, 5, 20), utc(2026, 1, 6, 6, 30), 7, 6 * 150 + 1 * 250)
     # The clock is set forward at 01:00 UTC: night ends at 05:00 UTC.
-    bill("the night in March", local(2026, 3, 29, 4), local(2026, 3, 29, 6), 10_000, 5_000 * 150 + 5_000 * 250)
-    bill("the night before it", local(2026, 3, 28, 4), local(2026, 3, 28, 6), 10_000, 10_000 * 150)
+    bill("the night in March", utc(2026, 3, 29, 4), utc(2026, 3, 29, 6), 10_000, 5_000 * 150 + 5_000 * 250)
+    bill("the night before it", utc(2026, 3, 28, 4), utc(2026, 3, 28, 6), 10_000, 10_000 * 150)
     # 02:30 to 03:00 does not exist in that night; in October it comes twice, from 00:30 and from 01:30 UTC.
-    bill("the half hour that is missing", local(2026, 3, 29, 0), local(2026, 3, 29, 2), 8_000, 8_000 * 250, number=8)
-    bill("the half hour that comes twice", local(2026, 10, 25, 0), local(2026, 10, 25, 2), 8_000, 4_000 * 250 + 4_000 * 150, number=8)
+    bill("the half hour that is missing", utc(2026, 3, 29, 0), utc(2026, 3, 29, 2), 8_000, 8_000 * 250, number=8)
+    bill("the half hour that comes twice", utc(2026, 10, 25, 0), utc(2026, 10, 25, 2), 8_000, 4_000 * 250 + 4_000 * 150, number=8)
     # Sunday ends at 23:00 UTC; the flat price is that of the first grant.
-    bill("a weekend ends", local(2026, 1, 4, 22), local(2026, 1, 5, 0), 8_000, 5 * TOKEN + 4_000 * 100 + 4_000 * 250, number=9)
-    bill("a weekend begins", local(2026, 1, 9, 22), local(2026, 1, 10, 0), 8_000, TOKEN + 4_000 * 250 + 4_000 * 100, number=9)
+    bill("a weekend ends", utc(2026, 1, 4, 22), utc(2026, 1, 5, 0), 8_000, 5 * TOKEN + 4_000 * 100 + 4_000 * 250, number=9)
+    bill("a weekend begins", utc(2026, 1, 9, 22), utc(2026, 1, 10, 0), 8_000, TOKEN + 4_000 * 250 + 4_000 * 100, number=9)
 
 
 def ends_and_deadlines():
@@ -713,6 +794,7 @@ def tell():
     groups_and_posts()
     sessions_begin()
     metering()
+    money_splits()
     prices_change()
     ends_and_deadlines()
     return steps
