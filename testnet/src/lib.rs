@@ -4,4 +4,16 @@
 //! `watt-testnet` calls it.
 
 pub mod car;
+pub mod clock;
+pub mod demo;
+pub mod drive;
+pub mod federation;
+pub mod load;
+pub mod provision;
+pub mod replay;
+pub mod report;
+pub mod resident;
 pub mod rows;
+pub mod unit;
+pub mod view;
+pub mod world;

@@ -1,1 +1,144 @@
-fn main() {}
+//! `watt-testnet`: starts nodes on this machine and lets simulated cars charge on them.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use testnet::{
+    demo, load,
+    replay::{self, Fraction},
+    rows::Filter,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Local federations of real nodes: a demo, recorded sessions, load.
+#[derive(Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  watt-testnet demo
+  watt-testnet demo --seed 7 --stay
+  watt-testnet replay sessions.csv --site TRO --json report.json
+  watt-testnet replay sessions.csv --limit 10 --data /tmp/chain
+  watt-testnet replay sessions.csv --site TRO --group-limit 0.1
+  watt-testnet load --clients 64 --seconds 20 --json load.json
+
+Exit codes: 0 ok, 1 failed or not equal, 2 usage.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// An evening in a garage: a dozen residents, fewer places than cars.
+    Demo(DemoArgs),
+    /// Recorded charging sessions, carried out on a node and compared with the record.
+    Replay(ReplayArgs),
+    /// How many whole sessions a node settles in a second, on the real clock.
+    Load(LoadArgs),
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// What the evening is drawn from: the same seed, the same evening.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Keep the node up afterwards, and print where to look.
+    #[arg(long)]
+    stay: bool,
+    /// Write the numbers to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Keep the chain in this empty or new folder, under node-0; a temporary one is removed.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ReplayArgs {
+    /// The sessions: `;`-separated with the header location;user_id;session_id;plugin_time;plugout_time;connection_time;energy_session.
+    file: PathBuf,
+    /// Only this site; may be given more than once.
+    #[arg(long, value_name = "S")]
+    site: Vec<String>,
+    /// Only the first N usable sessions.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// The garage's limit, as a share of what all connectors are rated for.
+    #[arg(long, value_name = "FRACTION", default_value = "1")]
+    group_limit: Fraction,
+    /// Write the report to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Keep the chain in this empty or new folder, under node-0; a temporary one is removed.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct LoadArgs {
+    /// How many validators decide; one.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    validators: u32,
+    /// How many residents open and settle sessions at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    clients: u32,
+    /// For how long.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Write the numbers to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Keep the chain in this empty or new folder, under node-0; a temporary one is removed.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let faults = tokio::select! {
+        faults = run(cli.command) => faults,
+        // Dropping the run kills its nodes and removes a temporary folder.
+        _ = terminated() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match faults {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            for fault in faults {
+                eprintln!("watt-testnet: {fault}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("watt-testnet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<Vec<String>> {
+    match command {
+        Command::Demo(DemoArgs { seed, stay, json, data }) => demo::run(&demo::Options { seed, stay, json, data }).await,
+        Command::Replay(ReplayArgs { file, site, limit, group_limit, json, data }) => {
+            let filter = Filter { sites: site, limit };
+            replay::run(&replay::Options { file, filter, group_limit, json, data }).await
+        }
+        Command::Load(LoadArgs { validators: _, clients, seconds, json, data }) => {
+            load::run(&load::Options { clients, seconds, json, data }).await
+        }
+    }
+}
+
+/// SIGTERM; Ctrl-C is left to the demo, which may be waiting for it, and otherwise ends the program and with it its nodes.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,535 @@
+//! Real `wattd` processes on loopback: founded, started, watched, and started again when they die.
+//!
+//! It knows processes, directories and ports, and gives a node its time; what residents and units do is not its matter. A node that dies is started again, at
+//! most [`MAX_RESTARTS`] times, and every request to it is to be repeated after [`Node::recover`]. Nothing outlives this process: a node is killed when its
+//! handle is dropped. Called by `demo`, `replay` and `load`.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use chain::{id::ChainId, params::Params};
+use contracts::genesis::{Genesis, GenesisRole};
+use ed25519_dalek::SigningKey;
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::clock::{ClockError, ClockLine, ClockSocket, Quiet};
+
+/// How often a `wattd` that died is started again, in one run.
+pub const MAX_RESTARTS: u32 = 200;
+
+/// How long a node may take from its start to its first call, real time.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many times in a row a node may end by itself before it has called once: it will not come up.
+const MAX_FAILED_STARTS: u32 = 3;
+
+/// How long [`Node::recover`] waits for a node that lives but does not answer, between two attempts of a caller.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many lines of a node's log an error shows.
+const LOG_LINES: usize = 12;
+
+/// Why there is no node.
+#[derive(Debug, thiserror::Error)]
+pub enum FederationError {
+    /// The program is not where it should be.
+    #[error("there is no wattd at {}: it is built beside watt-testnet (cargo build -p node)", .0.display())]
+    NoProgram(PathBuf),
+    /// A file or a process.
+    #[error("{what}: {error}")]
+    Io { what: String, error: io::Error },
+    /// The directory is in use.
+    #[error("{} is not empty: choose an empty or new folder", .0.display())]
+    NotEmpty(PathBuf),
+    /// It could not be founded.
+    #[error("wattd init failed: {0}")]
+    Init(String),
+    /// It ends as soon as it is started.
+    #[error("wattd does not start ({status}); the end of its log:\n{log}")]
+    DoesNotStart { status: String, log: String },
+    /// It died too often.
+    #[error("wattd died more than {MAX_RESTARTS} times; the end of its log:\n{log}")]
+    DiedTooOften { log: String },
+    /// It neither calls nor ends.
+    #[error("wattd did not call within {} s; the end of its log:\n{log}", START_TIMEOUT.as_secs())]
+    Silent { log: String },
+    /// Its clock.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+}
+
+/// Which of the policies decides who charges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// First come, first served, as much as there is.
+    Fcfs,
+    /// The paper's: so many places, first come first served.
+    FcfsSlots { places: u32 },
+}
+
+/// Whose clock a node follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Time {
+    /// Stepped by us, beginning at this instant, ms.
+    Stepped { start_ms: u64 },
+    /// The machine's.
+    Real,
+}
+
+/// How a node is founded.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The condominium's short name.
+    pub name: String,
+    /// The federation's parameters.
+    pub params: Params,
+    /// Whose clock.
+    pub time: Time,
+    /// Who meters, grants and settles.
+    pub staff: Staff,
+    /// The units and their keys, as `units.json` lists them.
+    pub units: Vec<UnitLine>,
+}
+
+/// Who acts for the condominium.
+#[derive(Clone, Debug)]
+pub enum Staff {
+    /// The node's own gateway and scheduler.
+    Node {
+        /// Who charges when.
+        policy: Policy,
+        /// How the gateway works.
+        gateway: GatewayPlan,
+    },
+    /// Accounts of ours, which hold these roles from the beginning; the node runs neither gateway nor scheduler.
+    Ours(Vec<GenesisRole>),
+}
+
+/// What is set of the gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayPlan {
+    /// How long a unit may go on without an answer, s.
+    pub lease_s: u16,
+    /// How often units send, s.
+    pub transmit_period_s: u16,
+    /// How often a charging session is attested, s.
+    pub attest_every_s: u32,
+}
+
+/// A unit in `units.json`.
+#[derive(Clone, Serialize)]
+pub struct UnitLine {
+    /// Eight hexadecimal digits.
+    pub device: String,
+    /// The position of its switches.
+    pub sensor: u8,
+    /// Which connector.
+    pub connector: String,
+    /// 64 hexadecimal digits.
+    pub key: String,
+}
+
+impl std::fmt::Debug for UnitLine {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnitLine").field("device", &self.device).field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct UnitsFile<'a> {
+    units: &'a [UnitLine],
+}
+
+/// Where the chains of a run are kept.
+#[derive(Debug)]
+pub enum Place {
+    /// Removed at the end.
+    Temporary(TempDir),
+    /// Chosen by the user, who keeps it.
+    Kept(PathBuf),
+}
+
+impl Place {
+    /// The folder given, which must be empty or new, or else a temporary one.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub fn new(data: Option<&Path>) -> Result<Self, FederationError> {
+        let Some(data) = data else {
+            return TempDir::with_prefix("watt-testnet-").map(Self::Temporary).map_err(|error| failed("a temporary folder", error));
+        };
+        fs::create_dir_all(data).map_err(|error| failed(data.display(), error))?;
+        let mut entries = fs::read_dir(data).map_err(|error| failed(data.display(), error))?;
+        if entries.next().is_some() {
+            return Err(FederationError::NotEmpty(data.to_owned()));
+        }
+        Ok(Self::Kept(data.to_owned()))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}
+
+/// One `wattd`.
+#[derive(Debug)]
+pub struct Node {
+    dir: PathBuf,
+    program: PathBuf,
+    api: SocketAddr,
+    gateway: SocketAddr,
+    process: Child,
+    clock: Option<Stepping>,
+    restarts: u32,
+}
+
+/// The stepped clock of a node.
+#[derive(Debug)]
+struct Stepping {
+    socket: ClockSocket,
+    /// Short, because a socket's path may have 107 bytes; the socket goes with it.
+    folder: TempDir,
+    line: Option<ClockLine>,
+    now_ms: u64,
+}
+
+impl Stepping {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("clock")
+    }
+}
+
+/// Finds `wattd` beside the running program.
+///
+/// # Errors
+/// [`FederationError::NoProgram`].
+pub fn wattd_beside_us() -> Result<PathBuf, FederationError> {
+    let own = std::env::current_exe().map_err(|error| failed("this program's own path", error))?;
+    let folder = own.parent().unwrap_or(Path::new("."));
+    // Tests run one folder deeper.
+    let candidates = [folder.join("wattd"), folder.join("..").join("wattd")];
+    let first = candidates[0].clone();
+    candidates.into_iter().find(|path| path.is_file()).ok_or(FederationError::NoProgram(first))
+}
+
+impl Node {
+    /// Founds a node in `folder/node-<index>` and starts it.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn found(folder: &Path, index: usize, program: PathBuf, plan: &Plan) -> Result<Self, FederationError> {
+        let dir = folder.join(format!("node-{index}"));
+        let [api, gateway, network] = free_ports()?;
+        init(&program, &dir, plan).await?;
+        write_file(&dir.join("config.toml"), config_text(plan, api, gateway, network).as_bytes())?;
+        let units = serde_json::to_vec(&UnitsFile { units: &plan.units }).map_err(|error| failed("units.json", error.into()))?;
+        write_file(&dir.join("units.json"), &units)?;
+        let clock = match plan.time {
+            Time::Real => None,
+            Time::Stepped { start_ms } => {
+                let folder = TempDir::with_prefix("watt-").map_err(|error| failed("a folder for the clock's socket", error))?;
+                let path = folder.path().join("clock");
+                let socket = ClockSocket::bind(&path).map_err(|error| failed(path.display(), error))?;
+                Some(Stepping { socket, folder, line: None, now_ms: start_ms })
+            }
+        };
+        let process = spawn(&program, &dir, clock.as_ref())?;
+        let mut node = Self { dir, program, api, gateway, process, clock, restarts: 0 };
+        node.await_call().await?;
+        Ok(node)
+    }
+
+    /// The base address of its API.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// The base address of the units' protocol.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        format!("http://{}", self.gateway)
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How often it was started again.
+    #[must_use]
+    pub const fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// The process, while it lives.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// A key that `wattd init` made, such as `manager`.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub fn key(&self, name: &str) -> Result<SigningKey, FederationError> {
+        let path = self.dir.join("keys").join(format!("{name}.key"));
+        let text = fs::read_to_string(&path).map_err(|error| failed(path.display(), error))?;
+        let mut secret = [0_u8; 32];
+        hex::decode_to_slice(text.trim(), &mut secret)
+            .map_err(|error| failed(path.display(), io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        Ok(SigningKey::from_bytes(&secret))
+    }
+
+    /// Moves its clock and waits until it is quiet; a node that dies meanwhile is started again in the same instant.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn advance(&mut self, to_ms: u64) -> Result<Quiet, FederationError> {
+        loop {
+            let clock = self.clock.as_mut().expect("only nodes with a stepped clock are advanced");
+            clock.now_ms = clock.now_ms.max(to_ms);
+            let now_ms = clock.now_ms;
+            if let Some(line) = &mut clock.line {
+                match line.advance(now_ms).await {
+                    Ok(quiet) => return Ok(quiet),
+                    Err(ClockError::Gone(_)) => clock.line = None,
+                    Err(error @ (ClockError::Malformed { .. } | ClockError::Restless)) => return Err(error.into()),
+                }
+            }
+            self.revive().await?;
+        }
+    }
+
+    /// To be called after a request had no answer: starts the node again if it is dead, otherwise waits a moment.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn recover(&mut self) -> Result<Recovered, FederationError> {
+        tokio::time::sleep(PAUSE).await;
+        if self.exited()?.is_none() {
+            return Ok(Recovered::WasAlive);
+        }
+        self.revive().await?;
+        if let Some(now_ms) = self.clock.as_ref().map(|clock| clock.now_ms) {
+            self.advance(now_ms).await?;
+        }
+        Ok(Recovered::Restarted)
+    }
+
+    /// Asks it to end and waits for that.
+    ///
+    /// # Errors
+    /// [`FederationError::Io`].
+    pub async fn stop(mut self) -> Result<(), FederationError> {
+        if let Some(pid) = self.process.id() {
+            // The process is ours and not yet waited for, so the number is still its own.
+            let asked = Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status().await;
+            let patience = Duration::from_secs(10);
+            if asked.is_err() || tokio::time::timeout(patience, self.process.wait()).await.is_err() {
+                self.process.kill().await.map_err(|error| failed("stopping wattd", error))?;
+            }
+        }
+        let _ = fs::remove_file(self.dir.join("wattd.pid"));
+        Ok(())
+    }
+
+    /// Starts the process again once it is over.
+    async fn revive(&mut self) -> Result<(), FederationError> {
+        // The line may break a moment before the process is gone.
+        let over = tokio::time::timeout(START_TIMEOUT, self.process.wait()).await;
+        if over.is_err() {
+            self.process.kill().await.map_err(|error| failed("stopping wattd", error))?;
+        }
+        self.respawn().await
+    }
+
+    async fn respawn(&mut self) -> Result<(), FederationError> {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return Err(FederationError::DiedTooOften { log: self.log_end() });
+        }
+        tracing::warn!(restarts = self.restarts, "wattd is gone and is started again");
+        self.process = spawn(&self.program, &self.dir, self.clock.as_ref())?;
+        self.await_call().await
+    }
+
+    /// Waits until the node has called for its clock; one that is killed before is started again.
+    async fn await_call(&mut self) -> Result<(), FederationError> {
+        let mut failed_starts = 0;
+        let until = Instant::now() + START_TIMEOUT;
+        let Some(clock) = &mut self.clock else { return Ok(()) };
+        clock.line = None;
+        loop {
+            let called = tokio::select! {
+                called = clock.socket.accept() => Some(called),
+                status = self.process.wait() => {
+                    let status = status.map_err(|error| failed("waiting for wattd", error))?;
+                    failed_starts += u32::from(status.code().is_some());
+                    if failed_starts >= MAX_FAILED_STARTS {
+                        return Err(FederationError::DoesNotStart { status: status.to_string(), log: log_end(&self.dir) });
+                    }
+                    None
+                }
+                () = tokio::time::sleep_until(until.into()) => return Err(FederationError::Silent { log: log_end(&self.dir) }),
+            };
+            match called {
+                Some(Ok((line, _chain_id))) => {
+                    clock.line = Some(line);
+                    return Ok(());
+                }
+                // It called and died at once.
+                Some(Err(_)) => {}
+                None => {
+                    self.restarts += 1;
+                    if self.restarts > MAX_RESTARTS {
+                        return Err(FederationError::DiedTooOften { log: log_end(&self.dir) });
+                    }
+                    self.process = spawn(&self.program, &self.dir, Some(clock))?;
+                }
+            }
+        }
+    }
+
+    fn exited(&mut self) -> Result<Option<ExitStatus>, FederationError> {
+        self.process.try_wait().map_err(|error| failed("looking at wattd", error))
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn log_end(&self) -> String {
+        log_end(&self.dir)
+    }
+
+    /// The chain that its genesis document makes.
+    ///
+    /// # Errors
+    /// [`FederationError::Io`].
+    pub fn chain_id(&self) -> Result<ChainId, FederationError> {
+        let path = self.dir.join("genesis.json");
+        let text = fs::read(&path).map_err(|error| failed(path.display(), error))?;
+        let genesis: Genesis = serde_json::from_slice(&text).map_err(|error| failed(path.display(), error.into()))?;
+        Ok(genesis.chain_id())
+    }
+}
+
+/// What [`Node::recover`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recovered {
+    /// It had not died.
+    WasAlive,
+    /// It had, and has started again: what it had pooled is lost.
+    Restarted,
+}
+
+async fn init(program: &Path, dir: &Path, plan: &Plan) -> Result<(), FederationError> {
+    let folder = TempDir::new().map_err(|error| failed("a temporary folder", error))?;
+    let params = folder.path().join("params.json");
+    let text = serde_json::to_vec(&plan.params).map_err(|error| failed("the parameters", error.into()))?;
+    write_file(&params, &text)?;
+    let mut command = Command::new(program);
+    command.arg("init").arg("--test").arg("--data").arg(dir).args(["--name", &plan.name]).arg("--params").arg(&params);
+    if let Staff::Ours(roles) = &plan.staff {
+        let file = folder.path().join("roles.json");
+        let text = serde_json::to_vec(roles).map_err(|error| failed("the roles", error.into()))?;
+        write_file(&file, &text)?;
+        command.arg("--roles").arg(&file);
+    }
+    if let Time::Stepped { start_ms } = plan.time {
+        command.args(["--timestamp", &start_ms.to_string()]);
+    }
+    let output = command.stdin(Stdio::null()).output().await.map_err(|error| failed(program.display(), error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(FederationError::Init(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+fn config_text(plan: &Plan, api: SocketAddr, gateway: SocketAddr, network: SocketAddr) -> String {
+    let head = format!(
+        "moniker = \"{name}\"\n\n[api]\nlisten = \"{api}\"\n\n[network]\nlisten = \"/ip4/127.0.0.1/tcp/{port}\"\n\n",
+        name = plan.name,
+        port = network.port(),
+    );
+    let Staff::Node { policy, gateway: settings } = &plan.staff else {
+        return format!("{head}[gateway]\nenabled = false\n\n[scheduler]\nenabled = false\n");
+    };
+    let (policy, places) = match policy {
+        Policy::Fcfs => ("fcfs", 1),
+        Policy::FcfsSlots { places } => ("fcfs-slots", *places),
+    };
+    let GatewayPlan { lease_s, transmit_period_s, attest_every_s } = settings;
+    format!(
+        "{head}[gateway]\nlisten = \"{gateway}\"\nlease_s = {lease_s}\ntransmit_period_s = {transmit_period_s}\nsample_period_s = 60\n\
+         attest_every_s = {attest_every_s}\n\n[scheduler]\npolicy = \"{policy}\"\nplaces = {places}\n"
+    )
+}
+
+fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>) -> Result<Child, FederationError> {
+    let log_path = dir.join("wattd.log");
+    let log = fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|error| failed(log_path.display(), error))?;
+    let also = log.try_clone().map_err(|error| failed(log_path.display(), error))?;
+    let mut command = Command::new(program);
+    command.arg("run").arg("--data").arg(dir).stdin(Stdio::null()).stdout(log).stderr(also).kill_on_drop(true);
+    if std::env::var_os("RUST_LOG").is_none() {
+        // Thousands of blocks a minute: only what is wrong. A lone node's network calls every message that nobody hears an error.
+        command.env("RUST_LOG", "warn,arc_malachitebft_network=off");
+    }
+    if let Some(clock) = clock {
+        command.arg("--clock").arg(clock.path());
+    }
+    let process = command.spawn().map_err(|error| failed(program.display(), error))?;
+    if let Some(pid) = process.id() {
+        write_file(&dir.join("wattd.pid"), format!("{pid}\n").as_bytes())?;
+    }
+    Ok(process)
+}
+
+/// Ports of loopback that nobody uses now.
+fn free_ports<const N: usize>() -> Result<[SocketAddr; N], FederationError> {
+    // Held together, so that all differ.
+    let listeners: Vec<_> =
+        (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(|error| failed("a free port", error))?;
+    let mut ports = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().map_err(|error| failed("a free port", error))?;
+    }
+    Ok(ports)
+}
+
+/// Replaces a file in one step; only its owner may read it.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), FederationError> {
+    let new = path.with_extension("new");
+    let written = || {
+        let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        io::Write::write_all(&mut file, bytes)?;
+        fs::rename(&new, path)
+    };
+    written().map_err(|error| failed(path.display(), error))
+}
+
+fn log_end(dir: &Path) -> String {
+    let text = fs::read(dir.join("wattd.log")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+fn failed(what: impl std::fmt::Display, error: io::Error) -> FederationError {
+    FederationError::Io { what: what.to_string(), error }
+}

@@ -1,0 +1,343 @@
+//! What a run came to: numbers for a file, sums for people, and whether they are right.
+//!
+//! Every number comes from the chain (receipts, totals, the audit of its export) or from the cars; nothing is carried over from what was planned. Called by
+//! `demo` and `replay`.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufReader, BufWriter, Write as _},
+    path::Path,
+    time::Instant,
+};
+
+use chain::{
+    api::CondominiumView,
+    id::Height,
+    quantity::Amount,
+    receipt::SessionReceipt,
+    record::{EndReason, Fault},
+};
+use cli::{
+    audit::{self, AuditReport, Progress},
+    client::Client,
+};
+use futures::StreamExt as _;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::{
+    car::Car,
+    drive::Garage,
+    resident::{AskError, Line},
+};
+
+/// How often the export is asked for again when the node died in between.
+const MAX_EXPORTS: u32 = 20;
+
+/// What `--json` writes: numbers and booleans, energies in Wh, money in micro-tokens, times in seconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Rows of the chosen sites that were considered.
+    pub rows: u64,
+    /// Those that were replayed.
+    pub usable: u64,
+    /// The others, by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Sessions with a bill on the chain.
+    pub sessions_settled: u64,
+    /// Sessions that waited for their first grant beyond the instant of their coming.
+    pub sessions_queued: u64,
+    /// Sessions whose car could not have finished in its time, even if it had never waited.
+    pub sessions_too_short: u64,
+    /// What the file says was charged.
+    pub energy_source_wh: u64,
+    /// What the cars drew.
+    pub energy_drawn_wh: u64,
+    /// What the bills say.
+    pub energy_settled_wh: u64,
+    /// Money, in micro-tokens.
+    pub micro_tokens: Money,
+    /// Whether no token appeared or vanished.
+    pub conservation_ok: bool,
+    /// What the audit of the whole chain found.
+    pub audit: Audit,
+    /// Sessions by the reason of their end.
+    pub settle_reasons: BTreeMap<String, u64>,
+    /// How often `wattd` died and was started again.
+    pub restarts: u32,
+    /// Committed blocks.
+    pub height: u64,
+    /// Posts of units that were answered.
+    pub unit_posts: u64,
+    /// Samples that units took.
+    pub unit_samples: u64,
+    /// The state after the last block.
+    pub state_root: String,
+    /// From the start of the replay to here, the founding of the garage and the audit included.
+    pub wall_seconds: f64,
+    /// Every session, in the order of its coming.
+    pub per_session: Vec<SessionLine>,
+}
+
+/// Sums over all sessions, in micro-tokens.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize)]
+pub struct Money {
+    /// Tokens sold to residents.
+    pub sold: u64,
+    /// Locked by sessions.
+    pub escrowed: u64,
+    /// Of that, paid.
+    pub paid: u64,
+    /// Of that, given back.
+    pub refunded: u64,
+    /// Still locked.
+    pub held_at_end: u64,
+}
+
+/// What the audit found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    /// Whether everything is true.
+    pub ok: bool,
+    /// Blocks carried out again.
+    pub blocks: u64,
+    /// Transactions carried out again.
+    pub transactions: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// What is not true, where something is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SessionLine {
+    /// Its name in the file.
+    pub session_id: String,
+    /// What the file says, Wh.
+    pub source_wh: u64,
+    /// What its car drew, Wh.
+    pub drawn_wh: u64,
+    /// What its bill says, Wh.
+    pub settled_wh: u64,
+    /// Micro-tokens.
+    pub paid: u64,
+    /// Micro-tokens.
+    pub refunded: u64,
+    /// Why it ended.
+    pub reason: String,
+}
+
+/// What is read from the node at the end.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Money by condominium.
+    pub totals: Vec<CondominiumView>,
+    /// The audit.
+    pub audit: Audit,
+    /// The newest block.
+    pub height: Height,
+    /// The state after it.
+    pub state_root: String,
+}
+
+/// Reads totals and audits the whole chain through the API.
+///
+/// # Errors
+/// [`AskError`] where the node cannot be asked; a chain that is not true is a finding.
+pub async fn find(line: &mut Line, mut progress: impl FnMut(Progress) + Send + 'static) -> Result<Findings, AskError> {
+    let totals = line.ask("the totals", async |client: &Client| client.condominiums().await).await?;
+    let status = line.ask("the status", async |client: &Client| client.status().await).await?;
+    let started = Instant::now();
+    let folder = TempDir::with_prefix("watt-audit-").map_err(|error| machine("a temporary folder", error))?;
+    let path = folder.path().join("chain.export");
+    export(line, &path).await?;
+    let audited = tokio::task::spawn_blocking(move || {
+        let file = File::open(&path)?;
+        Ok::<_, audit::AuditError>(audit::replay(BufReader::with_capacity(1 << 20, file), &mut progress))
+    });
+    let audited = audited.await.map_err(|error| machine("the audit", io::Error::other(error)))?;
+    let seconds = rounded(started.elapsed().as_secs_f64());
+    let audit = match audited.and_then(|report| report) {
+        Ok(report) => agreed(&report, &totals, &status.state_root.to_string(), seconds),
+        Err(error) => Audit { ok: false, blocks: 0, transactions: 0, seconds, failure: Some(error.to_string()) },
+    };
+    Ok(Findings { totals, audit, height: status.height, state_root: status.state_root.to_string() })
+}
+
+/// An audit that found nothing wrong still has to speak of the chain that the node shows.
+fn agreed(report: &AuditReport, totals: &[CondominiumView], state_root: &str, seconds: f64) -> Audit {
+    let same_root = report.state_root.to_string() == state_root;
+    let same_totals = report.totals.len() == totals.len()
+        && report
+            .totals
+            .iter()
+            .zip(totals)
+            .all(|(found, shown)| found.holds() && (found.balance, found.held, found.debt) == (shown.balance, shown.held, shown.debt));
+    let failure = match (same_root, same_totals) {
+        (true, true) => None,
+        (false, _) => Some("the export leads to another state than the node shows".to_owned()),
+        (true, false) => Some("the export leads to other totals than the node shows".to_owned()),
+    };
+    Audit { ok: failure.is_none(), blocks: report.blocks, transactions: report.transactions, seconds, failure }
+}
+
+/// Writes the export of the whole chain to a file.
+async fn export(line: &mut Line, path: &Path) -> Result<(), AskError> {
+    for _ in 0..MAX_EXPORTS {
+        let mut stream = line.ask("the export", async |client: &Client| client.export(Height(1)).await).await?;
+        let file = File::create(path).map_err(|error| machine("the export's file", error))?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        let broken = loop {
+            match stream.next().await {
+                None => break false,
+                Some(Ok(bytes)) => file.write_all(&bytes).map_err(|error| machine("the export's file", error))?,
+                Some(Err(_)) => break true,
+            }
+        };
+        file.flush().map_err(|error| machine("the export's file", error))?;
+        if !broken {
+            return Ok(());
+        }
+        line.recover().await?;
+    }
+    Err(AskError::Deaf { what: "the export breaks off".to_owned() })
+}
+
+fn machine(what: &str, error: io::Error) -> AskError {
+    AskError::Federation(crate::federation::FederationError::Io { what: what.to_owned(), error })
+}
+
+/// Puts together what the garage and the chain say.
+#[must_use]
+pub fn report(garage: &Garage, findings: &Findings, started: Instant) -> Report {
+    let mut report = Report {
+        rows: garage.visits.len() as u64,
+        usable: garage.visits.len() as u64,
+        skipped: BTreeMap::new(),
+        sessions_settled: 0,
+        sessions_queued: 0,
+        sessions_too_short: 0,
+        energy_source_wh: 0,
+        energy_drawn_wh: 0,
+        energy_settled_wh: 0,
+        micro_tokens: Money::default(),
+        conservation_ok: false,
+        audit: findings.audit.clone(),
+        settle_reasons: BTreeMap::new(),
+        restarts: garage.line.node.restarts(),
+        height: findings.height.0,
+        unit_posts: 0,
+        unit_samples: 0,
+        state_root: findings.state_root.clone(),
+        wall_seconds: rounded(started.elapsed().as_secs_f64()),
+        per_session: Vec::new(),
+    };
+    for (visit, fate) in garage.visits.iter().zip(&garage.fates) {
+        let source = &visit.source;
+        report.energy_source_wh += source.energy_wh;
+        report.energy_drawn_wh += fate.drawn_wh;
+        report.sessions_queued += u64::from(fate.waited);
+        report.sessions_too_short += u64::from(!Car::new(source).can_finish());
+        let mut line = SessionLine {
+            session_id: source.session_id.clone(),
+            source_wh: source.energy_wh,
+            drawn_wh: fate.drawn_wh,
+            settled_wh: 0,
+            paid: 0,
+            refunded: 0,
+            reason: "open".to_owned(),
+        };
+        if let Some(receipt) = &fate.receipt {
+            line = with_bill(line, receipt);
+            report.sessions_settled += 1;
+            report.energy_settled_wh += line.settled_wh;
+            report.micro_tokens.escrowed += receipt.escrow.micro();
+            report.micro_tokens.paid += line.paid;
+            report.micro_tokens.refunded += line.refunded;
+            *report.settle_reasons.entry(line.reason.clone()).or_default() += 1;
+        }
+        report.per_session.push(line);
+    }
+    for place in &garage.places {
+        let (posts, samples) = place.unit.counts();
+        report.unit_posts += posts;
+        report.unit_samples += samples;
+    }
+    let sum = |of: fn(&CondominiumView) -> Amount| findings.totals.iter().map(|view| of(view).micro()).sum::<u64>();
+    report.micro_tokens.sold = sum(|view| view.condominium.minted);
+    report.micro_tokens.held_at_end = sum(|view| view.held);
+    report.conservation_ok = findings.totals.iter().all(|view| view.conserved)
+        && sum(|view| view.owed_to) == sum(|view| view.owed_by)
+        // Nobody here redeems or has credit: every token sold is somebody's.
+        && sum(|view| view.balance) + report.micro_tokens.held_at_end == report.micro_tokens.sold;
+    report
+}
+
+fn with_bill(line: SessionLine, receipt: &SessionReceipt) -> SessionLine {
+    SessionLine {
+        settled_wh: receipt.energy.get(),
+        paid: receipt.paid.micro(),
+        refunded: receipt.refund.micro(),
+        reason: reason(receipt.reason),
+        ..line
+    }
+}
+
+/// What must hold of every run, in words; empty where all of it does.
+#[must_use]
+pub fn faults(report: &Report) -> Vec<String> {
+    let Report { micro_tokens: money, .. } = report;
+    let unequal = report.per_session.iter().filter(|line| line.drawn_wh != line.settled_wh).count();
+    let unbalanced = money.escrowed != money.paid + money.refunded;
+    let rules = [
+        (!report.conservation_ok, "tokens appeared or vanished".to_owned()),
+        (!report.audit.ok, format!("the audit failed: {}", report.audit.failure.as_deref().unwrap_or("unknown"))),
+        (report.sessions_settled != report.usable, format!("{} of {} sessions are settled", report.sessions_settled, report.usable)),
+        (unequal > 0, format!("{unequal} bills differ from what the cars drew")),
+        (unbalanced, format!("escrowed {} but paid {} and refunded {}", money.escrowed, money.paid, money.refunded)),
+        (money.held_at_end != 0, format!("{} micro-tokens are still held", money.held_at_end)),
+    ];
+    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, rule)| rule).collect()
+}
+
+/// Why a session ended, as reports name it.
+#[must_use]
+pub fn reason(reason: EndReason) -> String {
+    let name = match reason {
+        EndReason::Money => "money",
+        EndReason::Time => "time",
+        EndReason::VehicleRemoved => "vehicle_removed",
+        EndReason::VehicleFull => "vehicle_full",
+        EndReason::StoppedByResident => "stopped_by_resident",
+        EndReason::StoppedByManager => "stopped_by_manager",
+        EndReason::Anomaly(Fault::OverCurrent) => "anomaly_over_current",
+        EndReason::Anomaly(Fault::OverTemperature) => "anomaly_over_temperature",
+        EndReason::Anomaly(Fault::OverTime) => "anomaly_over_time",
+        EndReason::Anomaly(Fault::MeterFault) => "anomaly_meter_fault",
+        EndReason::Anomaly(Fault::WeldedRelay) => "anomaly_welded_relay",
+        EndReason::Anomaly(Fault::UnitLost) => "anomaly_unit_lost",
+        EndReason::GatewayLost => "gateway_lost",
+        EndReason::NeverStarted => "never_started",
+        EndReason::Cancelled => "cancelled",
+    };
+    name.to_owned()
+}
+
+/// Writes a report as JSON.
+///
+/// # Errors
+/// The file's.
+pub fn write(report: &impl Serialize, path: &Path) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report)?;
+    text.push(b'\n');
+    std::fs::write(path, text)
+}
+
+/// Seconds with three decimals.
+#[must_use]
+pub fn rounded(seconds: f64) -> f64 {
+    (seconds * 1_000.0).round() / 1_000.0
+}

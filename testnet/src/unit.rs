@@ -1,0 +1,364 @@
+//! A simulated charging unit: the protocol's own state machine, a simulated car at its plug, and plain HTTP to the gateway.
+//!
+//! It speaks only what `docs/unit-protocol.md` says, through `firmware_core::Unit`; nothing else tells it what it may draw. What a board does once a second
+//! is done here at the instants at which anything changes: between two of them power is constant, so samples of the past are made when they are asked for.
+//! A real unit would also ask for its lease between those instants; the answer would be the lease it has, so the simulated one stays silent. It decides
+//! nothing and knows no chain. Called by [`crate::drive`].
+
+use std::time::Duration;
+
+use chain::id::ConnectorId;
+use firmware_core::{
+    CONFIG_PATH, CONFIG_QUERY, CONFIG_REQUEST_LEN, Capabilities, Cause, DeviceId, Flags, Identity, MAX_MESSAGE_LEN, Next, ProtocolError,
+    READINGS_PATH, Relay, Sample, SensorId, Unit, counter_ms, encode_hex,
+};
+use reqwest::StatusCode;
+
+use crate::{car::Car, rows::SourceSession};
+
+/// How long a unit waits for a whole answer, real time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The version that the simulated firmware says it is.
+const FIRMWARE: u16 = 1;
+
+/// Temperature inside a simulated unit, in tenths of a degree Celsius.
+const TEMPERATURE_DC: i16 = 253;
+
+/// Why an exchange had no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum UnitError {
+    /// No answer: the node is down or was killed. Sending again repairs it.
+    #[error("the gateway does not answer: {0}")]
+    NoAnswer(#[source] reqwest::Error),
+    /// The gateway refused the message.
+    #[error("the gateway refused a message of unit {device}: HTTP {status} {text}")]
+    Refused { device: DeviceId, status: u16, text: String },
+    /// A message that cannot be made or believed.
+    #[error("unit {device}: {error}")]
+    Protocol { device: DeviceId, error: ProtocolError },
+}
+
+impl UnitError {
+    /// Whether the same exchange may succeed once the node is up again.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) => true,
+            Self::Refused { status, .. } => *status == 503 || *status == 429,
+            Self::Protocol { .. } => false,
+        }
+    }
+}
+
+/// What a unit is told when it is mounted.
+#[derive(Clone, Copy, Debug)]
+pub struct Mounting {
+    /// Its number.
+    pub device: DeviceId,
+    /// The connector that it serves.
+    pub connector: ConnectorId,
+    /// The position of its switches.
+    pub sensor: SensorId,
+    /// Its secret key.
+    pub key: [u8; 32],
+}
+
+/// A unit, and the car at its plug if there is one.
+#[derive(Debug)]
+pub struct SimUnit {
+    device: DeviceId,
+    unit: Unit,
+    http: reqwest::Client,
+    base: String,
+    boot: u32,
+    /// The register when the present car came, Wh.
+    base_wh: u64,
+    plugged: Option<Plugged>,
+    /// The last instant that the lease was told of, ms.
+    ticked_ms: u64,
+    posts: u64,
+    samples: u64,
+}
+
+#[derive(Debug)]
+struct Plugged {
+    car: Car,
+    plug_out_ms: u64,
+    /// Up to where samples were taken.
+    sampled_ms: u64,
+    /// What the lease allows, mA; zeros while the relay is open.
+    allowed_ma: [u32; 3],
+}
+
+/// What an exchange brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The relay and what may flow are as before.
+    Same,
+    /// The relay closed or opened, or another current may flow: the unit has taken a sample of it and wants to post at once.
+    Changed,
+}
+
+impl SimUnit {
+    /// A unit that has just been switched on, with an empty plug. `http` is shared so that connections are kept.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn new(mounting: &Mounting, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
+        let Mounting { device, sensor, key, connector: _ } = mounting;
+        let identity = Identity { device: *device, sensor: *sensor, capabilities: Capabilities::PLUG_SIGNAL, firmware: FIRMWARE };
+        let unit = Unit::new(identity, key, 1).map_err(|error| UnitError::Protocol { device: *device, error })?;
+        Ok(Self { device: *device, unit, http, base, boot: 1, base_wh: 0, plugged: None, ticked_ms: 0, posts: 0, samples: 0 })
+    }
+
+    /// How many posts were answered, and how many samples taken.
+    #[must_use]
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.posts, self.samples)
+    }
+
+    /// The cumulative register, Wh.
+    #[must_use]
+    pub fn register_wh(&self, now_ms: u64) -> u64 {
+        self.base_wh + self.plugged.as_ref().map_or(0, |plugged| plugged.car.register_wh(now_ms))
+    }
+
+    /// What the car at the plug has drawn, Wh.
+    #[must_use]
+    pub fn drawn_wh(&self, now_ms: u64) -> u64 {
+        self.plugged.as_ref().map_or(0, |plugged| plugged.car.register_wh(now_ms))
+    }
+
+    /// What flows now, W.
+    #[must_use]
+    pub fn power_w(&self, now_ms: u64) -> u32 {
+        self.plugged.as_ref().map_or(0, |plugged| plugged.car.power_w(now_ms))
+    }
+
+    /// Asks for the configuration, as every unit does when it starts.
+    ///
+    /// # Errors
+    /// [`UnitError`].
+    pub async fn configure(&mut self, now_ms: u64) -> Result<(), UnitError> {
+        let message = self.unit.config_request().map_err(|error| self.protocol(error))?;
+        let mut digits = [0; 2 * CONFIG_REQUEST_LEN];
+        let query = encode_hex(&message, &mut digits).map_err(|error| self.protocol(error))?;
+        let url = format!("{}{CONFIG_PATH}?{CONFIG_QUERY}={query}", self.base);
+        let body = self.exchange(self.http.get(url)).await?;
+        self.unit.config_answer(counter_ms(now_ms), &body).map_err(|error| self.protocol(error))?;
+        Ok(())
+    }
+
+    /// A car is plugged in: a change, of which a sample is taken.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn plug_in(&mut self, session: &SourceSession, now_ms: u64) -> Result<(), UnitError> {
+        let car = Car::new(session);
+        self.plugged = Some(Plugged { car, plug_out_ms: session.plug_out_ms, sampled_ms: now_ms, allowed_ma: [0; 3] });
+        self.sample(now_ms, Flags::NONE)
+    }
+
+    /// The plug is pulled: a sample of it is waiting to be posted, and what the car drew stays on the register. Gives that, in Wh.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn plug_out(&mut self, now_ms: u64) -> Result<u64, UnitError> {
+        self.advance(now_ms)?;
+        let Some(plugged) = self.plugged.take() else { return Ok(0) };
+        let drawn_wh = plugged.car.register_wh(now_ms);
+        self.base_wh += drawn_wh;
+        // The last moment was sampled with the plug in, if the car was full by then: it stopped drawing before it left.
+        self.sample(now_ms, Flags::END)?;
+        Ok(drawn_wh)
+    }
+
+    /// Takes the samples up to now, and opens the relay if its lease is over.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn advance(&mut self, now_ms: u64) -> Result<(), UnitError> {
+        let Some(plugged) = &self.plugged else { return Ok(()) };
+        let flowed_ma = plugged.car.currents_ma(now_ms.saturating_sub(1));
+        let closed = self.unit.lease().relay() == Relay::Closed;
+        // One ms short, so that a lease that ends with this very instant can be renewed in it: the request leaves before it is over.
+        let tick_ms = now_ms.saturating_sub(1).max(self.ticked_ms);
+        self.unit.tick(counter_ms(tick_ms), flowed_ma);
+        self.ticked_ms = tick_ms;
+        self.sample_until(now_ms)?;
+        if closed && self.unit.lease().relay() != Relay::Closed {
+            self.allow(now_ms, [0; 3])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the lease is used up or over at this instant, as [`SimUnit::lease_end_ms`] said; opens the relay then.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn end_lease(&mut self, now_ms: u64) -> Result<(), UnitError> {
+        let flowed_ma = self.plugged.as_ref().map_or([0; 3], |plugged| plugged.car.currents_ma(now_ms.saturating_sub(1)));
+        self.sample_until(now_ms)?;
+        if now_ms > self.ticked_ms {
+            self.ticked_ms = now_ms;
+        }
+        if self.unit.tick(counter_ms(self.ticked_ms), flowed_ma) != Relay::Closed {
+            self.allow(now_ms, [0; 3])?;
+        }
+        Ok(())
+    }
+
+    /// When the relay will open by itself if nobody answers before, while it is closed.
+    #[must_use]
+    pub fn lease_end_ms(&self) -> Option<u64> {
+        let plugged = self.plugged.as_ref()?;
+        if self.unit.lease().relay() != Relay::Closed {
+            return None;
+        }
+        let flowing_ma = plugged.car.currents_ma(self.ticked_ms);
+        let left_ms = self.unit.lease().ends_in_ms(counter_ms(self.ticked_ms), flowing_ma);
+        Some(self.ticked_ms + u64::from(left_ms))
+    }
+
+    /// When the car will be full, if it goes on like this and is not yet.
+    #[must_use]
+    pub fn full_ms(&self, now_ms: u64) -> Option<u64> {
+        let plugged = self.plugged.as_ref()?;
+        if plugged.car.power_w(now_ms) == 0 {
+            return None;
+        }
+        plugged.car.full_at().filter(|at_ms| *at_ms > now_ms)
+    }
+
+    /// Whether the relay is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.unit.lease().relay() == Relay::Closed
+    }
+
+    /// Sends what waits and takes in the answer; call [`SimUnit::advance`] for the same instant before.
+    ///
+    /// # Errors
+    /// [`UnitError`]; after a transient one the same call may be repeated: what was stored is not stored twice.
+    pub async fn post(&mut self, now_ms: u64) -> Result<Outcome, UnitError> {
+        let mut body = vec![0; MAX_MESSAGE_LEN];
+        let length = self.unit.readings_request(counter_ms(now_ms), &mut body).map_err(|error| self.protocol(error))?;
+        body.truncate(length);
+        let request = self
+            .http
+            .post(format!("{}{READINGS_PATH}", self.base))
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .body(body);
+        let answer = match self.exchange(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.after_refusal(&error)?;
+                return Err(error);
+            }
+        };
+        let answer = self.unit.readings_answer(counter_ms(now_ms), &answer).map_err(|error| self.protocol(error))?;
+        self.posts += 1;
+        // From the answer on the lease counts from this instant, not from the ms before.
+        self.ticked_ms = self.ticked_ms.max(now_ms);
+        if answer.reload_config {
+            self.configure(now_ms).await?;
+        }
+        let closed = self.unit.lease().relay() == Relay::Closed;
+        let rated_ma = self.unit.config().map_or(0, |config| config.rated_ma);
+        let allowed_ma = answer.lease.filter(|_| closed).map_or([0; 3], |grant| grant.capped(rated_ma).limit_ma().map(u32::from));
+        self.allow(now_ms, allowed_ma)
+    }
+
+    /// Lets the car draw this much from now on. Where current could flow before, that is a change of which a sample is taken; where none could, the newest
+    /// sample says all there is to say, and the next one comes with the next minute.
+    fn allow(&mut self, now_ms: u64, allowed_ma: [u32; 3]) -> Result<Outcome, UnitError> {
+        let Some(plugged) = &mut self.plugged else { return Ok(Outcome::Same) };
+        let before_ma = std::mem::replace(&mut plugged.allowed_ma, allowed_ma);
+        if before_ma == allowed_ma {
+            return Ok(Outcome::Same);
+        }
+        plugged.car.set_grant(now_ms, allowed_ma);
+        if before_ma == [0; 3] {
+            return Ok(Outcome::Same);
+        }
+        self.sample(now_ms, Flags::END.only_if(allowed_ma == [0; 3]))?;
+        Ok(Outcome::Changed)
+    }
+
+    /// The samples of every whole minute up to now, and the one of the moment in which the car became full.
+    fn sample_until(&mut self, now_ms: u64) -> Result<(), UnitError> {
+        loop {
+            let Some(plugged) = &mut self.plugged else { return Ok(()) };
+            let Some(at_ms) = plugged.car.next_sample_at(plugged.sampled_ms).filter(|at_ms| *at_ms <= now_ms) else { return Ok(()) };
+            plugged.sampled_ms = at_ms;
+            let full = plugged.car.is_full(at_ms);
+            // A plug-out makes a sample of its own, after the plug is gone.
+            if at_ms >= plugged.plug_out_ms && !full {
+                return Ok(());
+            }
+            self.sample(at_ms, Flags::END.only_if(full))?;
+        }
+    }
+
+    fn sample(&mut self, at_ms: u64, also: Flags) -> Result<(), UnitError> {
+        let synchronised = self.unit.stamp(counter_ms(at_ms)).is_some_and(|stamp| stamp.synchronised);
+        let (power_w, current_ma) = match &self.plugged {
+            Some(plugged) => (plugged.car.power_w(at_ms), plugged.car.currents_ma(at_ms)),
+            None => (0, [0; 3]),
+        };
+        let sample = Sample {
+            at_ms,
+            register_wh: self.register_wh(at_ms),
+            power_w: u16::try_from(power_w).unwrap_or(u16::MAX),
+            current_ma: current_ma.map(|ma| u16::try_from(ma).unwrap_or(u16::MAX)),
+            temperature_dc: Some(TEMPERATURE_DC),
+            flags: self.unit.lease().flags()
+                | Flags::PLUG_PRESENT.only_if(self.plugged.is_some())
+                | Flags::TIME_SYNCHRONISED.only_if(synchronised)
+                | also,
+        };
+        self.unit.push(&sample).map_err(|error| self.protocol(error))?;
+        self.samples += 1;
+        Ok(())
+    }
+
+    /// Does what the protocol says after a refusal; its pauses are the caller's matter, because the world's clock stands still meanwhile.
+    fn after_refusal(&mut self, error: &UnitError) -> Result<(), UnitError> {
+        let status = match error {
+            UnitError::NoAnswer(_) | UnitError::Protocol { .. } => None,
+            UnitError::Refused { status, .. } => Some(*status),
+        };
+        match self.unit.refused(status) {
+            Next::Retry { .. } | Next::AskConfig { .. } => Ok(()),
+            Next::NewBoot { .. } => {
+                self.boot += 1;
+                self.unit.restart(self.boot).map_err(|error| self.protocol(error))
+            }
+        }
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, UnitError> {
+        let response = request.timeout(ANSWER_TIMEOUT).send().await.map_err(UnitError::NoAnswer)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(UnitError::NoAnswer)?;
+        if status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(80).collect();
+            return Err(UnitError::Refused { device: self.device, status: status.as_u16(), text });
+        }
+        Ok(body.to_vec())
+    }
+
+    const fn protocol(&self, error: ProtocolError) -> UnitError {
+        UnitError::Protocol { device: self.device, error }
+    }
+
+    /// Why the relay is open, if it is.
+    #[must_use]
+    pub fn open_because(&self) -> Option<Cause> {
+        match self.unit.lease().relay() {
+            Relay::Open(cause) => Some(cause),
+            Relay::Closed => None,
+        }
+    }
+}
