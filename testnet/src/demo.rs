@@ -143,7 +143,7 @@ fn evening(seed: u64) -> Vec<Visit> {
         match name {
             "Bruno" => escrow = Escrow::Fixed(SMALL_ESCROW),
             // A dinner: he is called away long before the car is full.
-            "Carla" => (energy_wh, stays_min) = (24_000, 75),
+            "Carla" => (energy_wh, stays_min) = (30_000, 40),
             "Duarte" => stop_at_ms = Some(plug_in_ms + 100 * MINUTE_MS),
             // Waits, and takes the bus.
             "Lars" => stays_min = 15,

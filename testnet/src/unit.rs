@@ -290,6 +290,11 @@ impl SimUnit {
     fn sample_until(&mut self, now_ms: u64) -> Result<(), UnitError> {
         loop {
             let Some(plugged) = &mut self.plugged else { return Ok(()) };
+            if plugged.allowed_ma == [0; 3] {
+                // Nothing flows, and nobody asks the unit to post before that changes.
+                plugged.sampled_ms = plugged.sampled_ms.max(now_ms);
+                return Ok(());
+            }
             let Some(at_ms) = plugged.car.next_sample_at(plugged.sampled_ms).filter(|at_ms| *at_ms <= now_ms) else { return Ok(()) };
             plugged.sampled_ms = at_ms;
             let full = plugged.car.is_full(at_ms);
