@@ -204,7 +204,15 @@ impl Generator {
     }
 
     /// The time of the next block.
-    pub fn next_time(&mut self, now: u64) -> u64 {
+    pub fn next_time(&mut self, model: &Model) -> u64 {
+        let now = model.now;
+        // Often the very instant of the next deadline, or the one before or after it.
+        let next_due = model.charges.values().map(|charge| charge.due).min();
+        if let Some(due) = next_due.filter(|due| *due > now + 1)
+            && self.one_in(6)
+        {
+            return due - 1 + self.rng.random_range(0..3);
+        }
         let step = match self.rng.random_range(0..100) {
             0..50 => self.rng.random_range(1..60_000),
             50..80 => self.rng.random_range(60_000..20 * 60_000),
@@ -235,7 +243,12 @@ impl Generator {
     }
 
     fn body(&mut self, model: &Model, account: Address, call: Call) -> Body {
-        let valid_until = Timestamp::from_ms(model.now + self.rng.random_range(0..=24 * HOUR));
+        let ahead = match self.rng.random_range(0..10) {
+            0 => 0,
+            1 => 24 * HOUR,
+            _ => self.rng.random_range(0..=24 * HOUR),
+        };
+        let valid_until = Timestamp::from_ms(model.now + ahead);
         let nonce = model.nonces.get(&account).copied().unwrap_or(0);
         Body { chain_id: model.chain_id, account, signer: account, nonce, valid_until, call }
     }
@@ -428,6 +441,13 @@ impl Generator {
             1 | 2 => Amount::from_micro((1 << 62) + self.rng.random_range(1..1_000)),
             _ => self.amount(12 * TOKEN),
         };
+        // All that may still be sold today, or one more.
+        let rest = model.treasuries.get(&site).filter(|treasury| treasury.mint_day == model.now / (24 * HOUR));
+        let rest = rest.map(|treasury| treasury.cap - treasury.minted_today).filter(|rest| *rest < 12 * TOKEN && *rest > 0);
+        let amount = match rest {
+            Some(rest) if self.one_in(4) => Amount::from_micro(rest + self.rng.random_range(0..2)),
+            Some(_) | None => amount,
+        };
         let payment = Hash32(self.rng.random());
         (sender, Call::SellTokens(SellTokens { condominium: CondominiumId(site), account, amount, sale, payment }))
     }
@@ -447,7 +467,9 @@ impl Generator {
     }
 
     fn redeem(&mut self, model: &Model) -> (Address, Call) {
-        let sender = self.resident(model);
+        // Some have a balance and a debt at once.
+        let debtor = model.wallets.iter().find(|(_, wallet)| wallet.debt > 0 && wallet.balance > 0).map(|(who, _)| *who);
+        let sender = debtor.filter(|_| self.one_in(2)).unwrap_or_else(|| self.resident(model));
         let amount = self.part_of(self.balance_of(model, &sender));
         (sender, Call::RequestRedeem(RequestRedeem { amount, payee: Hash32(self.rng.random()) }))
     }
@@ -467,7 +489,16 @@ impl Generator {
     fn transfer(&mut self, model: &Model) -> (Address, Call) {
         let sender = self.resident(model);
         let to = if self.one_in(15) { sender } else { self.anybody() };
-        let amount = self.part_of(self.balance_of(model, &sender));
+        let mut amount = self.part_of(self.balance_of(model, &sender));
+        // All that the other home may still be owed, or one more.
+        if let (Some(from), Some(payee)) = (model.wallets.get(&sender), model.wallets.get(&to))
+            && from.home != payee.home
+            && self.one_in(4)
+        {
+            let limit = i128::from(model.treasuries[&payee.home].position_limit);
+            let room = limit - model.owes(from.home, payee.home) - i128::from(model.pending(from.home, payee.home));
+            amount = Amount::from_micro(u64::try_from(room + self.rng.random_range(0..2)).unwrap_or(1));
+        }
         (sender, Call::Transfer(Transfer { to, amount }))
     }
 
@@ -476,6 +507,15 @@ impl Generator {
     }
 
     fn grant_role(&mut self, model: &Model) -> (Address, Call) {
+        // A term that ends at this very height is over: another may be granted.
+        let ends_now = model.terms.iter().find(|(_, term)| term.until == Some(model.height)).map(|(key, _)| *key);
+        if let Some((site, role, account)) = ends_now
+            && self.one_in(2)
+        {
+            let sender = self.staff(model, site, Role::Manager);
+            let from = Height(model.height + self.rng.random_range(0..20));
+            return (sender, Call::GrantRole(GrantRole { condominium: CondominiumId(site), role, account, from, until: None }));
+        }
         let site = self.site();
         let sender = self.staff(model, site, Role::Manager);
         let (role, mut account) = (self.role(), self.anybody());
@@ -507,7 +547,13 @@ impl Generator {
             1 | 2 if !standing.is_empty() => (Role::Manager, self.pick(&standing)),
             _ => held.choose(&mut self.rng).copied().unwrap_or((Role::Auditor, sender)),
         };
-        let until = Height(model.height + self.rng.random_range(0..15));
+        let mut until = Height(model.height + self.rng.random_range(0..15));
+        // One that has not begun, at its very beginning.
+        if let Some(term) = model.terms.get(&(site, role, account)).filter(|term| term.from > model.height)
+            && self.one_in(2)
+        {
+            until = Height(term.from);
+        }
         (sender, Call::RevokeRole(RevokeRole { condominium: CondominiumId(site), role, account, until }))
     }
 
@@ -527,7 +573,12 @@ impl Generator {
         };
         let amperes = self.pick(&[10, 20, 40, 64, 100, 160, 160, 200]);
         let limit = if self.one_in(6) { [amperes, amperes / 2, amperes] } else { [amperes; 3] };
-        let limit = Currents::from_ma(limit.map(|amperes| amperes * 1_000));
+        let mut limit = Currents::from_ma(limit.map(|amperes| amperes * 1_000));
+        // Now and then a little less than is granted, so that the newest alone is paused.
+        if model.groups.contains_key(&(site, number)) && self.one_in(3) {
+            let used = super::ledger::plus(model.granted((site, number)), model.reserved((site, number)));
+            limit = super::ledger::currents(used.map(|ma| ma.saturating_sub(self.rng.random_range(0..3_000))));
+        }
         (sender, Call::PutGroup(PutGroup { group: GroupId::new(CondominiumId(site), number), parent, limit }))
     }
 
@@ -597,7 +648,14 @@ impl Generator {
 
     fn element(&mut self) -> TariffElement {
         let energy = PriceComponent { dimension: TariffDimension::Energy, price: self.amount(TOKEN) };
-        let energy = if self.one_in(10) { PriceComponent { price: Amount::ZERO, ..energy } } else { energy };
+        let energy = match self.rng.random_range(0..10) {
+            0 => PriceComponent { price: Amount::ZERO, ..energy },
+            // A watt-hour costs less than a micro-token, so that a bill can end anywhere within one.
+            1 | 2 => PriceComponent { price: self.amount(900), ..energy },
+            // Round prices, so that a bill can be exactly the escrow.
+            3..6 => PriceComponent { price: Amount::from_micro(self.pick(&[500, 100_000, 250_000])), ..energy },
+            _ => energy,
+        };
         let flat = PriceComponent { dimension: TariffDimension::Flat, price: self.amount(TOKEN / 2) };
         let price_components = match self.rng.random_range(0..4) {
             0 => vec![flat],
@@ -609,6 +667,9 @@ impl Generator {
             let minute = |rng: &mut StdRng| if rng.random() { rng.random_range(0..24) * 60 } else { rng.random_range(0..1440) };
             restrictions.start_time = self.rng.random::<bool>().then(|| minute(&mut self.rng));
             restrictions.end_time = self.rng.random::<bool>().then(|| minute(&mut self.rng));
+            if self.one_in(12) {
+                restrictions.end_time = restrictions.start_time;
+            }
             if self.one_in(3) {
                 restrictions.day_of_week = WEEK.into_iter().filter(|_| self.rng.random()).collect();
             }
@@ -660,13 +721,15 @@ impl Generator {
         let in_force = model.points.get(&place).and_then(|point| model.in_force((site, point.tariff))).unwrap_or(1);
         let max_spend = match self.rng.random_range(0..24) {
             0 => Amount::ZERO,
-            1 => Amount::from_micro(40 * TOKEN + 1),
-            2..8 => self.amount(TOKEN / 4),
+            1 => Amount::from_micro(40 * TOKEN + self.rng.random_range(0..2)),
+            2..5 => self.amount(TOKEN / 4),
+            5..7 => Amount::from_micro(self.rng.random_range(1..400) * 500),
+            7..10 => self.amount(30),
             _ => self.amount(6 * TOKEN),
         };
         let max_duration = match self.rng.random_range(0..30) {
             0 => Duration::ZERO,
-            1 => Duration::from_ms(10 * HOUR + 1),
+            1 | 2 => Duration::from_ms(10 * HOUR + self.rng.random_range(0..2)),
             _ => Duration::from_ms(self.rng.random_range(60_000..=10 * HOUR)),
         };
         let window = Window { from: Timestamp::from_ms(model.now), until: Timestamp::from_ms(model.now + HOUR) };
@@ -703,8 +766,12 @@ impl Generator {
         let session = self.session_where(model, |charge| !charge.is_over());
         let amount = match self.rng.random_range(0..15) {
             0 => Amount::ZERO,
-            1 => Amount::from_micro(40 * TOKEN),
-            _ => self.amount(2 * TOKEN),
+            1 | 2 => {
+                let escrow = model.charges.get(&session).map_or(0, |charge| charge.escrow);
+                Amount::from_micro(40 * TOKEN - escrow + self.rng.random_range(0..2))
+            }
+            3..9 => self.amount(2 * TOKEN),
+            _ => Amount::from_micro(self.rng.random_range(1..400) * 500),
         };
         (self.owner(model, session), Call::TopUpSession(TopUpSession { session, amount }))
     }
@@ -833,18 +900,21 @@ impl Generator {
             samples_root: Hash32(self.rng.random()),
             sample_count: self.rng.random_range(0..70),
         };
+        if charge.meter.is_some() && self.one_in(6) {
+            reading.register_wh = WattHours::new(register + self.energy_to_escrow(model, charge, at));
+        }
         // The first and the last instants at which a reading may be taken.
-        if charge.meter.is_none() && self.one_in(4) {
-            reading.at = Timestamp::from_ms(granted_at - model.params.drift.ms() - self.rng.random_range(0..2));
-        } else if charge.is_over() && self.one_in(4) {
+        if charge.meter.is_none() && self.one_in(3) {
+            reading.at = Timestamp::from_ms(granted_at - model.params.drift.ms() - self.rng.random_range(0..3));
+        } else if charge.is_over() && self.one_in(if latest < model.now { 2 } else { 8 }) {
             reading.at = Timestamp::from_ms(latest + self.rng.random_range(0..2));
         }
         match self.rng.random_range(0..44) {
-            0 => reading.sequence += 1,
-            1 => reading.sequence -= 1,
-            2 => reading.at = Timestamp::from_ms(from - 1),
+            0 | 20 => reading.sequence += 1,
+            1 | 21 => reading.sequence -= 1,
+            2 | 22 => reading.at = Timestamp::from_ms(from - 1),
             3 => reading.at = Timestamp::from_ms(model.now + model.params.drift.ms() + self.rng.random_range(0..2)),
-            6 => reading.register_wh = WattHours::new(register.saturating_sub(1)),
+            6 | 23 => reading.register_wh = WattHours::new(register.saturating_sub(1)),
             7 | 8 => {
                 // Exactly what electricity can bring, or one watt-hour more.
                 let brought = u128::from(rated) * 253 * u128::from(at.saturating_sub(granted_at)) * 105 / 360_000_000_000 + 50;
@@ -856,9 +926,20 @@ impl Generator {
             10 => reading.flags = ReadingFlags(4),
             11 => reading.session = self.session_where(model, |other| other.connector != charge.connector),
             12..16 => reading.register_wh = WattHours::new(register + most),
+            16..20 => reading.register_wh = WattHours::new(register + self.energy_to_escrow(model, charge, at)),
             _ => {}
         }
         reading
+    }
+
+    /// Watt-hours to about where the escrow is spent at the present price.
+    fn energy_to_escrow(&mut self, model: &Model, charge: &Charge, at: u64) -> u64 {
+        let tariff = &model.tariffs[&(charge.connector.0, charge.tariff)][charge.version as usize - 1].1;
+        let one = prices::parts_of(&prices::cut(tariff, at, at, 1));
+        let once = if charge.pieces.is_empty() { prices::flat(tariff, charge.granted_at.unwrap_or(at)) } else { 0 };
+        let left = (u128::from(charge.escrow.saturating_sub(once)) * prices::PARTS).saturating_sub(charge.cost());
+        let wh = u64::try_from(left.checked_div(one).unwrap_or(0)).expect("an escrow's worth");
+        if self.one_in(2) { wh } else { wh + self.rng.random_range(0..4) }
     }
 
     fn strange_reading(&mut self, model: &Model) -> Reading {

@@ -114,7 +114,7 @@ impl<'m> Run<'m> {
     }
 
     fn block(&mut self) {
-        let now = self.generator.next_time(self.model.now);
+        let now = self.generator.next_time(&self.model);
         self.model.begin(now, self.header_bytes);
         let (candidates, verdicts) = self.candidates();
         let due = self.model.finish();
