@@ -124,10 +124,10 @@ fn readings_with_samples(block: &Block, receipts: &[Receipt]) -> Vec<(SessionId,
     for (bytes, receipt) in block.transactions.iter().zip(receipts) {
         let Ok(transaction) = Transaction::decode(bytes) else { continue };
         let Call::Attest(attest) = &transaction.body().call else { continue };
-        let outcomes = receipt.events.iter().filter_map(|event| match event {
-            Event::ReadingHandled { refused, .. } => Some(refused.is_none()),
-            _ => None,
-        });
+        let outcomes = receipt
+            .events
+            .iter()
+            .filter_map(|event| if let Event::ReadingHandled { refused, .. } = event { Some(refused.is_none()) } else { None });
         let accepted = attest.readings.iter().zip(outcomes).filter(|(reading, accepted)| *accepted && reading.samples_root != Hash32::ZERO);
         found.extend(accepted.map(|(reading, _)| (reading.session, reading.sequence)));
     }

@@ -1,4 +1,5 @@
 //! The application through its two doors: submitting, deciding, restarting between any two steps, limits and due work.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod solo;
 

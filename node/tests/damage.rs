@@ -1,4 +1,5 @@
 //! What was changed behind the node's back is found at start and named; indexes are made again.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod solo;
 

@@ -97,17 +97,20 @@ impl ApiProblem {
     }
 }
 
-/// Grouped by what a client does about it: send other bytes, ask and sign again, look at the ledger.
-const fn status_of(code: Code) -> StatusCode {
-    match code {
-        Code::Malformed => StatusCode::BAD_REQUEST,
-        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::BadSignature | Code::UnknownSigner => StatusCode::UNAUTHORIZED,
-        Code::NotAllowed => StatusCode::FORBIDDEN,
-        Code::WrongNonce => StatusCode::CONFLICT,
-        Code::TooManyFromSigner => StatusCode::TOO_MANY_REQUESTS,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
-    }
+/// Codes that a client acts on by their status alone, by what it does: send other bytes, sign with another key, ask for the nonce, wait.
+const STATUSES: [(Code, StatusCode); 7] = [
+    (Code::Malformed, StatusCode::BAD_REQUEST),
+    (Code::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+    (Code::BadSignature, StatusCode::UNAUTHORIZED),
+    (Code::UnknownSigner, StatusCode::UNAUTHORIZED),
+    (Code::NotAllowed, StatusCode::FORBIDDEN),
+    (Code::WrongNonce, StatusCode::CONFLICT),
+    (Code::TooManyFromSigner, StatusCode::TOO_MANY_REQUESTS),
+];
+
+/// The status of a refusal; 422 for everything that the ledger itself forbids.
+fn status_of(code: Code) -> StatusCode {
+    STATUSES.iter().find(|(of, _)| *of == code).map_or(StatusCode::UNPROCESSABLE_ENTITY, |(_, status)| *status)
 }
 
 impl IntoResponse for ApiProblem {

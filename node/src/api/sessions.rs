@@ -200,10 +200,10 @@ fn view(snapshot: &Snapshot<'_>, id: SessionId, tickets: &[QueueTicket]) -> Resu
 }
 
 fn bill_of(events: &[Event], id: SessionId) -> Option<SessionReceipt> {
-    events.iter().find_map(|event| match event {
-        Event::SessionSettled(bill) if bill.session == id => Some(*bill),
-        _ => None,
-    })
+    events
+        .iter()
+        .find_map(|event| if let Event::SessionSettled(bill) = event { Some(*bill) } else { None })
+        .filter(|bill| bill.session == id)
 }
 
 fn open_view(id: SessionId, session: Session, tickets: &[QueueTicket]) -> SessionView {
