@@ -135,6 +135,7 @@ pub struct AccountView {
     /// What it can lock: balance and undrawn credit.
     pub available: Amount,
     /// The nonce of its key's next transaction, those that wait for a block counted.
+    #[serde(with = "crate::quantity::decimal")]
     pub next_nonce: u64,
     /// Its roles, those that begin or end later too.
     pub roles: Vec<RoleView>,
@@ -352,6 +353,7 @@ pub struct ProvenState {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReadingView {
     /// The reading's number.
+    #[serde(with = "crate::quantity::decimal")]
     pub sequence: u64,
     /// When the meter was read.
     pub at: Timestamp,

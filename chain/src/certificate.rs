@@ -21,6 +21,7 @@ pub struct Validator {
     /// Its consensus key.
     pub address: Address,
     /// Its weight in votes; at least 1.
+    #[serde(with = "crate::quantity::decimal")]
     pub power: u64,
 }
 

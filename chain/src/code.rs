@@ -154,8 +154,10 @@ pub struct Rejection {
     /// Why.
     pub code: Code,
     /// The value, bound or unit count that was expected, where the code has one.
+    #[serde(with = "crate::quantity::decimal")]
     pub expected: Option<u64>,
     /// The value that was found.
+    #[serde(with = "crate::quantity::decimal")]
     pub found: Option<u64>,
 }
 

@@ -105,6 +105,7 @@ pub struct Samples {
     /// Of which session.
     pub session: SessionId,
     /// Of which reading.
+    #[serde(with = "crate::quantity::decimal")]
     pub sequence: u64,
     /// The session's salt; destroying it erases the link between samples and chain.
     pub salt: Hash32,
@@ -137,12 +138,16 @@ pub fn sample_leaf(salt: &Hash32, sample: &[u8]) -> Hash32 {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct End {
     /// How many blocks.
+    #[serde(with = "crate::quantity::decimal")]
     pub blocks: u64,
     /// How many transactions in them.
+    #[serde(with = "crate::quantity::decimal")]
     pub transactions: u64,
     /// How many records of samples.
+    #[serde(with = "crate::quantity::decimal")]
     pub samples: u64,
     /// How many keys of the state.
+    #[serde(with = "crate::quantity::decimal")]
     pub state_keys: u64,
 }
 

@@ -44,6 +44,7 @@ pub struct NodePosition {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "Stored")]
 pub struct History {
+    #[serde(with = "crate::quantity::decimal")]
     count: u64,
     /// Highest first; as many as `count` has bits set.
     peaks: Vec<Hash32>,
@@ -52,6 +53,7 @@ pub struct History {
 /// What was read, before it is known to be a history.
 #[derive(Deserialize)]
 struct Stored {
+    #[serde(with = "crate::quantity::decimal")]
     count: u64,
     #[serde(deserialize_with = "at_most::<MAX_PEAKS, _>")]
     peaks: Vec<Hash32>,
@@ -135,8 +137,10 @@ impl History {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HistoryPath {
     /// The header's place in the history, from 0.
+    #[serde(with = "crate::quantity::decimal")]
     pub index: u64,
     /// The number of headers in the history that the root is of.
+    #[serde(with = "crate::quantity::decimal")]
     pub count: u64,
     /// The siblings from the header up to its peak; at most [`MAX_PEAKS`].
     #[serde(deserialize_with = "at_most::<MAX_PEAKS, _>")]

@@ -81,8 +81,10 @@ pub enum ProofError {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Path {
     /// The leaf's place in the list, from 0.
+    #[serde(with = "crate::quantity::decimal")]
     pub index: u64,
     /// The number of leaves in the list.
+    #[serde(with = "crate::quantity::decimal")]
     pub count: u64,
     /// The sibling at each level that has one, from the leaf upwards; at most [`MAX_SIBLINGS`].
     #[serde(deserialize_with = "at_most::<MAX_SIBLINGS, _>")]

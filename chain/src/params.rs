@@ -35,6 +35,7 @@ pub struct Params {
     /// The least current that a vehicle accepts (IEC 61851: 6 A).
     pub min_current: Milliamperes,
     /// Heights between a notice and its effect.
+    #[serde(with = "crate::quantity::decimal")]
     pub notice_heights: u64,
     /// The longest silence of an idle federation; zero: no heartbeat.
     pub heartbeat: Duration,

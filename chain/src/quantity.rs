@@ -99,6 +99,69 @@ pub(crate) fn parse_decimal(text: &str) -> Option<u64> {
     (canonical && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
+/// A plain number of 64 bits in JSON.
+struct Decimal(u64);
+text_in_json!(Decimal, u64);
+
+/// Counters, sequence numbers and other plain 64-bit numbers in the same form: `#[serde(with = "chain::quantity::decimal")]` on a field of type `u64` or
+/// `Option<u64>` writes a decimal string in JSON and leaves the wire format as it is.
+pub mod decimal {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Decimal;
+
+    /// What a field may be; nobody else implements it.
+    pub trait Field: Copy + Sized {
+        /// Writes it.
+        ///
+        /// # Errors
+        /// The serialiser's own.
+        fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error>;
+
+        /// Reads it.
+        ///
+        /// # Errors
+        /// In JSON anything but a decimal string; else the deserialiser's own.
+        fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+    }
+
+    impl Field for u64 {
+        fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+            Decimal(self).serialize(serializer)
+        }
+
+        fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Decimal::deserialize(deserializer).map(|number| number.0)
+        }
+    }
+
+    impl Field for Option<u64> {
+        fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.map(Decimal).serialize(serializer)
+        }
+
+        fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Ok(Option::<Decimal>::deserialize(deserializer)?.map(|number| number.0))
+        }
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// The serialiser's own.
+    pub fn serialize<T: Field, S: Serializer>(number: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        number.write(serializer)
+    }
+
+    /// For serde.
+    ///
+    /// # Errors
+    /// In JSON anything but a decimal string; else the deserialiser's own.
+    pub fn deserialize<'de, T: Field, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        T::read(deserializer)
+    }
+}
+
 quantity! {
     /// Charging tokens, in micro-tokens (1 token = 1 000 000); one token stands for one unit of the federation's accounting currency.
     Amount(u64), from_micro, micro

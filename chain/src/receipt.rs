@@ -84,6 +84,7 @@ pub enum Event {
         /// The part that paid back debt.
         to_debt: Amount,
         /// The sale's number.
+        #[serde(with = "crate::quantity::decimal")]
         sale: u64,
     },
     /// Tokens were locked to be paid out.
@@ -213,6 +214,7 @@ pub enum Event {
         /// Which session.
         session: SessionId,
         /// The reading's number.
+        #[serde(with = "crate::quantity::decimal")]
         sequence: u64,
         /// Why it was refused; `None` where it was accepted.
         refused: Option<Code>,
@@ -295,8 +297,10 @@ pub struct SessionReceipt {
     /// What the condominium bears.
     pub overdrawn: Option<Overdrawn>,
     /// Readings that were accepted.
+    #[serde(with = "crate::quantity::decimal")]
     pub readings: u64,
     /// Raw samples behind them.
+    #[serde(with = "crate::quantity::decimal")]
     pub samples: u64,
 }
 

@@ -155,6 +155,7 @@ pub struct Signer {
     /// What it may do.
     pub scope: SignerScope,
     /// The nonce that its next transaction must have.
+    #[serde(with = "crate::quantity::decimal")]
     pub nonce: u64,
 }
 
@@ -181,8 +182,10 @@ pub struct Condominium {
     /// Redeemed since genesis.
     pub redeemed: Amount,
     /// The number that its next sale must have, from 1.
+    #[serde(with = "crate::quantity::decimal")]
     pub next_sale: u64,
     /// Days since the epoch (UTC) that `minted_today` counts for.
+    #[serde(with = "crate::quantity::decimal")]
     pub mint_day: u64,
     /// Sold on that day.
     pub minted_today: Amount,
@@ -458,6 +461,7 @@ pub struct MeterState {
     /// The register of the first accepted reading.
     pub start: WattHours,
     /// The sequence number of the newest, from 1.
+    #[serde(with = "crate::quantity::decimal")]
     pub sequence: u64,
     /// Its time.
     pub at: Timestamp,
@@ -466,6 +470,7 @@ pub struct MeterState {
     /// Its power.
     pub power: Watts,
     /// Raw samples behind all accepted readings, end samples not counted.
+    #[serde(with = "crate::quantity::decimal")]
     pub samples: u64,
 }
 

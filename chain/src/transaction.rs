@@ -31,6 +31,7 @@ pub struct Body<C> {
     /// The key that signs: the account's own, or one registered for it.
     pub signer: Address,
     /// The signer's count of transactions so far, from 0.
+    #[serde(with = "crate::quantity::decimal")]
     pub nonce: u64,
     /// The last block time at which it may enter a block; at most 24 h after that block's.
     pub valid_until: Timestamp,

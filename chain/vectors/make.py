@@ -39,7 +39,7 @@ def primitives():
     for number in (0, 258, U32_MAX):
         add(f"u32 {number}", "u32", U32, number)
     for number in (0, 2**53 + 1, U64_MAX):
-        add(f"u64 {number}", "u64", U64, number)
+        add(f"u64 {number}", "u64", Int(64), number)
     for number in (0, 2**64, U128_MAX):
         add(f"cost of {number} parts", "Cost", COST, number)
     for number in (0, 12_500_000, U64_MAX):

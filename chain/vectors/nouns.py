@@ -4,8 +4,8 @@ import struct
 
 from wire import Array, Blob, Code, Enum, Int, List, LocalId, Option, Raw, Struct, Text, Tuple, Unit, bech32m
 
-U8, U16, U32, U64 = Int(8), Int(16), Int(32), Int(64)
-AMOUNT = WATT_HOURS = TIMESTAMP = DURATION = HEIGHT = Int(64, text=True)
+U8, U16, U32 = Int(8), Int(16), Int(32)
+U64 = AMOUNT = WATT_HOURS = TIMESTAMP = DURATION = HEIGHT = Int(64, text=True)
 COST = Int(128, text=True)
 HASH, SIGNATURE, ADDRESS = Raw(32), Raw(64), Raw(32, bech32m)
 ID = LocalId()

@@ -103,6 +103,7 @@ pub struct GenesisValidator {
     /// Its consensus key.
     pub address: Address,
     /// Its weight in votes.
+    #[serde(with = "chain::quantity::decimal")]
     pub power: u64,
     /// Whose node it is.
     pub condominium: CondominiumId,

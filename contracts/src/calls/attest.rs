@@ -36,6 +36,7 @@ pub struct Reading {
     /// Of which session.
     pub session: SessionId,
     /// The session's readings are numbered from 1; a number is used up by acceptance only.
+    #[serde(with = "chain::quantity::decimal")]
     pub sequence: u64,
     /// When the meter was read.
     pub at: Timestamp,

@@ -37,6 +37,7 @@ pub struct Invite {
     /// Who signed it: a manager or treasurer of the condominium.
     pub issuer: Address,
     /// A number that the issuer never used before.
+    #[serde(with = "chain::quantity::decimal")]
     pub serial: u64,
     /// The last block time at which it is good; at most 90 days after the block's.
     pub expires: Timestamp,

@@ -30,6 +30,7 @@ pub struct SellTokens {
     /// How many tokens.
     pub amount: Amount,
     /// The condominium's next sale number: a sale that is sent twice is booked once.
+    #[serde(with = "chain::quantity::decimal")]
     pub sale: u64,
     /// A salted commitment to the payment's reference.
     pub payment: Hash32,
