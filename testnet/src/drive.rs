@@ -117,7 +117,7 @@ pub struct Fate {
     pub drawn_wh: u64,
     /// Its bill.
     pub receipt: Option<SessionReceipt>,
-    /// Whether it waited for a first grant beyond the instant of its coming.
+    /// Whether it waited for a first grant beyond the instant of its coming, or never got one.
     pub waited: bool,
 }
 
@@ -480,7 +480,9 @@ impl Garage {
         let moved = self.moves(&receipt.session, Phase::Settled);
         self.sessions.remove(&receipt.session);
         if let Some((connector, visit)) = moved {
-            self.fates[visit].receipt = Some(*receipt);
+            let fate = &mut self.fates[visit];
+            fate.receipt = Some(*receipt);
+            fate.waited |= receipt.first_granted_at.is_none();
             show(self, &Happening::Settled { visit, receipt: Box::new(*receipt) });
             self.plan(connector);
         }

@@ -486,10 +486,6 @@ fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>) -> Result<Child, 
     let also = log.try_clone().map_err(|error| failed(log_path.display(), error))?;
     let mut command = Command::new(program);
     command.arg("run").arg("--data").arg(dir).stdin(Stdio::null()).stdout(log).stderr(also).kill_on_drop(true);
-    if std::env::var_os("RUST_LOG").is_none() {
-        // Thousands of blocks a minute: only what is wrong. A lone node's network calls every message that nobody hears an error.
-        command.env("RUST_LOG", "warn,arc_malachitebft_network=off");
-    }
     if let Some(clock) = clock {
         command.arg("--clock").arg(clock.path());
     }

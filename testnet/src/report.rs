@@ -46,7 +46,7 @@ pub struct Report {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Sessions with a bill on the chain.
     pub sessions_settled: u64,
-    /// Sessions that waited for their first grant beyond the instant of their coming.
+    /// Sessions that waited for their first grant beyond the instant of their coming, or never got one.
     pub sessions_queued: u64,
     /// Sessions whose car could not have finished in its time, even if it had never waited.
     pub sessions_too_short: u64,
