@@ -364,7 +364,7 @@ mod tests {
         let (history, _) = built(6);
         let text = serde_json::to_string(&history).unwrap();
         assert_eq!(serde_json::from_str::<History>(&text).unwrap(), history);
-        let error = serde_json::from_str::<History>(&text.replace("\"count\":6", "\"count\":7")).unwrap_err();
+        let error = serde_json::from_str::<History>(&text.replace("\"count\":\"6\"", "\"count\":\"7\"")).unwrap_err();
         assert!(error.to_string().contains("3 peaks expected, found 2"), "{error}");
         let too_long = Stored { count: MAX_LEAVES + 1, peaks: vec![leaf(0)] };
         let error = ProofError::IndexOutOfRange { index: MAX_LEAVES + 1, count: MAX_LEAVES };
