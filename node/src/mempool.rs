@@ -112,6 +112,12 @@ impl Mempool {
         self.by_id.contains_key(&id)
     }
 
+    /// A transaction that is here.
+    #[must_use]
+    pub fn get(&self, id: TxId) -> Option<&VerifiedTransaction> {
+        self.by_arrival.get(self.by_id.get(&id)?)
+    }
+
     /// The transaction of exactly these bytes, so that its signature is not checked again.
     #[must_use]
     pub fn verified(&self, bytes: &[u8]) -> Option<&VerifiedTransaction> {

@@ -1,9 +1,6 @@
 //! Accounts, their transactions, roles and redemptions.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use chain::{
     api::{AccountView, Page, RedemptionView, RoleView, TransactionView},
     code::{Code, Rejection},
@@ -18,7 +15,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, PageQuery, cursor_of, key_hash, page_of_keys, parse},
+    query::{Asked, PageQuery, Path, cursor_of, key_hash, page_of_keys, parse},
     transactions,
 };
 use crate::app::Snapshot;

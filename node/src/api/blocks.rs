@@ -1,11 +1,6 @@
 //! Blocks, and single values of the state with what proves them.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::header,
-    response::IntoResponse,
-};
+use axum::{Json, extract::State, http::header, response::IntoResponse};
 use chain::{
     api::{BlockReceipts, BlockView, Page, ProvenState},
     hash::Hash32,
@@ -18,7 +13,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, limit},
+    query::{Asked, Path, limit, number},
 };
 use crate::app::Snapshot;
 
@@ -72,10 +67,10 @@ pub async fn bytes(State(state): State<ApiState>, Path(name): Path<String>) -> R
 }
 
 fn height_of(snapshot: &Snapshot<'_>, name: &str) -> Result<Height, ApiProblem> {
-    let height = match (name.parse::<u64>(), Hash32::from_hex(name)) {
-        (Ok(height), _) => Some(Height(height)),
-        (Err(_), Some(hash)) => snapshot.height_of(&hash)?,
-        (Err(_), None) => {
+    let height = match (Hash32::from_hex(name), number(name)) {
+        (Some(hash), _) => snapshot.height_of(&hash)?,
+        (None, Some(height)) => Some(Height(height)),
+        (None, None) => {
             return Err(ApiProblem::bad_request(format!("block {name:?}: expected a height or a hash of 64 hexadecimal digits")));
         }
     };
@@ -116,5 +111,5 @@ pub async fn state(State(state): State<ApiState>, Asked(query): Asked<StateQuery
     let validators = snapshot.validators(header.height)?.ok_or_else(missing)?;
     let value = snapshot.get(&key).map_err(|fault| ApiProblem::internal(&fault.to_string()))?;
     let proof = snapshot.prove_bytes(&key);
-    Ok(Json(ProvenState { key: query.key, value: value.map(hex::encode), proof, header, certificate, validators }))
+    Ok(Json(ProvenState { key: hex::encode(&key), value: value.map(hex::encode), proof, header, certificate, validators }))
 }

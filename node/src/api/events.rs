@@ -26,7 +26,7 @@ use serde::Deserialize;
 use super::{
     ApiState, MAX_STREAMS, Shared,
     problem::ApiProblem,
-    query::{Asked, parse},
+    query::{Asked, number, parse},
 };
 use crate::app::{Committed, Interest, Subscription};
 
@@ -76,7 +76,7 @@ pub async fn stream(
         account: query.account.as_deref().map(|text| parse(text, "account")).transpose()?,
         session: query.session.as_deref().map(|text| parse(text, "session")).transpose()?,
     };
-    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(place_of).transpose()?;
+    let seen = headers.get("last-event-id").map(|value| place_of(&String::from_utf8_lossy(value.as_bytes()))).transpose()?;
     let seat = Seat::take(&state.shared)
         .ok_or_else(|| ApiProblem::unavailable(format!("all {MAX_STREAMS} event streams are taken: try again later")))?;
     let from = seen.map(|(height, ..)| Height(height)).or(query.from.map(Height));
@@ -95,7 +95,7 @@ fn place_of(text: &str) -> Result<Place, ApiProblem> {
     let mut parts = text.splitn(3, '-');
     let mut next = || parts.next().ok_or_else(bad);
     let (height, index, event) = (next()?, next()?, next()?);
-    Ok((height.parse().map_err(|_| bad())?, index.parse().map_err(|_| bad())?, event.parse().map_err(|_| bad())?))
+    Ok((number(height).ok_or_else(bad)?, number(index).ok_or_else(bad)?, number(event).ok_or_else(bad)?))
 }
 
 struct Follow {

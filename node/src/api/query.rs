@@ -3,7 +3,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use axum::{
-    extract::{FromRequestParts, Query},
+    extract::{FromRequestParts, Path as Named, Query},
     http::request::Parts,
 };
 use chain::api::{MAX_PAGE, Page};
@@ -27,9 +27,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
+/// The named parts of the path; escapes that are no text are refused in words, as everything else is.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
+        match Named::<T>::from_request_parts(parts, state).await {
+            Ok(Named(named)) => Ok(Self(named)),
+            Err(rejection) => Err(ApiProblem::bad_request(format!("the path: {}", rejection.body_text()))),
+        }
+    }
+}
+
 /// A part of the path as an id.
 pub fn parse<T: FromStr<Err: Display>>(text: &str, what: &str) -> Result<T, ApiProblem> {
     text.parse().map_err(|error| ApiProblem::bad_request(format!("{what} {text:?}: {error}")))
+}
+
+/// Decimal digits as a number: nothing else, so that a sign is no other name of the same thing.
+pub fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// `?limit=&cursor=`.
@@ -61,8 +81,14 @@ pub fn cursor_of(location: Location) -> String {
 pub fn location_of(cursor: &str) -> Result<Location, ApiProblem> {
     let bad = || ApiProblem::bad_request(format!("cursor: expected the one of the page before, found {cursor:?}"));
     let (height, index) = cursor.split_once('-').ok_or_else(bad)?;
-    let height = chain::id::Height(height.parse().map_err(|_| bad())?);
-    Ok(Location { height, index: index.parse().map_err(|_| bad())? })
+    let height = chain::id::Height(number(height).ok_or_else(bad)?);
+    Ok(Location { height, index: number(index).ok_or_else(bad)? })
+}
+
+/// The state key that a cursor names: one of another table would end the list without a word.
+pub fn key_of(cursor: &str, table: &[u8]) -> Result<Vec<u8>, ApiProblem> {
+    let key = hex::decode(cursor).ok().filter(|key| key.starts_with(table));
+    key.ok_or_else(|| ApiProblem::bad_request(format!("cursor: expected the one of the page before, found {cursor:?}")))
 }
 
 impl PageQuery {
@@ -76,10 +102,9 @@ impl PageQuery {
         self.cursor.as_deref().map(location_of).transpose()
     }
 
-    /// The state key after which the page begins.
-    pub fn key(&self) -> Result<Option<Vec<u8>>, ApiProblem> {
-        let bad = |text: &str| ApiProblem::bad_request(format!("cursor: expected the one of the page before, found {text:?}"));
-        self.cursor.as_deref().map(|text| hex::decode(text).map_err(|_| bad(text))).transpose()
+    /// The state key after which the page begins, of the table that is listed.
+    pub fn key(&self, table: &[u8]) -> Result<Option<Vec<u8>>, ApiProblem> {
+        self.cursor.as_deref().map(|text| key_of(text, table)).transpose()
     }
 }
 

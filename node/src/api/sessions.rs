@@ -1,9 +1,6 @@
 //! Sessions: open ones from the state, settled ones from their receipts; who waits and why; readings and the raw samples behind them.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use chain::{
     api::{Page, ProvenReceipt, QueueTicket, ReadingView, SessionView},
     hash::Hash32,
@@ -18,7 +15,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, PageQuery, cursor_of, key_hash, limit, location_of, page_of_keys, parse},
+    query::{Asked, PageQuery, Path, cursor_of, key_hash, key_of, limit, location_of, page_of_keys, parse},
     transactions::proven,
 };
 use crate::app::{Location, Snapshot};
@@ -57,9 +54,8 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
         (Some(account), _) => snapshot.account_sessions(&account, cursor(&query.cursor)?, limit)?,
         (None, Some(connector)) => snapshot.connector_sessions(connector, cursor(&query.cursor)?, limit)?,
         (None, None) if matches!(query.state, None | Some(StateFilter::Open)) => {
-            let after = hex::decode(query.cursor.unwrap_or_default()).unwrap_or_default();
-            let rows =
-                snapshot.records::<Session>(&SESSIONS, Some(after.as_slice()).filter(|key| !key.is_empty()), limit.saturating_add(1))?;
+            let after = query.cursor.as_deref().map(|text| key_of(text, &SESSIONS)).transpose()?;
+            let rows = snapshot.records::<Session>(&SESSIONS, after.as_deref(), limit.saturating_add(1))?;
             let page = page_of_keys(rows, limit, |key, session| {
                 let id = SessionId(Hash32(key_hash(key)?));
                 Some(open_view(id, session, &tickets))
@@ -155,6 +151,7 @@ fn readings_at(snapshot: &Snapshot<'_>, location: Location, id: SessionId) -> Re
 #[derive(Debug, serde::Serialize)]
 pub struct SamplesView {
     session: SessionId,
+    #[serde(with = "chain::quantity::decimal")]
     sequence: u64,
     salt: Hash32,
     root: Hash32,

@@ -1,9 +1,6 @@
 //! What a condominium offers: connectors, groups, tariffs and their prices; and the sums of its tokens.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use chain::{
     api::{CondominiumView, ConnectorView, GroupView, MAX_QUOTE_ENERGY, Page, QuoteView, TariffView},
     code::{Code, Rejection},
@@ -22,7 +19,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, PageQuery, key_local, page_of_keys, parse},
+    query::{Asked, PageQuery, Path, key_local, page_of_keys, parse},
 };
 use crate::app::Snapshot;
 
@@ -33,7 +30,7 @@ const TARIFF_HEADS: [u8; 1] = [7];
 /// `GET /connectors`.
 pub async fn connectors(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<ConnectorView>>, ApiProblem> {
     let limit = query.limit()?;
-    let rows = state.app.snapshot()?.records::<Connector>(&CONNECTORS, query.key()?.as_deref(), limit.saturating_add(1))?;
+    let rows = state.app.snapshot()?.records::<Connector>(&CONNECTORS, query.key(&CONNECTORS)?.as_deref(), limit.saturating_add(1))?;
     Ok(Json(page_of_keys(rows, limit, |key, connector| {
         let (condominium, number) = key_local(key)?;
         Some(connector_view(ConnectorId::new(condominium, number), connector))
@@ -60,7 +57,7 @@ fn unknown_connector(id: ConnectorId) -> ApiProblem {
 /// `GET /groups`.
 pub async fn groups(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<GroupView>>, ApiProblem> {
     let limit = query.limit()?;
-    let rows = state.app.snapshot()?.records::<Group>(&GROUPS, query.key()?.as_deref(), limit.saturating_add(1))?;
+    let rows = state.app.snapshot()?.records::<Group>(&GROUPS, query.key(&GROUPS)?.as_deref(), limit.saturating_add(1))?;
     Ok(Json(page_of_keys(rows, limit, |key, group| {
         let (condominium, number) = key_local(key)?;
         let used = group.granted.checked_add(group.reserved)?;
@@ -73,7 +70,7 @@ pub async fn groups(State(state): State<ApiState>, Asked(query): Asked<PageQuery
 pub async fn tariffs(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<TariffView>>, ApiProblem> {
     let limit = query.limit()?;
     let snapshot = state.app.snapshot()?;
-    let rows = snapshot.records::<TariffHead>(&TARIFF_HEADS, query.key()?.as_deref(), limit.saturating_add(1))?;
+    let rows = snapshot.records::<TariffHead>(&TARIFF_HEADS, query.key(&TARIFF_HEADS)?.as_deref(), limit.saturating_add(1))?;
     let heads =
         page_of_keys(rows, limit, |key, head| key_local(key).map(|(condominium, number)| (TariffId::new(condominium, number), head)));
     let mut items = Vec::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, parse},
+    query::{Asked, Path, parse},
 };
 use crate::app::{Included, Location, Snapshot, Standing};
 
@@ -53,6 +53,9 @@ pub async fn submit(
     if found != TRANSACTION_TYPE {
         return Err(ApiProblem::wrong_content_type(TRANSACTION_TYPE, found));
     }
+    if query.wait.is_none() && query.timeout_ms.is_some() {
+        return Err(ApiProblem::bad_request("timeout_ms: is for wait=committed alone, which was not asked for"));
+    }
     let bytes = body?;
     if query.wait.is_none() {
         let accepted = state.app.submit(bytes).await.inspect_err(|error| state.metrics.count_submission(Err(error)))?;
@@ -83,12 +86,17 @@ pub async fn submit(
     Ok(Json(Submitted { id, committed: Some(committed) }).into_response())
 }
 
-/// `GET /transactions/{id}`: committed ones; one that waits in the pool is known to who sent it.
+/// `GET /transactions/{id}`: committed ones, and those that wait in this node's pool.
 pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<TransactionView>, ApiProblem> {
     let id: TxId = parse(&id, "transaction")?;
+    // The pool first: what leaves it between the two questions is in a block by the second.
+    let pooled = state.app.pooled(id).await?;
     let snapshot = state.app.snapshot()?;
-    let location = location_of(&snapshot, id)?;
-    view(&snapshot, id, location).map(Json)
+    match (snapshot.transaction(id)?, pooled) {
+        (Some(location), _) => view(&snapshot, id, location).map(Json),
+        (None, Some(bytes)) => Ok(Json(TransactionView { id, bytes: hex::encode(bytes), committed: None })),
+        (None, None) => Err(nowhere(id)),
+    }
 }
 
 /// `GET /receipts/{id}`.
@@ -100,8 +108,11 @@ pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>) -> R
 }
 
 fn location_of(snapshot: &Snapshot<'_>, id: TxId) -> Result<Location, ApiProblem> {
-    let missing = || ApiProblem::not_found(format!("transaction {id} is in no block: it may still wait for one, or have been refused"));
-    snapshot.transaction(id)?.ok_or_else(missing)
+    snapshot.transaction(id)?.ok_or_else(|| nowhere(id))
+}
+
+fn nowhere(id: TxId) -> ApiProblem {
+    ApiProblem::not_found(format!("transaction {id} is in no block: it may still wait for one, or have been refused"))
 }
 
 fn header_at(snapshot: &Snapshot<'_>, location: Location) -> Result<chain::block::Header, ApiProblem> {

@@ -55,6 +55,8 @@ pub(super) enum Question {
     },
     /// The nonce that a signer's next transaction must have, the pool included.
     NextNonce { signer: Address, answer: oneshot::Sender<Result<Option<u64>, SubmitError>> },
+    /// A transaction in the pool.
+    Pooled { id: TxId, answer: oneshot::Sender<Option<Bytes>> },
 }
 
 /// A transaction that the node has.
@@ -227,6 +229,16 @@ impl AppHandle {
         let (answer, reply) = oneshot::channel();
         self.questions.send(Question::NextNonce { signer, answer }).await.map_err(|_| SubmitError::Closed)?;
         reply.await.map_err(|_| SubmitError::Closed)?
+    }
+
+    /// The bytes of a transaction that waits in the pool.
+    ///
+    /// # Errors
+    /// [`SubmitError::Closed`].
+    pub async fn pooled(&self, id: TxId) -> Result<Option<Bytes>, SubmitError> {
+        let (answer, reply) = oneshot::channel();
+        self.questions.send(Question::Pooled { id, answer }).await.map_err(|_| SubmitError::Closed)?;
+        reply.await.map_err(|_| SubmitError::Closed)
     }
 
     /// A consistent view of the newest committed block. It holds old values back from compaction: do not keep it across an await.

@@ -260,13 +260,12 @@ impl Writer {
 
     /// Tells everybody who waits, and clears the pool of what is done or can no longer be.
     fn after_commit(&mut self, committed: Committed) -> Result<(), WriterFault> {
+        let mut answers = Vec::new();
         for (location, receipt) in committed.located() {
             let chain::receipt::Cause::Transaction(id) = receipt.cause else { continue };
             self.pool.remove(id);
-            for waiter in self.waiting.remove(&id).unwrap_or_default() {
-                // Who no longer waits finds the receipt by its id.
-                let _ = waiter.send(Ok(Included { id, location, receipt: receipt.clone() }));
-            }
+            let waiters = self.waiting.remove(&id).unwrap_or_default();
+            answers.extend(waiters.into_iter().map(|waiter| (waiter, Included { id, location, receipt: receipt.clone() })));
         }
         let now = self.parent.timestamp;
         let state = &self.state;
@@ -274,6 +273,10 @@ impl Writer {
         dead.into_iter().for_each(|(id, rejection)| self.reject(id, rejection));
         // Before anybody hears of the commit, who then asks what is left.
         self.show_pending();
+        for (waiter, included) in answers {
+            // Who no longer waits finds the receipt by its id.
+            let _ = waiter.send(Ok(included));
+        }
         // Nobody listens: that is allowed.
         let _ = self.events.send(Arc::new(committed));
         Ok(())

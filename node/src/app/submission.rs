@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use chain::{
     code::{Code, Rejection},
     id::{Address, TxId},
@@ -50,6 +51,12 @@ impl Writer {
             Question::NextNonce { signer, answer } => {
                 let result = self.next_nonce(&signer);
                 reply(answer, result.map(Ok))
+            }
+            Question::Pooled { id, answer } => {
+                let bytes = self.pool.get(id).map(|transaction| Bytes::copy_from_slice(transaction.get().bytes()));
+                // Whoever asked may have gone.
+                let _ = answer.send(bytes);
+                Ok(())
             }
         }
     }
