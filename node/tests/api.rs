@@ -1,4 +1,5 @@
 //! The HTTP API as a client meets it: whole requests to the router, without a socket, over a chain of one validator.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod http;
 mod solo;

@@ -118,12 +118,10 @@ impl Api {
         panic!("{path} does not end");
     }
 
-    /// A connector, a group, a tariff, and two residents with tokens.
+    /// A group, a tariff, connectors 1 to `connectors`, and two residents with tokens, in `connectors` + 4 blocks.
     pub async fn furnish(&self, connectors: u32) {
-        let mut sale = 0;
-        for buyer in [driver(), neighbour()] {
-            commit(&self.app, self.solo.sell(sale, sale + 1, address_of(&buyer), 20)).await.unwrap();
-            sale += 1;
+        for (nonce, buyer) in (0..).zip([driver(), neighbour()]) {
+            commit(&self.app, self.solo.sell(nonce, nonce + 1, address_of(&buyer), 20)).await.unwrap();
         }
         for bytes in self.solo.furnish() {
             commit(&self.app, bytes).await.unwrap();
