@@ -14,13 +14,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings. The engine's network calls every message that
-/// nobody is there to hear an error, which for a validator alone is all of them.
-const DEFAULT_FILTER: &str = "warn,node=info,wattd=info,arc_malachitebft_network=off";
+/// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings.
+const DEFAULT_FILTER: &str = "warn,node=info,wattd=info";
 
-/// Sends logs to stderr from now on; a second call changes nothing.
-pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+/// Sends logs to stderr from now on; a second call changes nothing. `exceptions` are filter directives that hold unless `RUST_LOG` is set.
+pub fn start(format: LogFormat, exceptions: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{DEFAULT_FILTER},{exceptions}")));
     let registry = tracing_subscriber::registry().with(filter);
     // Only a second call can fail, and the first one's choice stays.
     let _ = match format {

@@ -137,7 +137,7 @@ struct RunArgs {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text });
+    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, node::consensus::LOG_EXCEPTIONS);
     let result = match cli.command {
         Command::Init(args) => found(args),
         Command::Run(args) => run(args),

@@ -15,13 +15,13 @@ use arc_malachitebft_app_channel::{
             ConsensusConfig as EngineConsensus, GossipSubConfig, NodeConfig, P2pConfig, PubSubProtocol, ValuePayload, ValueSyncConfig,
         },
         engine::wal::decode_entry,
-        net::Multiaddr,
-        types::{Keypair, codec::Codec as _},
+        types::codec::Codec as _,
         wal::Log,
     },
 };
 use chain::id::Height;
 use ed25519_dalek::SigningKey;
+use libp2p::{Multiaddr, identity::Keypair};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 

@@ -35,6 +35,10 @@ use self::{
 };
 use crate::app::port::{AppError, ConsensusPort};
 
+/// What the log leaves out unless it is asked for: the engine's network calls every message that nobody is there to hear an error, which for a validator
+/// alone is all of them.
+pub const LOG_EXCEPTIONS: &str = "arc_malachitebft_network=off";
+
 /// With what consensus is started.
 #[derive(Clone)]
 pub struct ConsensusConfig {
