@@ -2,7 +2,7 @@
 //!
 //! Run with `cargo bench --profile dev -p contracts --bench execute_block`. The state is in memory, so no disk is measured; the throughput is in transactions.
 //! `execute` takes transactions whose signatures are checked already, as a node's does; the check of a whole block on one core is measured apart, and so are
-//! the parts of an execution that make the roots.
+//! the parts of an execution that make the roots, and each kind of call.
 
 use std::{hint::black_box, time::Duration};
 
@@ -125,12 +125,17 @@ impl Building {
         let tree = Tree::build(state.iter());
         let parent = Parent::genesis(&genesis).expect("a genesis of ours");
         let mut building = Self { state, tree, parent, now: Timestamp::from_ms(NOON_MS + 1_000) };
-        let Built { executed, .. } = building.block(&building.equipment());
-        building.state.apply(&executed.changes);
-        building.tree = executed.tree;
-        building.parent = executed.next;
-        building.now = Timestamp::from_ms(NOON_MS + 2_000);
+        building.commit(&building.equipment());
         building
+    }
+
+    /// Goes on to a second later, after a block of these.
+    fn commit(&mut self, transactions: &[VerifiedTransaction]) {
+        let Built { executed, .. } = self.block(transactions);
+        self.state.apply(&executed.changes);
+        self.tree = executed.tree;
+        self.parent = executed.next;
+        self.now = self.now.saturating_add(Span::from_secs(1));
     }
 
     fn sign(&self, actor: Actor, nonce: u32, call: Call) -> VerifiedTransaction {
@@ -280,7 +285,27 @@ fn measure(c: &mut Criterion, name: &str, building: &Building, transactions: &[V
 fn execute_block(c: &mut Criterion) {
     let building = Building::new();
     measure(c, &format!("{} transfers", TRANSFERS_EACH * RESIDENTS), &building, &building.transfers());
-    measure(c, &format!("{RESIDENTS} sessions in one instant"), &building, &building.sessions());
+    let all = building.sessions();
+    measure(c, &format!("{RESIDENTS} sessions in one instant"), &building, &all);
+    each_kind(c, building, &all);
+}
+
+/// The same sessions in four blocks, one for each kind of call: what each kind takes of the whole.
+fn each_kind(c: &mut Criterion, mut building: Building, mut rest: &[VerifiedTransaction]) {
+    let sessions = usize::try_from(RESIDENTS).expect("a hundred");
+    let mut group = c.benchmark_group(format!("{RESIDENTS} sessions, block by block"));
+    for (name, count) in [("opens", sessions), ("grants", sessions), ("one attestation", 1), ("settlements", sessions)] {
+        let (transactions, later) = rest.split_at(count);
+        rest = later;
+        let Building { state, tree, parent, .. } = &building;
+        let built = building.block(transactions);
+        group.throughput(Throughput::Elements(u64::try_from(count).expect("a length fits in 64 bits")));
+        group.bench_function(name, |b| {
+            b.iter(|| execute::execute(state, tree, parent, black_box(&built.block), transactions).expect("built above"));
+        });
+        building.commit(transactions);
+    }
+    group.finish();
 }
 
 criterion_group! {
