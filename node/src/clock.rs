@@ -29,6 +29,8 @@ struct Inner {
     stepped: Option<watch::Sender<Timestamp>>,
     agenda: Mutex<Agenda>,
     changed: Notify,
+    /// How many hold blocks back.
+    holding: watch::Sender<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -58,14 +60,14 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn real() -> Self {
-        Self(Arc::new(Inner { stepped: None, agenda: Mutex::default(), changed: Notify::new() }))
+        Self(Arc::new(Inner { stepped: None, agenda: Mutex::default(), changed: Notify::new(), holding: watch::Sender::new(0) }))
     }
 
     /// A clock that stands at `at` until it is [set](Clock::set).
     #[must_use]
     pub fn stepped(at: Timestamp) -> Self {
         let (stepped, _) = watch::channel(at);
-        Self(Arc::new(Inner { stepped: Some(stepped), agenda: Mutex::default(), changed: Notify::new() }))
+        Self(Arc::new(Inner { stepped: Some(stepped), agenda: Mutex::default(), changed: Notify::new(), holding: watch::Sender::new(0) }))
     }
 
     /// Whether time is given from outside.
@@ -162,6 +164,28 @@ impl Clock {
         self.0.changed.notify_one();
     }
 
+    /// Holds new blocks back for as long as the answer lives: somebody is still bringing what belongs to the present instant, and all of it can share a block.
+    /// Only for a stepped clock, on which that takes no time; elsewhere nothing is held.
+    #[must_use]
+    pub fn hold_blocks(&self) -> Option<HeldBlocks> {
+        self.is_stepped().then(|| {
+            self.0.holding.send_modify(|holders| *holders = holders.saturating_add(1));
+            HeldBlocks(self.clone())
+        })
+    }
+
+    /// Whether blocks are held back.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        *self.0.holding.borrow() > 0
+    }
+
+    /// Resolves when blocks are not held back. Cancel-safe.
+    pub async fn released(&self) {
+        // The sender lives as long as this clock.
+        let _ = self.0.holding.subscribe().wait_for(|holders| *holders == 0).await;
+    }
+
     fn agenda(&self) -> MutexGuard<'_, Agenda> {
         // Every change of it is a single step, so a panic elsewhere leaves it whole.
         self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
@@ -171,6 +195,17 @@ impl Clock {
 fn machine_time() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// No new block begins while it lives; see [`Clock::hold_blocks`].
+#[derive(Debug)]
+pub struct HeldBlocks(Clock);
+
+impl Drop for HeldBlocks {
+    fn drop(&mut self) {
+        self.0.0.holding.send_modify(|holders| *holders = holders.saturating_sub(1));
+        self.0.touch();
+    }
 }
 
 /// Something to do in the present instant, for as long as it lives.
@@ -222,6 +257,17 @@ impl std::fmt::Debug for Sleep {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_are_held_until_the_last_holder_lets_go_and_never_on_a_real_clock() {
+        let clock = Clock::stepped(Timestamp::from_ms(10));
+        let (one, other) = (clock.hold_blocks(), clock.hold_blocks());
+        drop(one);
+        assert!(clock.is_holding());
+        drop(other);
+        assert!(!clock.is_holding());
+        assert!(Clock::real().hold_blocks().is_none());
+    }
 
     #[tokio::test]
     async fn a_stepped_clock_is_quiet_only_when_sleepers_have_done_what_they_woke_for() {

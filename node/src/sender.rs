@@ -106,6 +106,7 @@ impl Sender {
         let mut nonce = self.next_nonce().await?;
         let mut last: Option<Bytes> = None;
         let mut renumberings = 0;
+        let together = self.clock.hold_blocks();
         while let Some(call) = waiting.pop_front() {
             let bytes = self.sign(nonce, call.clone())?;
             match self.app.submit(bytes.clone()).await {
@@ -127,6 +128,7 @@ impl Sender {
                 Err(error) => return Err(error.into()),
             }
         }
+        drop(together);
         if let Some(bytes) = last {
             round.height = self.wait(bytes).await?;
         }

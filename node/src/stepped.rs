@@ -6,6 +6,9 @@
 //! them → {"advance_to": 1767614400000}          ms since the epoch; the same instant again asks only whether the node is quiet
 //! node → {"quiet": true, "now": 1767614400000, "next_timer": 1767614460000 | null, "height": "17"}      once nothing is left to do
 //! ```
+//! An order with `"hold": true` is answered like any other, but from then on no block begins before the next order: whatever is sent in between, by however many
+//! residents and units, shares a block, and blocks per instant do not grow with them.
+//!
 //! A node with this clock starts with the first `advance_to`. When the connection ends the node stops: nobody would ever move its time again.
 //! Only for chains whose genesis says `test`. Called by `lib.rs`.
 
@@ -45,6 +48,8 @@ enum Greeting {
 #[serde(deny_unknown_fields)]
 struct Order {
     advance_to: u64,
+    #[serde(default)]
+    hold: bool,
 }
 
 #[derive(Serialize)]
@@ -81,6 +86,8 @@ pub enum SteppedError {
 #[derive(Debug)]
 pub struct SteppedClock {
     clock: Clock,
+    /// Whether the first order wants blocks held back.
+    hold_first: bool,
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
 }
@@ -92,10 +99,12 @@ impl SteppedClock {
     /// [`SteppedError`].
     pub async fn connect(socket: &Path, chain_id: ChainId, height: Height) -> Result<Self, SteppedError> {
         let (reader, writer) = UnixStream::connect(socket).await?.into_split();
-        let mut connection = Self { clock: Clock::stepped(Timestamp::default()), reader: BufReader::new(reader), writer };
+        let mut connection =
+            Self { clock: Clock::stepped(Timestamp::default()), hold_first: false, reader: BufReader::new(reader), writer };
         connection.send(&Greeting::Hello { chain_id, height }).await?;
         let first = connection.order().await?;
-        connection.clock = Clock::stepped(first);
+        connection.clock = Clock::stepped(Timestamp::from_ms(first.advance_to));
+        connection.hold_first = first.hold;
         Ok(connection)
     }
 
@@ -110,13 +119,17 @@ impl SteppedClock {
     /// # Errors
     /// [`SteppedError`]; [`SteppedError::Closed`] is how it usually ends.
     pub async fn serve(mut self, app: AppHandle) -> Result<(), SteppedError> {
+        let mut hold = self.hold_first;
         loop {
             self.until_quiet(&app).await;
+            let held = if hold { self.clock.hold_blocks() } else { None };
             let height = app.tip().height;
             let next_timer = self.clock.next_timer().map(Timestamp::ms);
             self.send(&Quiet { quiet: true, now: self.clock.now().ms(), next_timer, height }).await?;
-            let to = self.order().await?;
-            self.clock.set(to)?;
+            let order = self.order().await?;
+            hold = order.hold;
+            self.clock.set(Timestamp::from_ms(order.advance_to))?;
+            drop(held);
         }
     }
 
@@ -127,17 +140,13 @@ impl SteppedClock {
         }
     }
 
-    async fn order(&mut self) -> Result<Timestamp, SteppedError> {
+    async fn order(&mut self) -> Result<Order, SteppedError> {
         let mut line = String::new();
         let read = (&mut self.reader).take(MAX_LINE_BYTES).read_line(&mut line).await?;
         if read == 0 {
             return Err(SteppedError::Closed);
         }
-        let order: Result<Order, _> = serde_json::from_str(&line);
-        match order {
-            Ok(order) => Ok(Timestamp::from_ms(order.advance_to)),
-            Err(error) => Err(SteppedError::Malformed { line, message: error.to_string() }),
-        }
+        serde_json::from_str(&line).map_err(|error| SteppedError::Malformed { line, message: error.to_string() })
     }
 
     async fn send(&mut self, message: &impl Serialize) -> Result<(), SteppedError> {

@@ -138,6 +138,7 @@ impl Writer {
         let mut work = Some(clock.work());
         loop {
             let (mut due, heartbeat) = (self.due_timer(), self.heartbeat());
+            let holding = clock.is_holding();
             drop(work.take());
             // Consensus first: what waits for it can share its block only once the one before is through.
             let wake = tokio::select! {
@@ -146,6 +147,7 @@ impl Writer {
                 request = requests.recv() => request.map_or(Wake::Stop, |request| Wake::Request(Box::new(request))),
                 question = questions.recv() => question.map_or(Wake::Stop, Wake::Question),
                 woken = sleep(&mut due) => Wake::Timer(woken),
+                () = clock.released(), if holding => Wake::Released,
                 () = tokio::time::sleep_until(heartbeat.unwrap_or_else(far_away)), if heartbeat.is_some() => Wake::Heartbeat,
             };
             work = Some(clock.work());
@@ -155,7 +157,7 @@ impl Writer {
                 Wake::Request(request) => self.request(*request)?,
                 Wake::Question(question) => self.question(question)?,
                 Wake::Timer(woken) => drop(woken),
-                Wake::Heartbeat => {}
+                Wake::Heartbeat | Wake::Released => {}
             }
             self.wake_consensus();
             self.show_pending();
@@ -200,7 +202,8 @@ impl Writer {
     fn wake_consensus(&mut self) {
         // A dropped question means that nobody waits any more.
         self.waiter = self.waiter.take().filter(|waiter| !waiter.is_closed());
-        if self.has_work()
+        if !self.clock().is_holding()
+            && self.has_work()
             && let Some(waiter) = self.waiter.take()
         {
             // The other side may have given up in this very moment; it will ask again.
@@ -274,6 +277,7 @@ enum Wake {
     Question(Question),
     Timer(Work),
     Heartbeat,
+    Released,
 }
 
 async fn sleep(due: &mut Option<Sleep>) -> Work {

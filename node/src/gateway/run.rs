@@ -63,6 +63,7 @@ enum Wake {
     Commit(Result<Arc<Committed>, SubscriptionError>),
     Sent(Result<Round, SendError>),
     Timer(Work),
+    Released,
     Stop,
 }
 
@@ -93,7 +94,9 @@ impl Loop {
                 }
                 other @ (Delivery::Idle | Delivery::Sending(..) | Delivery::Seeing(..)) => other,
             };
-            if matches!(delivery, Delivery::Idle) && rest_until.is_none() {
+            // While blocks are held back more units are to be heard: what all of them bring is one round.
+            let holding = self.clock.is_holding();
+            if matches!(delivery, Delivery::Idle) && rest_until.is_none() && !holding {
                 let calls = self.desk.round(now);
                 if !calls.is_empty() {
                     let (sender, work) = (self.sender.clone(), self.clock.work());
@@ -104,7 +107,7 @@ impl Loop {
             if timer.as_ref().map(|(at, _)| *at) != next {
                 timer = next.map(|at| (at, self.clock.sleep_until(at)));
             }
-            held.clear();
+            held.truncate(usize::from(holding));
             let wake = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => Wake::Stop,
@@ -112,6 +115,7 @@ impl Loop {
                 commit = self.commits.next() => Wake::Commit(commit),
                 Some(ask) = self.asks.recv() => Wake::Ask(ask),
                 work = woken(&mut timer) => Wake::Timer(work),
+                () = self.clock.released(), if holding => Wake::Released,
             };
             match wake {
                 Wake::Stop | Wake::Commit(Err(SubscriptionError::Closed)) => return Ok(()),
@@ -120,6 +124,8 @@ impl Loop {
                     seen = commit.height();
                     self.on_commit(&commit).await?;
                 }
+                // The next turn decides.
+                Wake::Released => {}
                 Wake::Ask(ask) => self.on_asks(ask, &mut held).await?,
                 Wake::Sent(result) => {
                     let Delivery::Sending(_, work) = std::mem::replace(&mut delivery, Delivery::Idle) else { continue };
