@@ -80,6 +80,16 @@ enum Greeting {
 #[derive(Serialize)]
 struct Order {
     advance_to: u64,
+    hold: bool,
+}
+
+/// Whether the node may make blocks once it has become quiet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blocks {
+    /// It may.
+    Free,
+    /// Not before it is moved again: what is sent to it until then shares a block.
+    Held,
 }
 
 /// The connection with one node.
@@ -99,8 +109,8 @@ impl ClockLine {
     ///
     /// # Errors
     /// [`ClockError`].
-    pub async fn advance(&mut self, to_ms: u64) -> Result<Quiet, ClockError> {
-        let mut line = serde_json::to_vec(&Order { advance_to: to_ms }).map_err(io::Error::from)?;
+    pub async fn advance(&mut self, to_ms: u64, blocks: Blocks) -> Result<Quiet, ClockError> {
+        let mut line = serde_json::to_vec(&Order { advance_to: to_ms, hold: blocks == Blocks::Held }).map_err(io::Error::from)?;
         line.push(b'\n');
         self.writer.write_all(&line).await?;
         tokio::time::timeout(QUIET_TIMEOUT, self.read()).await.map_err(|_| ClockError::Restless)?

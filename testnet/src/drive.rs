@@ -155,6 +155,8 @@ pub struct Garage {
     pub now_ms: u64,
     /// Blocks up to this one were read.
     pub height: Height,
+    /// The last block before anybody came.
+    pub founded: Height,
     /// Whether the node is asked why anybody waits, for whoever shows it.
     pub follow_queue: bool,
     /// Who waits, and why, as the node says.
@@ -189,6 +191,7 @@ impl Garage {
             fates,
             now_ms,
             height,
+            founded: height,
             follow_queue,
             queue,
             agenda,
@@ -226,6 +229,7 @@ impl Garage {
 
         let due = self.agenda.take_due(self.now_ms);
         if !due.is_empty() {
+            self.line.node.hold(self.now_ms).await?;
             for connector in &due {
                 self.ask_of_resident(*connector).await?;
             }
@@ -236,6 +240,7 @@ impl Garage {
         self.settle(show).await?;
         let coming = self.agenda.take_coming(self.now_ms);
         if !coming.is_empty() {
+            self.line.node.hold(self.now_ms).await?;
             let mut openings = Vec::new();
             for visit in coming {
                 openings.push(self.arrive(visit).await?);
@@ -265,6 +270,9 @@ impl Garage {
                 }
                 // The node is quiet, so its pool is empty: what is in no block was lost with a process.
                 self.line.send_again().await?;
+            }
+            if !concerned.is_empty() {
+                self.line.node.hold(self.now_ms).await?;
             }
             for connector in concerned {
                 self.places[connector].unit.advance(self.now_ms)?;

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::clock::{ClockError, ClockLine, ClockSocket, Quiet};
+use crate::clock::{Blocks, ClockError, ClockLine, ClockSocket, Quiet};
 
 /// How often a `wattd` that died is started again, in one run.
 pub const MAX_RESTARTS: u32 = 200;
@@ -301,12 +301,25 @@ impl Node {
     /// # Errors
     /// [`FederationError`].
     pub async fn advance(&mut self, to_ms: u64) -> Result<Quiet, FederationError> {
+        self.move_to(to_ms, Blocks::Free).await
+    }
+
+    /// As [`Node::advance`], and then no block is made until it is moved again, so that what is sent now shares one. A node that dies meanwhile comes back
+    /// without this: then there are more blocks, nothing else.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn hold(&mut self, now_ms: u64) -> Result<Quiet, FederationError> {
+        self.move_to(now_ms, Blocks::Held).await
+    }
+
+    async fn move_to(&mut self, to_ms: u64, blocks: Blocks) -> Result<Quiet, FederationError> {
         loop {
             let clock = self.clock.as_mut().expect("only nodes with a stepped clock are advanced");
             clock.now_ms = clock.now_ms.max(to_ms);
             let now_ms = clock.now_ms;
             if let Some(line) = &mut clock.line {
-                match line.advance(now_ms).await {
+                match line.advance(now_ms, blocks).await {
                     Ok(quiet) => return Ok(quiet),
                     Err(ClockError::Gone(_)) => clock.line = None,
                     Err(error @ (ClockError::Malformed { .. } | ClockError::Restless)) => return Err(error.into()),

@@ -68,6 +68,8 @@ pub struct Report {
     pub restarts: u32,
     /// Committed blocks.
     pub height: u64,
+    /// Of those, blocks that founded the garage: before anybody came.
+    pub founding_blocks: u64,
     /// Posts of units that were answered.
     pub unit_posts: u64,
     /// Samples that units took.
@@ -229,6 +231,7 @@ pub fn report(garage: &Garage, findings: &Findings, started: Instant) -> Report 
         settle_reasons: BTreeMap::new(),
         restarts: garage.line.node.restarts(),
         height: findings.height.0,
+        founding_blocks: garage.founded.0,
         unit_posts: 0,
         unit_samples: 0,
         state_root: findings.state_root.clone(),

@@ -125,6 +125,26 @@ fn under_a_low_limit_cars_wait_and_whoever_never_gets_a_turn_pays_nothing() {
 }
 
 #[test]
+fn blocks_of_an_instant_do_not_grow_with_the_sessions_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let blocks = |users: u32| {
+        let file = folder.path().join(format!("{users}.csv"));
+        let mut text = "location;user_id;session_id;plugin_time;plugout_time;connection_time;energy_session\n".to_owned();
+        for user in 0..users {
+            text += &format!("ONE;u{user};s{user};2019-06-03 10:00:00;2019-06-03 16:00:00;6;{},5\n", 8 + user % 3);
+        }
+        std::fs::write(&file, text).expect("a file");
+        let json = folder.path().join(format!("{users}.json"));
+        let report = finish(start(&["replay", file.to_str().expect("a path")], &json), &json);
+        assert_eq!(report["sessions_settled"], users);
+        report["height"].as_u64().zip(report["founding_blocks"].as_u64()).map(|(height, before)| height - before).expect("numbers")
+    };
+    let (few, many) = (blocks(3), blocks(48));
+    // The scheduler's grants of one instant come one after the other and may take a second block.
+    assert!(many <= few + 3, "{few} blocks for 3 sessions, {many} for 48");
+}
+
+#[test]
 fn the_demo_shows_what_it_promises_and_the_same_evening_twice() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |name: &str| {

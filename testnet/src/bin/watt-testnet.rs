@@ -99,10 +99,12 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // A demo that stays up is meant to be interrupted.
+    let stays = matches!(&cli.command, Command::Demo(DemoArgs { stay: true, .. }));
     let faults = tokio::select! {
         faults = run(cli.command) => faults,
         // Dropping the run kills its nodes and removes a temporary folder.
-        _ = terminated() => Err(anyhow::anyhow!("interrupted")),
+        () = terminated(stays) => Err(anyhow::anyhow!("interrupted")),
     };
     match faults {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
@@ -132,13 +134,16 @@ async fn run(command: Command) -> anyhow::Result<Vec<String>> {
     }
 }
 
-/// SIGTERM; Ctrl-C is left to the demo, which may be waiting for it, and otherwise ends the program and with it its nodes.
-async fn terminated() {
+/// SIGTERM or, unless the demo waits for it itself, Ctrl-C.
+async fn terminated(stays: bool) {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            terminate.recv().await;
-        }
-        Err(_) => std::future::pending().await,
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    if stays {
+        terminate.recv().await;
+        return;
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }
