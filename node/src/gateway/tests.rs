@@ -464,6 +464,49 @@ fn energy_before(accepted: &BTreeMap<u64, Reading>, edge_ms: u64, start: u64) ->
         .unwrap_or_default()
 }
 
+/// A tester removed the gateway's folder in the middle of a charge. The gateway began again at reading 1, the chain refused that as accepted already, and
+/// the car charged for nothing.
+#[test]
+fn goes_on_from_the_chain_where_its_own_database_is_lost() {
+    let mut world = World::new(7, PlugSignal::Reported);
+    world.begin(50_000_000, [16_000, 0, 0]);
+    world.run(2_400);
+    let readings = world.accepted.len();
+    assert!(readings > 1, "some were accepted before the loss");
+    (world.desk, world.store) = (None, None);
+    std::fs::remove_dir_all(world.folder.path().join("gateway")).unwrap();
+    world.restart();
+    world.configure();
+    world.run(2_400);
+    world.plugged = false;
+    world.sample(Flags::END);
+    world.post();
+    let bill = world.bill.expect("settled");
+    let first = world.accepted[&1].register_wh.get();
+    assert_eq!(bill.energy.get(), world.register_wh() - first, "every Wh is billed, those around the loss too");
+    assert!(world.accepted.len() > readings);
+}
+
+/// A database of the chain that had lost its last block showed a settled session as open again. The gateway, which had closed its book, drew a new salt and
+/// wrote over the first reading: its samples could no longer be proven.
+#[test]
+fn a_session_that_opens_again_keeps_its_readings_and_their_salt() {
+    let mut world = World::new(8, PlugSignal::Reported);
+    let session = world.begin(50_000_000, [16_000, 0, 0]);
+    world.run(1_200);
+    let before = world.state.clone();
+    world.plugged = false;
+    world.sample(Flags::END);
+    world.post();
+    let bill = world.bill.expect("settled");
+    world.check_proofs(session, &bill);
+    let after = std::mem::replace(&mut world.state, before);
+    world.restart();
+    world.state = after;
+    world.restart();
+    world.check_proofs(session, &bill);
+}
+
 #[test]
 fn a_session_without_money_stops_within_a_watt_hour() {
     let mut world = World::new(1, PlugSignal::Reported);
