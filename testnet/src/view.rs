@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Stdout, Write as _},
+    sync::OnceLock,
 };
 
 use chain::quantity::Amount;
@@ -14,7 +15,10 @@ use crossterm::{
     style::Stylize as _,
     terminal::{Clear, ClearType},
 };
-use jiff::{Timestamp, tz::TimeZoneDatabase};
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneDatabase},
+};
 
 use crate::{
     drive::{Garage, Happening, Phase, Place, Stay},
@@ -207,7 +211,12 @@ pub fn date_time(ms: u64) -> String {
 }
 
 fn local(ms: u64, format: &str) -> String {
-    let zone = TimeZoneDatabase::bundled().get("Europe/Oslo").expect("the time-zone rules are compiled in and hold Europe/Oslo");
     let at = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
-    at.to_zoned(zone).strftime(format).to_string()
+    at.to_zoned(oslo().clone()).strftime(format).to_string()
+}
+
+/// Read once: reading a zone's rules takes longer than anything else that is shown.
+fn oslo() -> &'static TimeZone {
+    static OSLO: OnceLock<TimeZone> = OnceLock::new();
+    OSLO.get_or_init(|| TimeZoneDatabase::bundled().get("Europe/Oslo").expect("the time-zone rules are compiled in and hold Europe/Oslo"))
 }
