@@ -13,6 +13,7 @@ use chain::{
     hash::Hash32,
     id::{Height, SessionId},
     receipt::{Event, Receipt},
+    state::{ReadFault, StateRead as _},
 };
 use contracts::{
     call::{Call, Transaction},
@@ -35,6 +36,9 @@ pub enum ExportError {
     /// The database fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A value of the state is damaged.
+    #[error("{0}")]
+    State(ReadFault),
     /// A part of a block is not there.
     #[error("the {what} of height {height} is missing: restore the data directory from a backup, or sync it anew")]
     Missing {
@@ -63,7 +67,7 @@ pub type SamplesOf<'a> = &'a dyn Fn(SessionId, u64) -> Result<Option<Samples>, S
 /// Writes everything from genesis to the newest block at this moment; `progress` is called with the height written and the last one.
 ///
 /// # Errors
-/// [`ExportError`]; what was written until then is no whole stream and an audit says so.
+/// [`ExportError`]; what was written until then is no whole stream and an audit says so. A damaged value alone is told after the whole stream was written.
 pub fn write(
     reader: &Reader,
     genesis: &Genesis,
@@ -75,6 +79,8 @@ pub fn write(
     let snapshot = reader.snapshot()?;
     let last = snapshot.tip().height;
     let mut end = End::default();
+    // A value whose seal does not match is written as it is, for the audit to see; that it was found is told at the end.
+    let mut damaged = None;
     out.write_all(&preamble())?;
     out.write_all(&frame_value(RecordKind::Genesis, genesis)?)?;
     for height in (1..=last.0).map(Height) {
@@ -82,6 +88,8 @@ pub fn write(
         let block = block.ok_or(ExportError::Missing { what: "block", height })?;
         let certificate = certificate.ok_or(ExportError::Missing { what: "certificate", height })?;
         let receipts = receipts.ok_or(ExportError::Missing { what: "receipts", height })?;
+        let seals = [snapshot.block_bytes(height).err(), snapshot.certificate(height).err(), snapshot.receipts(height).err()];
+        damaged = damaged.or(seals.into_iter().flatten().next());
         out.write_all(&frame(RecordKind::Block, &block)?)?;
         out.write_all(&frame(RecordKind::Certificate, &certificate)?)?;
         out.write_all(&frame(RecordKind::Receipts, &receipts)?)?;
@@ -100,7 +108,11 @@ pub fn write(
     let mut page = Vec::new();
     let mut page_bytes = 0_usize;
     let mut pages = Vec::new();
+    let mut unsound = None;
     snapshot.each_state_as_stored(&mut |key, value| {
+        if unsound.is_none() {
+            unsound = snapshot.get(key).err();
+        }
         page_bytes += key.len() + value.len();
         page.push((key.to_vec(), value.to_vec()));
         if page_bytes >= MAX_STATE_BYTES {
@@ -115,7 +127,11 @@ pub fn write(
     }
     out.write_all(&frame_value(RecordKind::End, &end)?)?;
     out.flush()?;
-    Ok(end)
+    match (damaged, unsound) {
+        (Some(error), _) => Err(error.into()),
+        (None, Some(fault)) => Err(ExportError::State(fault)),
+        (None, None) => Ok(end),
+    }
 }
 
 /// The readings of a block that were accepted and name raw samples.

@@ -15,7 +15,9 @@ use chain::{
 };
 use contracts::call::Reading;
 use firmware_core::{DeviceId, Seen};
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::sample::{RawSample, SAMPLE_BYTES};
@@ -246,6 +248,10 @@ impl Store {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
+        // A record torn by a crash was never acknowledged; a changed byte elsewhere in the log is damage: opening past it would forget counters, and with
+        // them which messages were seen before.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_paranoid_checks(true);
         options.set_keep_log_file_num(2);
         options.set_max_total_wal_size(32 << 20);
         let tables = Table::ALL.map(|table| {
@@ -253,7 +259,9 @@ impl Store {
             options.set_compression_type(DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(table.name(), options)
         });
-        let db = DB::open_cf_descriptors(&options, path, tables).map_err(|error| failed(error.into_string()))?;
+        let db = DB::open_cf_descriptors(&options, path, tables).map_err(|error| {
+            failed(format!("{}; restore the directory from a backup, or, once no session is open, move it away", error.into_string()))
+        })?;
         let store = Self { db, path: path.to_owned() };
         match store.get::<u32>(Table::Meta, b"schema")? {
             Some(SCHEMA_VERSION) => {}
