@@ -95,13 +95,18 @@ fn recorded_sessions_are_paid_to_the_last_wh_and_a_node_killed_at_random_changes
     let mut child = start(&args, &json);
     let mut random = StdRng::seed_from_u64(seed);
     let mut kills = 0;
+    // On a quiet machine the whole run takes half a second: the first kill must not wait for its turn.
+    let mut pause = random.random_range(1..40);
     while child.try_wait().expect("a child of ours").is_none() && kills < 40 {
-        thread::sleep(Duration::from_millis(random.random_range(20..400)));
         let pid = std::fs::read_to_string(data.join("node-0/wattd.pid")).unwrap_or_default();
-        if pid.trim().parse::<u32>().is_ok() {
-            let killed = Command::new("kill").args(["-9", pid.trim()]).stderr(Stdio::null()).status().expect("kill");
-            kills += u32::from(killed.success());
+        if pid.trim().parse::<u32>().is_err() {
+            thread::sleep(Duration::from_millis(1));
+            continue;
         }
+        thread::sleep(Duration::from_millis(pause));
+        pause = random.random_range(20..300);
+        let killed = Command::new("kill").args(["-9", pid.trim()]).stderr(Stdio::null()).status().expect("kill");
+        kills += u32::from(killed.success());
     }
     let killed = finish(child, &json);
     assert!(kills > 0, "the run was over before its node could be killed once");
