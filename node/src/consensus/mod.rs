@@ -169,7 +169,7 @@ pub struct ConsensusHandle {
 }
 
 impl ConsensusHandle {
-    /// Asks consensus to end: it finishes the height under way (at most 2 s) and closes its log (at most 9 s in all). [`Self::ended`] tells when.
+    /// Asks consensus to end: it finishes the height under way (at most 2 s) and closes its log (at most 11 s in all). [`Self::ended`] tells when.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
