@@ -257,6 +257,72 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The session that it is about, if it is about one.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::SessionOpened { session, .. }
+            | Self::SessionToppedUp { session, .. }
+            | Self::SessionGranted { session, .. }
+            | Self::SessionSkipped { session, .. }
+            | Self::SessionPaused { session, .. }
+            | Self::ReadingHandled { session, .. }
+            | Self::SessionStopping { session, .. } => Some(*session),
+            Self::SessionSettled(bill) => Some(bill.session),
+            Self::AccountRegistered { .. }
+            | Self::TokensSold { .. }
+            | Self::RedemptionRequested { .. }
+            | Self::RedemptionPaid { .. }
+            | Self::RedemptionRefused { .. }
+            | Self::Transferred { .. }
+            | Self::RoleGranted { .. }
+            | Self::RoleRevoked { .. }
+            | Self::GroupPut { .. }
+            | Self::ConnectorPut { .. }
+            | Self::TariffPut { .. }
+            | Self::EnergyUnassigned { .. }
+            | Self::FaultReported { .. }
+            | Self::PositionPosted { .. } => None,
+        }
+    }
+
+    /// The accounts that it names, at most two; an event within a session names its account only where the session opens and where it is settled.
+    pub fn accounts(&self) -> impl Iterator<Item = Address> {
+        let (first, second) = match self {
+            Self::AccountRegistered { account, .. }
+            | Self::TokensSold { account, .. }
+            | Self::RedemptionRequested { account, .. }
+            | Self::RedemptionPaid { account, .. }
+            | Self::RedemptionRefused { account, .. }
+            | Self::RoleGranted { account, .. }
+            | Self::RoleRevoked { account, .. }
+            | Self::SessionOpened { account, .. } => (Some(*account), None),
+            Self::Transferred { from, to, .. } => (Some(*from), Some(*to)),
+            Self::SessionSettled(bill) => (Some(bill.account), None),
+            Self::GroupPut { .. }
+            | Self::ConnectorPut { .. }
+            | Self::TariffPut { .. }
+            | Self::SessionToppedUp { .. }
+            | Self::SessionGranted { .. }
+            | Self::SessionSkipped { .. }
+            | Self::SessionPaused { .. }
+            | Self::ReadingHandled { .. }
+            | Self::EnergyUnassigned { .. }
+            | Self::FaultReported { .. }
+            | Self::SessionStopping { .. }
+            | Self::PositionPosted { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// The bill, where it settles a session.
+    #[must_use]
+    pub const fn bill(&self) -> Option<&SessionReceipt> {
+        if let Self::SessionSettled(bill) = self { Some(bill) } else { None }
+    }
+}
+
 /// The bill of a session: `escrow = paid + refund`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionReceipt {

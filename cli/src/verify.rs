@@ -111,31 +111,7 @@ pub fn session_receipt(
 /// The bill in a receipt, if it is of this session.
 #[must_use]
 pub fn bill_of(proven: &ProvenReceipt, session: SessionId) -> Option<SessionReceipt> {
-    proven.receipt.events.iter().find_map(|event| match event {
-        Event::SessionSettled(bill) if bill.session == session => Some(*bill),
-        Event::SessionSettled(_)
-        | Event::AccountRegistered { .. }
-        | Event::TokensSold { .. }
-        | Event::RedemptionRequested { .. }
-        | Event::RedemptionPaid { .. }
-        | Event::RedemptionRefused { .. }
-        | Event::Transferred { .. }
-        | Event::RoleGranted { .. }
-        | Event::RoleRevoked { .. }
-        | Event::GroupPut { .. }
-        | Event::ConnectorPut { .. }
-        | Event::TariffPut { .. }
-        | Event::SessionOpened { .. }
-        | Event::SessionToppedUp { .. }
-        | Event::SessionGranted { .. }
-        | Event::SessionSkipped { .. }
-        | Event::SessionPaused { .. }
-        | Event::ReadingHandled { .. }
-        | Event::EnergyUnassigned { .. }
-        | Event::FaultReported { .. }
-        | Event::SessionStopping { .. }
-        | Event::PositionPosted { .. } => None,
-    })
+    proven.receipt.events.iter().filter_map(Event::bill).find(|bill| bill.session == session).copied()
 }
 
 /// Checks that a key has the value, or none, in the state after a block that the validators decided; gives the value's bytes.

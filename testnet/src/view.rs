@@ -9,21 +9,19 @@ use std::{
 };
 
 use chain::quantity::Amount;
+use cli::describe::end_reason;
 use crossterm::{
     QueueableCommand as _,
     cursor::MoveUp,
     style::Stylize as _,
-    terminal::{Clear, ClearType},
+    terminal::{Clear, ClearType, DisableLineWrap, EnableLineWrap},
 };
 use jiff::{
     Timestamp,
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-use crate::{
-    drive::{Garage, Happening, Phase, Place, Stay},
-    report::reason,
-};
+use crate::drive::{Garage, Happening, Phase, Place, Stay};
 
 /// Events that stay visible under the table.
 const LAST_EVENTS: usize = 6;
@@ -102,10 +100,12 @@ impl View {
         if self.drawn > 0 {
             self.out.queue(MoveUp(self.drawn))?;
         }
-        self.out.queue(Clear(ClearType::FromCursorDown))?;
+        // A line that wrapped would make the picture taller than what the next one goes back over.
+        self.out.queue(Clear(ClearType::FromCursorDown))?.queue(DisableLineWrap)?;
         for line in &lines {
             writeln!(self.out, "{line}")?;
         }
+        self.out.queue(EnableLineWrap)?;
         self.drawn = u16::try_from(lines.len()).unwrap_or(0);
         self.out.flush()
     }
@@ -142,7 +142,7 @@ fn row(garage: &Garage, place: &Place) -> String {
         Phase::Opening => "opens".to_owned(),
         Phase::Queued => {
             let ticket = garage.queue.iter().find(|ticket| Some(ticket.session) == stay.session);
-            format!("waits          {:10}  {locked:>7} locked  {}", "", ticket.map_or("", |ticket| ticket.reason.as_str()))
+            format!("waits            {:10}  {locked:>7} locked  {}", "", ticket.map_or("", |ticket| ticket.reason.as_str()))
                 .yellow()
                 .to_string()
         }
@@ -150,13 +150,13 @@ fn row(garage: &Garage, place: &Place) -> String {
             let kw = f64::from(place.unit.power_w(garage.now_ms)) / 1_000.0;
             format!("charges {kw:4.1} kW  {kwh}  {locked:>7} locked").green().to_string()
         }
-        Phase::Paused => format!("paused         {kwh}  {locked:>7} locked"),
-        Phase::Stopping => format!("stopping       {kwh}  {locked:>7} locked"),
+        Phase::Paused => format!("paused           {kwh}  {locked:>7} locked"),
+        Phase::Stopping => format!("stopping         {kwh}  {locked:>7} locked"),
         Phase::Settled => {
             let bill = garage.fates[stay.visit].receipt.map_or_else(String::new, |receipt| {
-                format!("{:>7} paid, {} back ({})", tokens(receipt.paid.micro()), tokens(receipt.refund.micro()), reason(receipt.reason))
+                format!("{:>7} paid, {} back ({})", tokens(receipt.paid.micro()), tokens(receipt.refund.micro()), end_reason(receipt.reason))
             });
-            format!("done           {kwh}  {bill}")
+            format!("done             {kwh}  {bill}")
         }
     };
     format!("{connector}  {name}  {text}")
@@ -173,14 +173,14 @@ fn event_text(garage: &Garage, happening: &Happening) -> Option<String> {
             format!("{} may draw {} A{waited}", who(*visit), amperes.join("/"))
         }
         Happening::Paused { visit } => format!("{} is paused", who(*visit)),
-        Happening::Stopping { visit, reason: why } => format!("{} is over: {}", who(*visit), reason(*why)),
+        Happening::Stopping { visit, reason: why } => format!("{} is over: {}", who(*visit), end_reason(*why)),
         Happening::Settled { visit, receipt } => format!(
             "{} pays {} for {:.2} kWh and gets {} back ({})",
             who(*visit),
             tokens(receipt.paid.micro()),
             wh(receipt.energy.get()),
             tokens(receipt.refund.micro()),
-            reason(receipt.reason)
+            end_reason(receipt.reason)
         ),
         Happening::Left { visit } => format!("{} drives away", who(*visit)),
         Happening::Moment => return None,

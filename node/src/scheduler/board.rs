@@ -65,7 +65,7 @@ fn reason(why: Why, position: u32, charging: u32, expected_at: Option<Timestamp>
         Why::Current { group, used_ma, limit_ma } => {
             format!("{} of {} A in use in group {group}", amperes(used_ma), amperes(limit_ma))
         }
-        Why::Turn => "those who came before you are served first".to_owned(),
+        Why::Turn => "others came before you".to_owned(),
         Why::Unavailable => "your charging point cannot serve now: tell the manager".to_owned(),
     };
     let about = expected_at.and_then(|at| zone?.local(at).ok());

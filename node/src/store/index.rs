@@ -171,14 +171,14 @@ pub fn entries(hash: Hash32, block: &Block, accounts: &[Address], receipts: &[Re
     for (index, receipt) in (0_u32..).zip(receipts) {
         let location = Location { height, index };
         let place = location.bytes();
-        let mut concerned = |account: &Address| {
+        let mut concerned = |account: Address| {
             entries.insert(Index::AccountHistory.key(&[&account.0, &place]), Vec::new());
         };
         if let Some(account) = accounts.get(index as usize) {
-            concerned(account);
+            concerned(*account);
         }
         for event in &receipt.events {
-            accounts_of(event).iter().for_each(&mut concerned);
+            event.accounts().for_each(&mut concerned);
         }
         match receipt.cause {
             Cause::Transaction(id) => {
@@ -187,7 +187,7 @@ pub fn entries(hash: Hash32, block: &Block, accounts: &[Address], receipts: &[Re
             Cause::Due(_) => {}
         }
         for event in &receipt.events {
-            if let Some(session) = session_of(event) {
+            if let Some(session) = event.session() {
                 entries.insert(Index::SessionHistory.key(&[&session.0.0, &place]), Vec::new());
             }
             if let Event::SessionOpened { session, account, connector, .. } = event {
@@ -195,8 +195,8 @@ pub fn entries(hash: Hash32, block: &Block, accounts: &[Address], receipts: &[Re
                 entries.insert(Index::AccountSession.key(&[&account.0, &place]), session.clone());
                 entries.insert(Index::ConnectorSession.key(&[&connector_bytes(*connector), &place]), session);
             }
-            if let Event::SessionSettled(settled) = event {
-                entries.insert(Index::Settlement.key(&[&settled.session.0.0]), place.to_vec());
+            if let Some(bill) = event.bill() {
+                entries.insert(Index::Settlement.key(&[&bill.session.0.0]), place.to_vec());
             }
         }
     }
@@ -207,60 +207,6 @@ pub fn entries(hash: Hash32, block: &Block, accounts: &[Address], receipts: &[Re
 #[must_use]
 pub fn accounts_in(block: &Block) -> Vec<Address> {
     block.transactions.iter().map_while(|bytes| Transaction::decode(bytes).ok()).map(|transaction| transaction.body().account).collect()
-}
-
-fn accounts_of(event: &Event) -> Vec<Address> {
-    match event {
-        Event::AccountRegistered { account, .. }
-        | Event::TokensSold { account, .. }
-        | Event::RedemptionRequested { account, .. }
-        | Event::RedemptionPaid { account, .. }
-        | Event::RedemptionRefused { account, .. }
-        | Event::RoleGranted { account, .. }
-        | Event::RoleRevoked { account, .. }
-        | Event::SessionOpened { account, .. } => vec![*account],
-        Event::Transferred { from, to, .. } => vec![*from, *to],
-        Event::SessionSettled(receipt) => vec![receipt.account],
-        Event::GroupPut { .. }
-        | Event::ConnectorPut { .. }
-        | Event::TariffPut { .. }
-        | Event::SessionToppedUp { .. }
-        | Event::SessionGranted { .. }
-        | Event::SessionSkipped { .. }
-        | Event::SessionPaused { .. }
-        | Event::ReadingHandled { .. }
-        | Event::EnergyUnassigned { .. }
-        | Event::FaultReported { .. }
-        | Event::SessionStopping { .. }
-        | Event::PositionPosted { .. } => Vec::new(),
-    }
-}
-
-fn session_of(event: &Event) -> Option<SessionId> {
-    match event {
-        Event::SessionOpened { session, .. }
-        | Event::SessionToppedUp { session, .. }
-        | Event::SessionGranted { session, .. }
-        | Event::SessionSkipped { session, .. }
-        | Event::SessionPaused { session, .. }
-        | Event::ReadingHandled { session, .. }
-        | Event::SessionStopping { session, .. } => Some(*session),
-        Event::SessionSettled(receipt) => Some(receipt.session),
-        Event::AccountRegistered { .. }
-        | Event::TokensSold { .. }
-        | Event::RedemptionRequested { .. }
-        | Event::RedemptionPaid { .. }
-        | Event::RedemptionRefused { .. }
-        | Event::Transferred { .. }
-        | Event::RoleGranted { .. }
-        | Event::RoleRevoked { .. }
-        | Event::GroupPut { .. }
-        | Event::ConnectorPut { .. }
-        | Event::TariffPut { .. }
-        | Event::EnergyUnassigned { .. }
-        | Event::FaultReported { .. }
-        | Event::PositionPosted { .. } => None,
-    }
 }
 
 /// Adds a block's entries to a batch and to the digests.
