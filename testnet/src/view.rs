@@ -154,7 +154,12 @@ fn row(garage: &Garage, place: &Place) -> String {
         Phase::Stopping => format!("stopping         {kwh}  {locked:>7} locked"),
         Phase::Settled => {
             let bill = garage.fates[stay.visit].receipt.map_or_else(String::new, |receipt| {
-                format!("{:>7} paid, {} back ({})", tokens(receipt.paid.micro()), tokens(receipt.refund.micro()), end_reason(receipt.reason))
+                format!(
+                    "{:>7} paid, {} back ({})",
+                    tokens(receipt.paid.micro()),
+                    tokens(receipt.refund.micro()),
+                    end_reason(receipt.reason)
+                )
             });
             format!("done             {kwh}  {bill}")
         }

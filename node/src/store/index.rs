@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chain::{
     block::Block,
     hash::Hash32,
-    id::{Address, ConnectorId, Height, SessionId, TxId},
+    id::{Address, ConnectorId, Height, TxId},
     receipt::{Cause, Event, Receipt},
 };
 use contracts::call::Transaction;
