@@ -15,6 +15,7 @@ from pathlib import Path
 COLUMNS, FONT, ADVANCE, LINE = 108, 14, 8.43, 19
 COLOURS = {"": "#d0d4da", "38;5;10": "#7bd88f", "38;5;11": "#f3c969", "38;5;9": "#ff7b72"}
 FRAME = re.compile(r"(?:\x1b\[\d+A)?\x1b\[J")
+WRAP = re.compile(r"\x1b\[\?7[hl]")
 STYLE = re.compile(r"\x1b\[([\d;]*)m")
 
 
@@ -89,7 +90,7 @@ def svg(lines: list[str]) -> str:
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: make.py WATT_TESTNET (the built binary, for example target/debug/watt-testnet)")
-    frames = FRAME.split(record(sys.argv[1]))[1:]
+    frames = FRAME.split(WRAP.sub("", record(sys.argv[1])))[1:]
     frame = fullest(frames)
     picture = Path(__file__).with_name("demo.svg")
     picture.write_text(svg(frame.rstrip("\n").split("\n")))
