@@ -76,7 +76,15 @@ impl<'a> Ledger<'a> {
     /// [`Fault`] where the disk fails or the bytes are no such record.
     pub fn scan<T: DeserializeOwned + Serialize>(&self, prefix: &[u8], limit: u32) -> Result<Vec<(Vec<u8>, T)>, Fault> {
         let Some(end) = prefix_end(prefix) else { return Ok(Vec::new()) };
-        let rows = self.overlay.scan(prefix, &end, limit)?;
+        self.range(prefix, &end, limit)
+    }
+
+    /// Records in the half-open range of keys from `from` to `to`, in order of key, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Fault`] where the disk fails or the bytes are no such record.
+    pub fn range<T: DeserializeOwned + Serialize>(&self, from: &[u8], to: &[u8], limit: u32) -> Result<Vec<(Vec<u8>, T)>, Fault> {
+        let rows = self.overlay.scan(from, to, limit)?;
         rows.into_iter().map(|(key, bytes)| Ok((key, codec::decode(&bytes, MAX_RECORD_BYTES)?))).collect()
     }
 

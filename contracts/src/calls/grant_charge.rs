@@ -89,9 +89,10 @@ impl GrantCharge {
         let own = sessions::queue_key(session, connector).bytes();
         let mut group = own.clone();
         group.truncate(own.len().saturating_sub(QUEUE_PLACE_BYTES));
-        // One more than can be named: whoever has that many ahead of him cannot be granted out of turn.
-        let waiting = ledger.scan::<SessionId>(&group, MAX_SKIPPED.saturating_add(1))?;
-        let ahead: BTreeSet<SessionId> = waiting.into_iter().take_while(|(key, _)| *key < own).map(|(_, id)| id).collect();
+        // Only the places before its own: whoever is first reads none. One more than can be named, because whoever has that many ahead of him cannot be
+        // granted out of turn.
+        let waiting = ledger.range::<SessionId>(&group, &own, MAX_SKIPPED.saturating_add(1))?;
+        let ahead: BTreeSet<SessionId> = waiting.into_iter().map(|(_, id)| id).collect();
         let named: BTreeSet<SessionId> = self.skipped.iter().map(|skipped| skipped.session).collect();
         if named.len() != self.skipped.len() || !named.is_subset(&ahead) {
             return Err(Code::InvalidSkip.into());
@@ -158,10 +159,11 @@ mod tests {
         let id = fixture.charges(1);
         let before = fixture.session(id);
         fixture.wait(Duration::from_mins(1));
+        fixture.index = INDEX + 4;
         let height = fixture.height;
         assert_eq!(fixture.applies(SCHEDULER, &grant(id, SIXTEEN)), [Event::SessionGranted { session: id, current: SIXTEEN }]);
         let mut expected = before;
-        (expected.granted, expected.granted_height) = (SIXTEEN, height);
+        (expected.granted, expected.granted_height, expected.granted_index) = (SIXTEEN, height, INDEX + 4);
         assert_eq!(fixture.session(id), expected);
         assert_eq!(fixture.group(BUILDING).granted, SIXTEEN);
     }
@@ -259,6 +261,42 @@ mod tests {
         assert_eq!(fixture.rejects(SCHEDULER, &change), Code::InvalidSkip.into());
         fixture.grants(first, Currents::from_ma([0, 6_000, 0]));
         fixture.grants(second, Currents::from_ma([0, 6_000, 0]));
+    }
+
+    #[test]
+    fn whoever_is_first_passes_over_nobody_however_many_wait_behind() {
+        let mut fixture = Fixture::new();
+        let plain = fixture.connector(connector(1));
+        let mut waiting = Vec::new();
+        for number in 100..170 {
+            fixture.put(&Key::Connector(connector(number)), &plain);
+            let little = crate::call::OpenSession { max_spend: crate::testing::tokens(1), ..opening(connector(number)) };
+            waiting.push(fixture.opens(RESIDENT, &little));
+        }
+        // The neighbouring queues, of a group before and of one after, do not count.
+        for (number, group) in [(200, BUILDING), (201, GARAGE + 1)] {
+            fixture.put(&Key::Group(GroupId::new(HOME, GARAGE + 1)), &fixture.group(BUILDING));
+            fixture.put(&Key::Connector(connector(number)), &Connector { group, ..plain });
+            fixture.opens(NEIGHBOUR, &opening(connector(number)));
+        }
+        fixture.applies(SCHEDULER, &grant(waiting[0], Currents::from_ma([6_000, 0, 0])));
+        // Its place is free: the second is the first now.
+        fixture.applies(SCHEDULER, &grant(waiting[1], Currents::from_ma([6_000, 0, 0])));
+        let late = GrantCharge { skipped: vec![skip(waiting[2])], ..grant(waiting[3], Currents::from_ma([6_000, 0, 0])) };
+        fixture.applies(SCHEDULER, &late);
+    }
+
+    #[test]
+    fn whoever_opened_later_in_the_same_block_waits_behind() {
+        let mut fixture = Fixture::new();
+        let block = fixture.height;
+        fixture.index = 5;
+        let later = fixture.opens(RESIDENT, &opening(connector(1)));
+        (fixture.height, fixture.index) = (block, 4);
+        let earlier = fixture.opens(NEIGHBOUR, &opening(connector(2)));
+        assert_eq!(fixture.rejects(SCHEDULER, &grant(later, SIXTEEN)), Rejection::of(Code::SkipWithoutReason, 1, 0));
+        fixture.grants(earlier, Currents::from_ma([6_000, 0, 0]));
+        fixture.grants(later, SIXTEEN);
     }
 
     #[test]
