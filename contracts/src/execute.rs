@@ -7,33 +7,38 @@
 //! A transaction that breaks a rule about transactions (chain, expiry, nonce, signer, share of the block) makes the block invalid. One whose call breaks a
 //! rule of the ledger stands in the block with a rejection in its receipt: its nonce is used and nothing else is changed.
 
-use std::collections::BTreeMap;
-
 use chain::{
     block::{Block, HEADER_VERSION, Header, transactions_root},
     certificate::ValidatorSet,
-    code::{Code, Rejection},
+    code::Rejection,
     crypto::BadSignature,
     hash::Hash32,
     history::History,
     id::{Address, ChainId, Height},
     params::Params,
-    receipt::{Cause, Outcome, Receipt, receipts_root},
-    record::{Key, Role, Signer},
+    receipt::{Receipt, receipts_root},
+    record::Key,
     state::{Change, StateRead},
     time::Timestamp,
-    transaction::MAX_VALIDITY,
     tree::Tree,
 };
 
+pub use self::invalid::{BlockError, HeaderField, InvalidBlock};
+use self::{
+    engine::Engine,
+    invalid::{number, same},
+};
 use crate::{
-    call::{Call, Transaction},
-    calls::register_account,
-    context::{BlockContext, CallContext},
+    call::Transaction,
+    context::BlockContext,
     failure::{Failure, Fault},
     ledger::Ledger,
-    roles, sessions,
 };
+
+mod engine;
+mod invalid;
+#[cfg(test)]
+mod tests;
 
 /// The bytes of a block without its transactions: header and count.
 const EMPTY_BLOCK_BYTES: usize = 4 + 32 + 8 + 32 + 32 + 8 + 32 * 5 + 8;
@@ -121,118 +126,6 @@ pub struct Built {
     pub refused: Vec<(usize, Rejection)>,
     /// Candidates that found no room, by position: they wait for the next block.
     pub left: Vec<usize>,
-}
-
-/// Why a block is not valid.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum InvalidBlock {
-    /// A header field other than what the chain demands.
-    #[error("{field}: expected {expected}, found {found}")]
-    Field {
-        /// Which.
-        field: HeaderField,
-        /// What it must be.
-        expected: Hash32,
-        /// What it is.
-        found: Hash32,
-    },
-    /// A number in the header other than what the chain demands.
-    #[error("{field}: expected {expected}, found {found}")]
-    Number {
-        /// Which.
-        field: HeaderField,
-        /// What it must be, or exceed.
-        expected: u64,
-        /// What it is.
-        found: u64,
-    },
-    /// The proposer does not decide this height.
-    #[error("proposer {0} is no validator of this height")]
-    Proposer(Address),
-    /// More bytes than the parameters allow.
-    #[error("the block has {found} bytes, at most {limit} are allowed")]
-    TooLarge {
-        /// How many.
-        found: usize,
-        /// The most.
-        limit: usize,
-    },
-    /// The given transactions are not the block's.
-    #[error("transaction {0} is not the one that the block carries")]
-    OtherTransaction(usize),
-    /// A transaction that may not stand in the block.
-    #[error("transaction {index}: {rejection}")]
-    Transaction {
-        /// Its place.
-        index: usize,
-        /// Why.
-        rejection: Rejection,
-    },
-}
-
-/// A field of the header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HeaderField {
-    /// `version`.
-    Version,
-    /// `chain_id`.
-    ChainId,
-    /// `height`.
-    Height,
-    /// `parent`.
-    Parent,
-    /// `history_root`.
-    HistoryRoot,
-    /// `timestamp`.
-    Timestamp,
-    /// `transactions_root`.
-    TransactionsRoot,
-    /// `receipts_root`.
-    ReceiptsRoot,
-    /// `state_root`.
-    StateRoot,
-    /// `next_validators`.
-    NextValidators,
-}
-
-impl std::fmt::Display for HeaderField {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Version => "version",
-            Self::ChainId => "chain id",
-            Self::Height => "height",
-            Self::Parent => "parent",
-            Self::HistoryRoot => "history root",
-            Self::Timestamp => "timestamp",
-            Self::TransactionsRoot => "transactions root",
-            Self::ReceiptsRoot => "receipts root",
-            Self::StateRoot => "state root",
-            Self::NextValidators => "next validators",
-        })
-    }
-}
-
-/// Why a block was not executed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BlockError {
-    /// The block's fault: the same on every node.
-    #[error(transparent)]
-    Invalid(InvalidBlock),
-    /// This machine's.
-    #[error(transparent)]
-    Fault(Fault),
-}
-
-impl From<Fault> for BlockError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<InvalidBlock> for BlockError {
-    fn from(invalid: InvalidBlock) -> Self {
-        Self::Invalid(invalid)
-    }
 }
 
 /// The context of the block after `parent` at `timestamp`.
@@ -338,12 +231,7 @@ pub fn execute(
 ///
 /// [`Overlay::resume`]: chain::state::Overlay::resume
 pub fn rehearse(state: &dyn StateRead, block: &BlockContext, transaction: &VerifiedTransaction) -> Result<Vec<Change>, Failure> {
-    let mut engine = Engine::new(state, *block);
-    engine.transaction(transaction)?;
-    match engine.receipts.last().map(|receipt| receipt.outcome) {
-        Some(Outcome::Rejected(rejection)) => Err(rejection.into()),
-        Some(Outcome::Applied) | None => Ok(engine.ledger.into_changes()),
-    }
+    Engine::new(state, *block).rehearse(transaction)
 }
 
 /// What the next block would make of a transaction, after the signer's earlier ones.
@@ -364,13 +252,9 @@ pub fn dry_run(
         if let Err(Failure::Fault(fault)) = engine.transaction(before) {
             return Err(fault.into());
         }
-        engine.share.clear();
+        engine.forget_shares();
     }
-    engine.transaction(transaction)?;
-    match engine.receipts.last().map(|receipt| receipt.outcome) {
-        Some(Outcome::Rejected(rejection)) => Err(rejection.into()),
-        Some(Outcome::Applied) | None => Ok(()),
-    }
+    engine.rehearse(transaction).map(|_| ())
 }
 
 fn check_links(parent: &Parent, header: &Header) -> Result<(), InvalidBlock> {
@@ -410,137 +294,10 @@ const fn number_of_transactions(block: &Block, transactions: &[VerifiedTransacti
     if block.transactions.len() == transactions.len() { Ok(()) } else { Err(InvalidBlock::OtherTransaction(transactions.len())) }
 }
 
-fn same(field: HeaderField, expected: Hash32, found: Hash32) -> Result<(), InvalidBlock> {
-    if expected == found { Ok(()) } else { Err(InvalidBlock::Field { field, expected, found }) }
-}
-
-const fn number(field: HeaderField, expected: u64, found: u64) -> Result<(), InvalidBlock> {
-    if expected == found { Ok(()) } else { Err(InvalidBlock::Number { field, expected, found }) }
-}
-
 fn successor(parent: &Parent, header: &Header, validators: ValidatorSet) -> Parent {
     let hash = header.hash();
     let mut history = parent.history.clone();
     // The nodes that this adds are derivable from the headers; the store keeps its own.
     history.append(hash);
     Parent { chain_id: parent.chain_id, height: header.height, hash, timestamp: header.timestamp, history, validators }
-}
-
-/// One block in the making.
-struct Engine<'a> {
-    ledger: Ledger<'a>,
-    block: BlockContext,
-    receipts: Vec<Receipt>,
-    /// Transactions so far, by signer.
-    share: BTreeMap<Address, u32>,
-}
-
-impl<'a> Engine<'a> {
-    fn new(state: &'a dyn StateRead, block: BlockContext) -> Self {
-        Self { ledger: Ledger::new(state), block, receipts: Vec::new(), share: BTreeMap::new() }
-    }
-
-    /// Carries out one transaction and adds its receipt; a rejection here means that it may not stand in the block, and nothing was changed.
-    fn transaction(&mut self, verified: &VerifiedTransaction) -> Result<(), Failure> {
-        let transaction = verified.get();
-        let body = transaction.body();
-        let signer = self.admit(transaction)?;
-        let count = self.share.entry(body.signer).or_default();
-        *count = count.saturating_add(1);
-
-        let index = u32::try_from(self.receipts.len()).map_err(|_| Fault("more than 2^32 receipts".to_owned()))?;
-        let id = transaction.id();
-        let context = CallContext { block: &self.block, index, tx_id: id, account: body.account, signer: body.signer };
-        if let Some(signer) = signer {
-            self.ledger.put(&Key::Signer(body.signer), &Signer { nonce: signer.nonce.saturating_add(1), ..signer })?;
-        }
-        let savepoint = self.ledger.savepoint();
-        let action = body.call.action();
-        let result = action.check().map_err(Failure::from).and_then(|()| action.apply(&context, &mut self.ledger));
-        let outcome = match result {
-            Ok(()) => Outcome::Applied,
-            Err(Failure::Reject(rejection)) => {
-                self.ledger.rollback(savepoint);
-                Outcome::Rejected(rejection)
-            }
-            Err(failure @ Failure::Fault(_)) => return Err(failure),
-        };
-        if signer.is_none() {
-            self.count_first(&body.signer)?;
-        }
-        self.receipts.push(Receipt { cause: Cause::Transaction(id), outcome, events: self.ledger.take_events() });
-        Ok(())
-    }
-
-    /// Whether a transaction may stand in the block; gives the signer's record, or nothing where this transaction registers him.
-    fn admit(&self, transaction: &Transaction) -> Result<Option<Signer>, Failure> {
-        let body = transaction.body();
-        let now = self.block.timestamp;
-        if body.chain_id != self.block.chain_id {
-            return Err(Code::WrongChain.into());
-        }
-        if body.valid_until < now {
-            return Err(Rejection::of(Code::Expired, now.ms(), body.valid_until.ms()).into());
-        }
-        let latest = now.saturating_add(MAX_VALIDITY);
-        if body.valid_until > latest {
-            return Err(Rejection::of(Code::ValidTooLong, latest.ms(), body.valid_until.ms()).into());
-        }
-        let signer: Option<Signer> = self.ledger.get(&Key::Signer(body.signer))?;
-        match signer {
-            Some(signer) if signer.account != body.account => return Err(Code::UnknownSigner.into()),
-            Some(signer) if signer.nonce != body.nonce => return Err(Rejection::of(Code::WrongNonce, signer.nonce, body.nonce).into()),
-            Some(_) => {}
-            None => self.admit_newcomer(transaction)?,
-        }
-        let used = self.share.get(&body.signer).copied().unwrap_or_default();
-        if used >= self.block.params.resident_txs_per_block {
-            let limit =
-                if self.has_role(&body.account)? { self.block.params.role_txs_per_block } else { self.block.params.resident_txs_per_block };
-            if used >= limit {
-                return Err(Rejection::of(Code::TooManyFromSigner, u64::from(limit), u64::from(used)).into());
-            }
-        }
-        Ok(signer)
-    }
-
-    /// An unregistered key may send one thing: its own registration with a good invite. Anything else would be free spam.
-    fn admit_newcomer(&self, transaction: &Transaction) -> Result<(), Failure> {
-        let body = transaction.body();
-        let Call::RegisterAccount(call) = &body.call else { return Err(Code::UnknownSigner.into()) };
-        let itself = call.account == body.account && body.account == body.signer && body.nonce == 0;
-        let (Some(invite), true) = (&call.invite, itself) else { return Err(Code::UnknownSigner.into()) };
-        match register_account::check_invite(&self.ledger, &self.block, &call.account, call.condominium, invite) {
-            Ok(()) => Ok(()),
-            Err(Failure::Reject(_)) => Err(Code::UnknownSigner.into()),
-            Err(Failure::Fault(fault)) => Err(fault.into()),
-        }
-    }
-
-    /// A newcomer's registration was his transaction number 0.
-    fn count_first(&mut self, address: &Address) -> Result<(), Fault> {
-        if let Some(signer) = self.ledger.get::<Signer>(&Key::Signer(*address))? {
-            self.ledger.put(&Key::Signer(*address), &Signer { nonce: 1, ..signer })?;
-        }
-        Ok(())
-    }
-
-    /// Whether an account holds a role at home; keys with a role send for many.
-    fn has_role(&self, account: &Address) -> Result<bool, Fault> {
-        let Some(record) = self.ledger.account(account)? else { return Ok(false) };
-        for role in Role::ALL {
-            if roles::holds(&self.ledger, self.block.height, record.home, role, account)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Works off what is due and gives receipts, changes and the next height's validators.
-    fn finish(mut self) -> Result<(Vec<Receipt>, Vec<Change>, ValidatorSet), Fault> {
-        let due = sessions::run_due(&mut self.ledger, &self.block)?;
-        self.receipts.extend(due);
-        let validators = self.ledger.get(&Key::Validators)?.ok_or_else(|| Fault("the state has no validators".to_owned()))?;
-        Ok((self.receipts, self.ledger.into_changes(), validators))
-    }
 }

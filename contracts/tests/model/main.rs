@@ -1,7 +1,8 @@
 //! The ledger against a model of it: tens of thousands of valid and invalid calls, predicted one by one.
 //!
-//! [`generator`] thinks of what people might send, [`ledger`] (with [`money`], [`sessions`] and [`prices`]) predicts what becomes of it, `contracts` builds
-//! and judges the blocks, and after every block both must agree on every verdict, event and record; [`checks`] holds the state to its sums and its proofs.
+//! [`generator`] thinks of what people might send, [`ledger`] (with [`money`], [`sessions`], [`prices`] and [`records`]) predicts what becomes of it,
+//! `contracts` builds and judges the blocks, and after every block both must agree on every verdict, event and record; [`checks`] holds the state to its
+//! sums and its proofs.
 //! The model shares calls, ids and records with the code under test, and no rule.
 //!
 //! The seeds are fixed, so that a run is the same everywhere. Another one: `COMMONWATT_SEED=12345 cargo test -p contracts --test model -- --nocapture`;
@@ -12,6 +13,7 @@ mod generator;
 mod ledger;
 mod money;
 mod prices;
+mod records;
 mod run;
 mod sessions;
 
