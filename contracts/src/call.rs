@@ -127,3 +127,66 @@ impl Call {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::{
+        codec,
+        hash::Hash32,
+        id::{GroupId, Height, RedemptionId, SessionId},
+        receipt::PauseReason,
+        record::{Control, Fault, PlugSignal, Role, Service},
+    };
+
+    use super::*;
+    use crate::testing::{GARAGE, HOME, NOON, PLAIN, RESIDENT, THREE_PHASE, connector, opening, simple_tariff, tokens};
+
+    /// One of each kind, in order of tag.
+    fn all() -> Vec<Call> {
+        let (account, session) = (RESIDENT, SessionId(Hash32::ZERO));
+        let (condominium, amount, role, payment) = (HOME, tokens(1), Role::Auditor, Hash32::ZERO);
+        let put_connector = PutConnector {
+            connector: connector(1),
+            group: GARAGE,
+            control: Control::Switched,
+            plug_signal: PlugSignal::None,
+            rated: THREE_PHASE,
+            tariff: PLAIN.number,
+            service: Service::InService,
+        };
+        vec![
+            Call::RegisterAccount(RegisterAccount { account, condominium, invite: None }),
+            Call::SellTokens(SellTokens { condominium, account, amount, sale: 1, payment }),
+            Call::RequestRedeem(RequestRedeem { amount, payee: Hash32::ZERO }),
+            Call::ConfirmRedeem(ConfirmRedeem { redemption: RedemptionId(Hash32::ZERO), answer: RedeemAnswer::Refused }),
+            Call::Transfer(Transfer { to: account, amount }),
+            Call::GrantRole(GrantRole { condominium, role, account, from: Height(1), until: None }),
+            Call::RevokeRole(RevokeRole { condominium, role, account, until: Height(1) }),
+            Call::PutGroup(PutGroup { group: GroupId::new(HOME, GARAGE), parent: None, limit: THREE_PHASE }),
+            Call::PutConnector(put_connector),
+            Call::PutTariff(PutTariff { tariff: PLAIN, version: 1, valid_from: NOON, document: simple_tariff(amount, amount) }),
+            Call::OpenSession(opening(connector(1))),
+            Call::TopUpSession(TopUpSession { session, amount }),
+            Call::CancelSession(CancelSession { session }),
+            Call::StopSession(StopSession { session }),
+            Call::GrantCharge(GrantCharge { session, current: THREE_PHASE, skipped: Vec::new() }),
+            Call::PauseCharge(PauseCharge { session, reason: PauseReason::Manual }),
+            Call::ResumeCharge(ResumeCharge { session, current: THREE_PHASE }),
+            Call::Attest(Attest { readings: Vec::new() }),
+            Call::ReportFault(ReportFault { connector: connector(1), session: None, fault: Fault::OverTime, at: NOON }),
+            Call::SettleSession(SettleSession { session }),
+        ]
+    }
+
+    #[test]
+    fn every_call_has_its_tag_and_the_name_that_json_gives_it() {
+        let all = all();
+        assert_eq!(all.len(), 20);
+        for (tag, call) in (0_u32..).zip(&all) {
+            assert_eq!(codec::encode(call).unwrap()[..4], tag.to_le_bytes(), "{call:?}");
+            let json = serde_json::to_value(call).unwrap();
+            let names: Vec<_> = json.as_object().unwrap().keys().collect();
+            assert_eq!(names, [call.action().name()]);
+        }
+    }
+}

@@ -83,7 +83,7 @@ pub const PLAIN: TariffId = TariffId::new(HOME, 1);
 /// The tariff of connector 3: 0.30 per kWh and 1 per session.
 pub const WITH_FLAT: TariffId = TariffId::new(HOME, 2);
 
-/// The place in its block of every call that [`Fixture::run`] makes.
+/// The place in its block of every call that [`Fixture::run`] makes, unless a test says otherwise.
 pub const INDEX: u32 = 3;
 
 /// So many whole tokens.
@@ -138,12 +138,14 @@ pub struct Fixture {
     pub height: Height,
     /// Its time.
     pub now: Timestamp,
+    /// The place of its call.
+    pub index: u32,
 }
 
 impl Fixture {
     /// The federation as the constants of this module describe it, about to make block 1 at [`NOON`].
     pub fn new() -> Self {
-        let mut fixture = Self { state: MemoryState::new(), params: Params::default(), height: Height(1), now: NOON };
+        let mut fixture = Self { state: MemoryState::new(), params: Params::default(), height: Height(1), now: NOON, index: INDEX };
         let minted = Amount::from_micro(2 * BALANCE.micro());
         fixture.put_condominium(HOME, "TRO", REVENUE, minted);
         fixture.put_condominium(AWAY, "BOD", AWAY_STAFF, BALANCE);
@@ -267,13 +269,13 @@ impl Fixture {
 
     /// The id of the transaction that the next [`Fixture::run`] carries.
     pub fn next_tx(&self) -> TxId {
-        TxId(Context::TransactionId.hash(&[&self.height.0.to_be_bytes()]))
+        TxId(Context::TransactionId.hash(&[&self.height.0.to_be_bytes(), &self.index.to_be_bytes()]))
     }
 
     /// Makes a block of one call; where it is refused, only the height moves.
     pub fn run(&mut self, account: Address, call: &impl Action) -> Result<Vec<Event>, Failure> {
         let block = self.block();
-        let context = CallContext { block: &block, index: INDEX, tx_id: self.next_tx(), account, signer: account };
+        let context = CallContext { block: &block, index: self.index, tx_id: self.next_tx(), account, signer: account };
         self.height = self.height.next();
         call.check()?;
         let mut ledger = Ledger::new(&self.state);

@@ -410,6 +410,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cost_that_equals_the_escrow_ends_the_session_and_one_watt_hour_less_does_not() {
+        let mut fixture = Fixture::new();
+        let id = fixture.charges(3);
+        assert_eq!(fixture.reads(id, 1, 1_000), None);
+        fixture.wait(Duration::from_hours(2));
+        // 1 once and 0.30 for each of 30 kWh are the 10 of the escrow, to the last part of a micro-token.
+        assert_eq!(fixture.reads(id, 2, 30_999), None);
+        assert_eq!(fixture.session(id).state, SessionState::Charging);
+        let settle_by = fixture.now.saturating_add(fixture.params.settle_grace);
+        let events = fixture.applies(GATEWAY, &Attest { readings: vec![reading(id, 3, fixture.now, 31_000)] });
+        assert_eq!(events[1..], [Event::SessionStopping { session: id, reason: EndReason::Money, settle_by }]);
+        assert_eq!(fixture.session(id).cost.total(), Cost::from_amount(tokens(10)));
+        assert_eq!(fixture.group(GARAGE).granted, Currents::ZERO);
+        let bill = crate::testing::bill(&fixture.applies(GATEWAY, &SettleSession { session: id }));
+        assert_eq!((bill.paid, bill.refund, bill.overdrawn), (tokens(10), Amount::ZERO, None));
+        assert_eq!(bill.energy_billed, bill.energy);
+    }
+
+    #[test]
     fn a_cost_beyond_all_amounts_is_still_bounded_by_the_escrow() {
         let mut fixture = Fixture::new();
         let tariff = crate::testing::simple_tariff(Amount::MAX, Amount::ZERO);

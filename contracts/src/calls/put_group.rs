@@ -160,7 +160,9 @@ mod tests {
 
     use super::*;
     use crate::calls::put_connector::PutConnector;
-    use crate::testing::{AWAY, BUILDING, Fixture, GARAGE, HOME, MANAGER, NOON, PLAIN, RESIDENT, SCHEDULER, connector};
+    use crate::testing::{
+        AWAY, BUILDING, Fixture, GARAGE, HOME, MANAGER, METER_ONLY, NEIGHBOUR, NOON, PLAIN, RESIDENT, SCHEDULER, connector, opening,
+    };
 
     fn id(number: u32) -> GroupId {
         GroupId::new(HOME, number)
@@ -261,6 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn a_point_without_a_switch_is_never_paused_however_new_its_session() {
+        let mut fixture = Fixture::new();
+        let switched = charge(&mut fixture, 1, [16_000; 3], 0);
+        let metered = fixture.opens(NEIGHBOUR, &opening(METER_ONLY));
+        assert!(fixture.session(metered).granted_height > fixture.session(switched).granted_height);
+        assert_eq!(paused(&fixture.applies(MANAGER, &put(BUILDING, None, 10_000))), [switched]);
+        assert_eq!(fixture.session(metered).state, SessionState::Charging);
+    }
+
+    #[test]
+    fn of_two_grants_in_one_block_the_later_one_is_paused() {
+        let mut fixture = Fixture::new();
+        // Sessions are named by their connectors here: the name must not decide.
+        let (first, second) = (charge(&mut fixture, 2, [16_000; 3], 5), charge(&mut fixture, 1, [16_000; 3], 5));
+        fixture.put(&Key::Session(second), &Session { granted_index: 1, ..fixture.session(second) });
+        assert_eq!(paused(&fixture.applies(MANAGER, &put(GARAGE, Some(BUILDING), 16_000))), [second]);
+        assert_eq!(fixture.session(first).state, SessionState::Charging);
+    }
+
+    #[test]
     fn a_limit_below_what_is_reserved_is_rejected() {
         let mut fixture = Fixture::new();
         assert_eq!(fixture.rejects(MANAGER, &put(BUILDING, None, 9_999)), Rejection::of(Code::GroupLimit, 9_999, 10_000));
@@ -305,6 +327,8 @@ mod tests {
         let mut fixture = Fixture::new();
         assert_eq!(fixture.rejects(MANAGER, &put(GARAGE, Some(GARAGE), 1)), Rejection::new(Code::GroupCycle));
         assert_eq!(fixture.rejects(MANAGER, &put(BUILDING, Some(GARAGE), 80_000)), Rejection::new(Code::GroupCycle));
+        // Also one that is not there yet, and before anybody is asked who he is.
+        assert_eq!(fixture.rejects(SCHEDULER, &put(9, Some(9), 1)), Rejection::new(Code::GroupCycle));
     }
 
     #[test]
@@ -359,6 +383,25 @@ mod tests {
         assert_eq!(occupy(&mut ledger, 77, [0; 3], [1; 3]), Err(Code::UnknownGroup.into()));
         assert!(matches!(occupy(&mut ledger, GARAGE, [2, 0, 0], [0; 3]), Err(Failure::Fault(_))));
         assert_eq!(occupy(&mut ledger, GARAGE, [0; 3], [u32::MAX; 3]), Err(Code::Overflow.into()));
+    }
+
+    #[test]
+    fn a_phase_that_does_not_grow_is_not_checked() {
+        let mut fixture = Fixture::new();
+        // Over its limit, as no call leaves a group: giving back must succeed even then.
+        let over = Group { granted: Currents::from_ma([30_000; 3]), limit: Currents::from_ma([20_000; 3]), ..fixture.group(GARAGE) };
+        fixture.put(&Key::Group(id(GARAGE)), &over);
+        fixture.put(&Key::Group(id(BUILDING)), &Group { granted: over.granted, ..fixture.group(BUILDING) });
+        let replaces = |old, new| {
+            let mut ledger = Ledger::new(&fixture.state);
+            groups::occupy(&mut ledger, HOME, GARAGE, Currents::from_ma(old), Currents::from_ma(new))
+        };
+        let same = [10_000, 10_000, 10_000];
+        assert_eq!(replaces(same, same), Ok(()));
+        assert_eq!(replaces(same, [9_999; 3]), Ok(()));
+        for (new, found) in [([10_001, 0, 0], 30_001), ([0, 10_001, 0], 30_001), ([0, 0, 10_002], 30_002)] {
+            assert_eq!(replaces(same, new), Err(Rejection::of(Code::GroupLimit, 20_000, found).into()));
+        }
     }
 
     /// What the connectors and sessions of HOME add up to in each group, walking down from the top.

@@ -210,7 +210,7 @@ fn the_transactions_given_are_those_that_the_block_carries() {
         Err(BlockError::Invalid(invalid)) => invalid,
         other => panic!("{other:?}"),
     };
-    assert_eq!(refused(&[one.clone()]), InvalidBlock::OtherTransaction(1));
+    assert_eq!(refused(std::slice::from_ref(&one)), InvalidBlock::OtherTransaction(1));
     assert_eq!(refused(&[one.clone(), two.clone(), two.clone()]), InvalidBlock::OtherTransaction(3));
     assert_eq!(refused(&[one.clone(), one]), InvalidBlock::OtherTransaction(1));
     assert_eq!(refused(&[two.clone(), two]), InvalidBlock::OtherTransaction(0));
