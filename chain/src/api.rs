@@ -39,17 +39,51 @@ pub struct Problem {
     pub status: u16,
     /// What was expected, what was found, and what to do.
     pub detail: String,
-    /// The stable name: a [`Code`]'s slug, or one of the API's own (`not_found`, `bad_request`, `too_large`, `unavailable`, `timeout`, `internal`).
+    /// The stable name: a [`Code`]'s slug, or one of the API's own (`ambiguous`, `bad_request`, `internal`, `not_found`, `timeout`, `too_large`, `too_slow`,
+    /// `unavailable`, `uri_too_long`, `headers_too_large`, `wrong_content_type`, `wrong_method`).
     pub code: String,
+    /// What is wrong by name: a query parameter, a part of the path, a header, or a field of the transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The byte of the body at which it stops being a transaction, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u32>,
     /// The rejection's expected value, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
     /// The value found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+    /// What `expected` and `found` count, where they are numbers of the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// The transaction that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<TxId>,
+}
+
+/// What the numbers of a refusal count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Micro-tokens.
+    MicroTokens,
+    /// Wh.
+    WattHours,
+    /// mA.
+    Milliamperes,
+    /// A span of time in ms.
+    Milliseconds,
+    /// A point in time in ms since 1970, UTC.
+    UnixMilliseconds,
+    /// Percent.
+    Percent,
+    /// Bytes.
+    Bytes,
+    /// A place in the chain.
+    Height,
+    /// A plain number: a nonce, a version, how many there are.
+    Count,
 }
 
 /// A page of a list.

@@ -4,6 +4,9 @@
 //! bytes are within the limit, are used up, and are exactly what the value encodes to: so one value has one encoding and a hash of bytes identifies a value.
 //! Called by everything that reads or writes wire bytes, state values and files.
 
+use std::fmt;
+
+use bincode::{de::read::Reader, error::DecodeError};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Bytes that are no value of the expected type.
@@ -18,8 +21,8 @@ pub enum CodecError {
         limit: usize,
     },
     /// Not an encoding of the type.
-    #[error("not an encoding of this type: {0}")]
-    Malformed(String),
+    #[error("not an encoding of this type, {0}")]
+    Malformed(Misfit),
     /// The value ends before the bytes do.
     #[error("{0} bytes follow the value")]
     Trailing(usize),
@@ -29,6 +32,21 @@ pub enum CodecError {
     /// The value cannot be encoded.
     #[error("cannot be encoded: {0}")]
     Unencodable(String),
+}
+
+/// Where bytes stop being an encoding of the expected type, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Misfit {
+    /// The first byte of the piece that does not fit, from 0.
+    pub at: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}: {}", self.at, self.reason)
+    }
 }
 
 /// The most that any single encoding may measure, in bytes; callers give tighter limits.
@@ -54,14 +72,59 @@ pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], limit: usize) -> Re
     if bytes.len() > limit {
         return Err(CodecError::TooLong { found: bytes.len(), limit });
     }
-    let (value, read) =
-        bincode::serde::decode_from_slice::<T, _>(bytes, configuration()).map_err(|error| CodecError::Malformed(error.to_string()))?;
+    let (value, read) = bincode::serde::decode_from_slice::<T, _>(bytes, configuration())
+        .map_err(|error| CodecError::Malformed(misfit::<T>(bytes).unwrap_or_else(|| Misfit { at: 0, reason: reason_of(&error) })))?;
     match bytes.len().checked_sub(read) {
         Some(0) => {}
         Some(trailing) => return Err(CodecError::Trailing(trailing)),
-        None => return Err(CodecError::Malformed("read past the end".to_owned())),
+        None => return Err(CodecError::Malformed(Misfit { at: bytes.len(), reason: "it was read past the end".to_owned() })),
     }
     if encode(&value)? == bytes { Ok(value) } else { Err(CodecError::NotCanonical) }
+}
+
+/// Reads again what did not decode, piece by piece, to say where: only those who sent wrong bytes pay for it.
+fn misfit<T: DeserializeOwned>(bytes: &[u8]) -> Option<Misfit> {
+    let mut pieces = Pieces { rest: bytes, read: 0, last: 0 };
+    let error = bincode::serde::decode_from_reader::<T, _, _>(&mut pieces, configuration()).err()?;
+    // A piece that is not there begins where the bytes end; one that was read and is wrong is the last one.
+    let at = if matches!(error, DecodeError::UnexpectedEnd { .. }) { pieces.read } else { pieces.last };
+    Some(Misfit { at, reason: reason_of(&error) })
+}
+
+fn reason_of(error: &DecodeError) -> String {
+    if let DecodeError::UnexpectedEnd { additional } = error {
+        return format!("the bytes end here, at least {additional} more are expected");
+    }
+    if let DecodeError::InvalidBooleanValue(found) = error {
+        return format!("expected 0 or 1, found {found}");
+    }
+    if let DecodeError::OtherString(reason) = error {
+        return reason.clone();
+    }
+    if matches!(error, DecodeError::LimitExceeded) {
+        return "a length promises more than there can be".to_owned();
+    }
+    if matches!(error, DecodeError::Utf8 { .. }) { "the text is no UTF-8".to_owned() } else { error.to_string() }
+}
+
+/// Bytes that count how many were taken, and where the last piece began.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    read: usize,
+    last: usize,
+}
+
+impl Reader for Pieces<'_> {
+    fn read(&mut self, piece: &mut [u8]) -> Result<(), DecodeError> {
+        let Some((taken, rest)) = self.rest.split_at_checked(piece.len()) else {
+            return Err(DecodeError::UnexpectedEnd { additional: piece.len().saturating_sub(self.rest.len()) });
+        };
+        piece.copy_from_slice(taken);
+        self.rest = rest;
+        self.last = self.read;
+        self.read = self.read.saturating_add(taken.len());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +147,22 @@ mod tests {
         let mut bytes = vec![0xff_u8; 8];
         bytes.push(1);
         assert!(matches!(decode::<Vec<u8>>(&bytes, 100), Err(CodecError::Malformed(_))));
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_are_told_by_their_place() {
+        let bytes = encode(&(7_u32, true, Some(9_u64))).expect("encodes");
+        let place = |bytes: &[u8]| match decode::<(u32, bool, Option<u64>)>(bytes, 100) {
+            Err(CodecError::Malformed(misfit)) => (misfit.at, misfit.reason),
+            other => panic!("{other:?}"),
+        };
+        for (changed, reason) in [(4, "expected 0 or 1, found 3"), (5, "")] {
+            let mut wrong = bytes.clone();
+            wrong[changed] = 3;
+            let (at, found) = place(&wrong);
+            assert!(at == changed && found.contains(reason), "{changed}: {at} {found}");
+        }
+        assert_eq!(place(&bytes[..10]), (6, "the bytes end here, at least 4 more are expected".to_owned()));
+        assert_eq!(place(&[]).0, 0);
     }
 }

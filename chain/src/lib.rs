@@ -28,3 +28,4 @@ pub mod tariff;
 pub mod time;
 pub mod transaction;
 pub mod tree;
+pub mod words;

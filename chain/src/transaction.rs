@@ -60,6 +60,28 @@ pub enum TransactionError {
 
 const SIGNATURE_BYTES: usize = 64;
 
+/// The fields before the call's own, each with the byte of the transaction at which it ends: they have fixed widths.
+const FIELD_ENDS: [(&str, usize); 7] =
+    [("signature", 64), ("chain_id", 96), ("account", 128), ("signer", 160), ("nonce", 168), ("valid_until", 176), ("call kind", 180)];
+
+impl TransactionError {
+    /// Where the bytes stop being a transaction: the byte, counted from the transaction's first, and the field that it lies in. Nothing where the whole
+    /// is too long, or the value has another encoding.
+    #[must_use]
+    pub fn place(&self) -> Option<(usize, &'static str)> {
+        let at = match self {
+            Self::Length(found) if *found > MAX_TRANSACTION_BYTES => return None,
+            Self::Length(found) => *found,
+            Self::Body(CodecError::Malformed(misfit)) => misfit.at.saturating_add(SIGNATURE_BYTES),
+            Self::Body(CodecError::TooLong { .. } | CodecError::Trailing(_) | CodecError::NotCanonical | CodecError::Unencodable(_)) => {
+                return None;
+            }
+        };
+        let field = FIELD_ENDS.iter().find(|(_, end)| at < *end).map_or("call", |(name, _)| name);
+        Some((at, field))
+    }
+}
+
 impl<C: Serialize + DeserializeOwned> Transaction<C> {
     /// Signs a body.
     ///
@@ -179,6 +201,11 @@ mod tests {
         let good = example().bytes().to_vec();
         let longer = [good.as_slice(), &[0]].concat();
         assert_eq!(Transaction::<u32>::decode(&longer), Err(TransactionError::Body(CodecError::Trailing(1))));
+        for (bytes, field) in [(3, "signature"), (64, "chain_id"), (100, "account"), (130, "signer"), (167, "nonce"), (175, "valid_until")]
+        {
+            let place = Transaction::<u32>::decode(&good[..bytes]).err().and_then(|error| error.place());
+            assert!(place.is_some_and(|(at, found)| at <= bytes && found == field), "{bytes}: {place:?}");
+        }
         assert_eq!(Transaction::<u32>::decode(&good[..64]), Err(TransactionError::Length(64)));
         assert_eq!(
             Transaction::<u32>::decode(&vec![0; MAX_TRANSACTION_BYTES + 1]),

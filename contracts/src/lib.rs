@@ -17,6 +17,7 @@ pub mod genesis;
 pub mod groups;
 pub mod ledger;
 pub mod money;
+pub mod reason;
 pub mod roles;
 pub mod sessions;
 pub mod tariff;

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chain::{
-    api::{AccountView, Problem, QuoteView, Status},
+    api::{AccountView, Problem, QuoteView, Status, Unit},
     certificate::{Validator, ValidatorSet},
     crypto::address_of,
     genesis_kind::NetworkKind,
@@ -71,8 +71,30 @@ impl Fake {
             status,
             detail: format!("{code}: as the test wants"),
             code: code.to_owned(),
+            field: None,
+            offset: None,
             expected: None,
             found: None,
+            unit: None,
+            transaction: None,
+        };
+        self.answer(path, status, serde_json::to_string(&problem).unwrap())
+    }
+
+    /// Adds a refusal with numbers.
+    pub fn refusal(&self, path: &str, status: u16, code: &str, unit: Unit, numbers: [u64; 2]) -> &Self {
+        let [expected, found] = numbers.map(|number| Some(number.to_string()));
+        let problem = Problem {
+            kind: format!("urn:commonwatt:problem:{code}"),
+            title: code.to_owned(),
+            status,
+            detail: format!("{code}: in the node's words"),
+            code: code.to_owned(),
+            field: None,
+            offset: None,
+            expected,
+            found,
+            unit: Some(unit),
             transaction: None,
         };
         self.answer(path, status, serde_json::to_string(&problem).unwrap())

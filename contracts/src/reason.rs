@@ -1,0 +1,234 @@
+//! What the numbers of a rejection count, and which field of the call they are about.
+//!
+//! A receipt holds a code and two bare numbers, which are the same on every node for ever; people want amounts, times and names. Nothing here decides
+//! anything, and execution never asks it. Called by the API and by the clients.
+
+use chain::{
+    api::Unit,
+    code::{Code, Rejection},
+};
+
+use crate::call::{Call, OpenSession};
+
+/// What a code's numbers count, whatever the call.
+const UNITS: [(Code, Unit); 19] = [
+    (Code::TooLarge, Unit::Bytes),
+    (Code::WrongNonce, Unit::Count),
+    (Code::Expired, Unit::UnixMilliseconds),
+    (Code::TooManyFromSigner, Unit::Count),
+    (Code::InsufficientFunds, Unit::MicroTokens),
+    (Code::WrongSaleNumber, Unit::Count),
+    (Code::MintCapExceeded, Unit::MicroTokens),
+    (Code::NotHome, Unit::Count),
+    (Code::NoticeTooShort, Unit::Height),
+    (Code::PositionLimit, Unit::MicroTokens),
+    (Code::GroupDepth, Unit::Count),
+    (Code::GroupLimit, Unit::Milliamperes),
+    (Code::WrongTariffVersion, Unit::Count),
+    (Code::StaleTariff, Unit::Count),
+    (Code::TooMany, Unit::Count),
+    (Code::InvalidConnector, Unit::Milliamperes),
+    (Code::ConnectorRating, Unit::Milliamperes),
+    (Code::BelowMinimumCurrent, Unit::Milliamperes),
+    (Code::SkipWithoutReason, Unit::Count),
+];
+
+/// What the numbers of a rejection count; nothing where that cannot be said.
+#[must_use]
+pub fn unit(call: &Call, rejection: &Rejection) -> Option<Unit> {
+    match (rejection.code, call) {
+        (Code::OverLimit, Call::OpenSession(call)) => Some(over_limit(call, rejection).1),
+        (Code::OverLimit, Call::TopUpSession(_)) => Some(Unit::MicroTokens),
+        (Code::OverLimit | Code::InvalidRange, Call::PutTariff(_) | Call::RegisterAccount(_)) => Some(Unit::UnixMilliseconds),
+        (Code::InvalidRange, Call::GrantRole(_)) => Some(Unit::Height),
+        (code, _) => UNITS.iter().find(|(of, _)| *of == code).map(|(_, unit)| *unit),
+    }
+}
+
+/// The field of the transaction that a rejection is about, those of the call after `call.`; nothing where it is about no single one.
+#[must_use]
+pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
+    let of_call: &[(Code, &str)] = match call {
+        Call::RegisterAccount(call) if call.invite.is_some() => &[
+            (Code::AccountExists, "call.account"),
+            (Code::UnknownCondominium, "call.condominium"),
+            (Code::OverLimit, "call.invite.expires"),
+            (Code::NotAllowed, "call.invite"),
+        ],
+        Call::RegisterAccount(_) => &[(Code::AccountExists, "call.account"), (Code::UnknownCondominium, "call.condominium")],
+        Call::SellTokens(_) => &[
+            (Code::ZeroValue, "call.amount"),
+            (Code::MintCapExceeded, "call.amount"),
+            (Code::Overflow, "call.amount"),
+            (Code::WrongSaleNumber, "call.sale"),
+            (Code::NotHome, "call.account"),
+            (Code::UnknownCondominium, "call.condominium"),
+        ],
+        Call::RequestRedeem(_) => &[(Code::ZeroValue, "call.amount"), (Code::InsufficientFunds, "call.amount")],
+        Call::ConfirmRedeem(_) => &[(Code::UnknownRedemption, "call.redemption")],
+        Call::Transfer(_) => &[
+            (Code::ZeroValue, "call.amount"),
+            (Code::InsufficientFunds, "call.amount"),
+            (Code::PositionLimit, "call.amount"),
+            (Code::Overflow, "call.amount"),
+            (Code::UnknownAccount, "call.to"),
+            (Code::SelfTransfer, "call.to"),
+        ],
+        Call::GrantRole(_) => &[
+            (Code::NoticeTooShort, "call.from"),
+            (Code::InvalidRange, "call.until"),
+            (Code::RoleAlreadyGranted, "call.role"),
+            (Code::TooMany, "call.role"),
+            (Code::UnknownAccount, "call.account"),
+            (Code::UnknownCondominium, "call.condominium"),
+        ],
+        Call::RevokeRole(_) => &[
+            (Code::NoticeTooShort, "call.until"),
+            (Code::RoleNotGranted, "call.role"),
+            (Code::LastManager, "call.account"),
+            (Code::UnknownCondominium, "call.condominium"),
+        ],
+        Call::PutGroup(_) => &[
+            (Code::GroupCycle, "call.parent"),
+            (Code::GroupDepth, "call.parent"),
+            (Code::UnknownGroup, "call.parent"),
+            (Code::GroupLimit, "call.limit"),
+            (Code::TooMany, "call.group"),
+            (Code::UnknownCondominium, "call.group"),
+        ],
+        Call::PutConnector(_) => &[
+            (Code::InvalidConnector, "call.rated"),
+            (Code::GroupLimit, "call.rated"),
+            (Code::UnknownGroup, "call.group"),
+            (Code::UnknownTariff, "call.tariff"),
+            (Code::ConnectorBusy, "call.connector"),
+            (Code::TooMany, "call.connector"),
+            (Code::UnknownCondominium, "call.connector"),
+        ],
+        Call::PutTariff(_) => &[
+            (Code::WrongTariffVersion, "call.version"),
+            (Code::InvalidRange, "call.valid_from"),
+            (Code::InvalidTariff, "call.document"),
+            (Code::OverLimit, "call.document"),
+            (Code::NotActive, "call.document"),
+            (Code::TooMany, "call.document"),
+            (Code::UnknownCondominium, "call.tariff"),
+        ],
+        Call::OpenSession(call) => {
+            if let Some(field) = field_of_opening(call, rejection) {
+                return Some(field);
+            }
+            &[
+                (Code::UnknownConnector, "call.connector"),
+                (Code::ConnectorBusy, "call.connector"),
+                (Code::ConnectorOutOfService, "call.connector"),
+                (Code::InsufficientFunds, "call.max_spend"),
+                (Code::PositionLimit, "call.max_spend"),
+                (Code::StaleTariff, "call.tariff_version"),
+                (Code::UnknownTariff, "call.tariff_version"),
+            ]
+        }
+        Call::TopUpSession(_) => &[
+            (Code::ZeroValue, "call.amount"),
+            (Code::OverLimit, "call.amount"),
+            (Code::InsufficientFunds, "call.amount"),
+            (Code::PositionLimit, "call.amount"),
+            (Code::UnknownSession, "call.session"),
+            (Code::WrongSessionState, "call.session"),
+        ],
+        Call::CancelSession(_) | Call::StopSession(_) | Call::PauseCharge(_) | Call::SettleSession(_) => {
+            &[(Code::UnknownSession, "call.session"), (Code::WrongSessionState, "call.session"), (Code::MeterOnly, "call.session")]
+        }
+        Call::GrantCharge(_) | Call::ResumeCharge(_) => &[
+            (Code::ZeroValue, "call.current"),
+            (Code::GroupLimit, "call.current"),
+            (Code::ConnectorRating, "call.current"),
+            (Code::BelowMinimumCurrent, "call.current"),
+            (Code::UnknownSession, "call.session"),
+            (Code::WrongSessionState, "call.session"),
+            (Code::MeterOnly, "call.session"),
+            (Code::SkipWithoutReason, "call.skipped"),
+            (Code::InvalidSkip, "call.skipped"),
+            (Code::TooMany, "call.skipped"),
+        ],
+        Call::Attest(_) => &[(Code::TooMany, "call.readings"), (Code::ZeroValue, "call.readings")],
+        Call::ReportFault(_) => {
+            &[(Code::UnknownConnector, "call.connector"), (Code::ReadingAhead, "call.at"), (Code::SessionMismatch, "call.session")]
+        }
+    };
+    let of_any = [
+        (Code::WrongChain, "chain_id"),
+        (Code::UnknownSigner, "signer"),
+        (Code::NotAllowed, "account"),
+        (Code::WrongNonce, "nonce"),
+        (Code::Expired, "valid_until"),
+        (Code::ValidTooLong, "valid_until"),
+        (Code::BadSignature, "signature"),
+    ];
+    of_call.iter().chain(&of_any).find(|(of, _)| *of == rejection.code).map(|(_, field)| *field)
+}
+
+/// The field of a session's opening where the code alone does not tell it.
+fn field_of_opening(call: &OpenSession, rejection: &Rejection) -> Option<&'static str> {
+    let code = rejection.code;
+    if code == Code::OverLimit {
+        return Some(over_limit(call, rejection).0);
+    }
+    if code == Code::ZeroValue {
+        let zeros = [("call.max_spend", call.max_spend.is_zero()), ("call.max_duration", call.max_duration.is_zero())];
+        return Some(zeros.iter().find(|(_, zero)| *zero).map_or("call.energy_target", |(field, _)| field));
+    }
+    (code == Code::NotActive).then_some(if call.window.is_some() { "call.window" } else { "call.priority" })
+}
+
+/// Which value of a session's opening is over its limit: the one that was found.
+fn over_limit(call: &OpenSession, rejection: &Rejection) -> (&'static str, Unit) {
+    let found = rejection.found;
+    if call.state_of_charge.map(u64::from) == found && rejection.expected == Some(100) {
+        ("call.state_of_charge", Unit::Percent)
+    } else if Some(call.max_spend.micro()) == found {
+        ("call.max_spend", Unit::MicroTokens)
+    } else {
+        ("call.max_duration", Unit::Milliseconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chain::{
+        id::{CondominiumId, ConnectorId},
+        quantity::Amount,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::call::Priority;
+
+    /// One code stands for several values of one call: what was found tells which.
+    #[test]
+    fn the_value_over_its_limit_is_named_with_its_own_unit() {
+        let open = |max_spend, hours, percent| {
+            Call::OpenSession(OpenSession {
+                connector: ConnectorId::new(CondominiumId(1), 1),
+                tariff_version: 1,
+                max_spend: Amount::from_micro(max_spend),
+                max_duration: Duration::from_hours(hours),
+                energy_target: None,
+                state_of_charge: Some(percent),
+                depart_by: None,
+                window: None,
+                priority: Priority::None,
+            })
+        };
+        let told = |call: &Call, expected, found| {
+            let rejection = Rejection::of(Code::OverLimit, expected, found);
+            (field(call, &rejection), unit(call, &rejection))
+        };
+        let (spend, day) = (300_000_000, Duration::from_hours(25).ms());
+        assert_eq!(told(&open(spend, 1, 50), 200_000_000, spend), (Some("call.max_spend"), Some(Unit::MicroTokens)));
+        assert_eq!(told(&open(1, 25, 50), day - 1, day), (Some("call.max_duration"), Some(Unit::Milliseconds)));
+        assert_eq!(told(&open(1, 1, 101), 100, 101), (Some("call.state_of_charge"), Some(Unit::Percent)));
+        let nonce = Rejection::of(Code::WrongNonce, 4, 3);
+        assert_eq!((field(&open(1, 1, 1), &nonce), unit(&open(1, 1, 1), &nonce)), (Some("nonce"), Some(Unit::Count)));
+    }
+}
