@@ -74,13 +74,13 @@ impl fmt::Debug for ConsensusConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address to listen on.
-    #[error("cannot listen on {address:?}: expected a multiaddress such as /ip4/127.0.0.1/tcp/8482")]
+    #[error("cannot listen on {address:?}: expected a multiaddress such as /ip4/127.0.0.1/tcp/8422")]
     Listen {
         /// As configured.
         address: String,
     },
     /// A peer's address.
-    #[error("{address:?} is no peer: expected a multiaddress such as /ip4/192.0.2.7/tcp/8482/p2p/12D3KooW…")]
+    #[error("{address:?} is no peer: expected a multiaddress such as /ip4/192.0.2.7/tcp/8422/p2p/12D3KooW…")]
     Peer {
         /// As configured.
         address: String,

@@ -325,7 +325,7 @@ fn refuses_a_damaged_log_and_a_database_older_than_its_log() {
 fn refuses_addresses_that_it_cannot_use() {
     let directory = TempDir::new().unwrap();
     let (app, config) = alone(&directory, 5);
-    for listen in ["", "127.0.0.1:8482", "/ip4/127.0.0.1/udp/8482/quic-v1", "/ip4/1.2.3/tcp/1"] {
+    for listen in ["", "127.0.0.1:8422", "/ip4/127.0.0.1/udp/8422/quic-v1", "/ip4/1.2.3/tcp/1"] {
         let config = ConsensusConfig { listen: listen.to_owned(), ..config.clone() };
         let refused = runtime().block_on(start(config, app.serve())).unwrap_err();
         assert!(matches!(refused, StartError::Listen { .. }), "{refused}");
