@@ -147,10 +147,23 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wattd: {error:#}");
+            eprintln!("wattd: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes; a cause that the words before it contain is not told again.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 fn found(args: InitArgs) -> anyhow::Result<()> {
@@ -254,5 +267,19 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
 fn show_progress(height: chain::id::Height, last: chain::id::Height) {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) && (height.0.is_multiple_of(1_000) || height == last) {
         eprint!("\rheight {height} of {last}{}", if height == last { "\n" } else { "" });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A port that was taken was told as "Address in use (os error 98): Address in use (os error 98)".
+    #[test]
+    fn what_the_system_said_is_told_once() {
+        let system = std::io::Error::from_raw_os_error(98);
+        let said = system.to_string();
+        let told = told(&anyhow::Error::from(system).context(format!("cannot listen: {said}; choose another")).context("starting"));
+        assert_eq!(told, format!("starting: cannot listen: {said}; choose another"));
     }
 }

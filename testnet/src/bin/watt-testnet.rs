@@ -115,10 +115,23 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("watt-testnet: {error:#}");
+            eprintln!("watt-testnet: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes; a cause that the words before it contain is not told again.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 async fn run(command: Command) -> anyhow::Result<Vec<String>> {
