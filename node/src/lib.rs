@@ -92,12 +92,12 @@ pub enum NodeError {
     #[error("{0}")]
     Clock(String),
     /// An address is taken, or not this machine's.
-    #[error("cannot listen on {address}: {source}; another program may use it, choose another in config.toml")]
+    #[error("cannot listen on {address}: {error}; another program may use it, choose another in config.toml")]
     Listen {
         /// Which.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Consensus did not start.
     #[error(transparent)]
@@ -275,7 +275,7 @@ async fn start_roles(
         samples = gateway.samples;
         tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));
         let address = config.gateway.listen;
-        let listener = TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|error| NodeError::Listen { address, error })?;
         info!(%address, "the units' door listens");
         let mut stop = stop.clone();
         tasks.push(tokio::spawn(async move {
@@ -322,7 +322,7 @@ async fn serve_api(
     queue: watch::Receiver<Vec<chain::api::QueueTicket>>,
     samples: api::SamplesOf,
 ) -> Result<JoinHandle<()>, NodeError> {
-    let listener = TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|error| NodeError::Listen { address, error })?;
     let (reader, document, raw) = (handle.reader(), genesis.clone(), Arc::clone(&samples));
     let export: api::ExportFrom = Arc::new(move |_| {
         let raw = Arc::clone(&raw);
@@ -341,7 +341,7 @@ async fn serve_api(
     };
     info!(%address, "the API listens");
     Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, api::router(state)).await {
+        if let Err(error) = axum::serve(api::Door::new(listener), api::router(state)).await {
             warn!(%error, "the API stopped");
         }
     }))

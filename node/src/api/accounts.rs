@@ -9,13 +9,12 @@ use chain::{
     receipt::Cause,
     record::{Redemption, Role, RoleGrant},
 };
-use contracts::roles;
 use serde::Deserialize;
 
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, PageQuery, Path, cursor_of, key_hash, page_of_keys, parse},
+    query::{Asked, Nothing, PageQuery, Parameters, Path, cursor_of, key_hash, key_of, limit, page_of_keys, parse},
     transactions,
 };
 use crate::app::Snapshot;
@@ -23,11 +22,14 @@ use crate::app::Snapshot;
 /// The first byte of every redemption's key.
 const REDEMPTIONS: [u8; 1] = [12];
 
-/// The most redemptions that are looked at for one answer.
-const MAX_REDEMPTIONS: u32 = 10_000;
+/// The most redemptions that are looked at for one answer: a page of one account's may be short, and another follow.
+const MAX_LOOKED_AT: u32 = 10_000;
+
+/// The first byte of every role's key; the condominium, the role's number and the account follow.
+const ROLES: u8 = 4;
 
 /// `GET /accounts/{address}`.
-pub async fn show(State(state): State<ApiState>, Path(address): Path<String>) -> Result<Json<AccountView>, ApiProblem> {
+pub async fn show(State(state): State<ApiState>, Path(address): Path<String>, _: Asked<Nothing>) -> Result<Json<AccountView>, ApiProblem> {
     let address: Address = parse(&address, "account")?;
     let next_nonce = state.app.next_nonce(address).await?;
     let snapshot = state.app.snapshot()?;
@@ -46,9 +48,11 @@ pub async fn show(State(state): State<ApiState>, Path(address): Path<String>) ->
 
 /// The problem of an address that nobody registered: 404, with the chain's own code.
 fn unknown(address: &Address) -> ApiProblem {
-    ApiProblem::rejected(&Rejection::new(Code::UnknownAccount)).with_status_not_found(format!(
-        "account {address} is not registered: check the address; a manager, an invite or a first sale registers an account"
-    ))
+    ApiProblem::rejected(&Rejection::new(Code::UnknownAccount))
+        .with_status_not_found(format!(
+            "account {address} is not registered: check the address; a manager, an invite or a first sale registers an account"
+        ))
+        .about("account")
 }
 
 /// `GET /accounts/{address}/transactions`, newest first.
@@ -70,28 +74,35 @@ pub async fn transactions(
     Ok(Json(Page { items, next: found.next.map(cursor_of) }))
 }
 
-/// `?condominium=`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+/// `?condominium=` and a page.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RolesQuery {
     condominium: u32,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+impl Parameters for RolesQuery {
+    const NAMES: &'static [&'static str] = &["condominium", "limit", "cursor"];
 }
 
 /// `GET /roles?condominium=1`.
 pub async fn roles(State(state): State<ApiState>, Asked(query): Asked<RolesQuery>) -> Result<Json<Page<RoleView>>, ApiProblem> {
     let condominium = CondominiumId(query.condominium);
+    let limit = limit(query.limit)?;
     let snapshot = state.app.snapshot()?;
     if snapshot.condominium(condominium)?.is_none() {
-        return Err(ApiProblem::not_found(format!("there is no condominium {condominium}")));
+        return Err(ApiProblem::not_found(format!("there is no condominium {condominium}: list the condominiums")).about("condominium"));
     }
-    let ledger = contracts::ledger::Ledger::new(&snapshot);
-    let mut items = Vec::new();
-    for role in Role::ALL {
-        for (account, grant) in roles::grants(&ledger, condominium, role)? {
-            items.push(RoleView { condominium, role, account, grant });
-        }
-    }
-    Ok(Json(Page { items, next: None }))
+    let table = [&[ROLES][..], &condominium.0.to_be_bytes()].concat();
+    let after = query.cursor.as_deref().map(|text| key_of(text, &table)).transpose()?;
+    let rows = snapshot.records::<RoleGrant>(&table, after.as_deref(), limit.saturating_add(1))?;
+    Ok(Json(page_of_keys(rows, limit, |key, grant| {
+        let (number, address) = key.get(table.len()..)?.split_first()?;
+        let role = Role::ALL.into_iter().find(|role| role.number() == *number)?;
+        Some(RoleView { condominium, role, account: Address(address.try_into().ok()?), grant })
+    })))
 }
 
 /// `?account=` and a page.
@@ -99,6 +110,12 @@ pub async fn roles(State(state): State<ApiState>, Asked(query): Asked<RolesQuery
 #[serde(deny_unknown_fields)]
 pub struct RedemptionsQuery {
     account: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+impl Parameters for RedemptionsQuery {
+    const NAMES: &'static [&'static str] = &["account", "limit", "cursor"];
 }
 
 /// `GET /redemptions?account=`: those that wait for an answer.
@@ -107,12 +124,27 @@ pub async fn redemptions(
     Asked(query): Asked<RedemptionsQuery>,
 ) -> Result<Json<Page<RedemptionView>>, ApiProblem> {
     let account: Option<Address> = query.account.as_deref().map(|text| parse(text, "account")).transpose()?;
+    let limit = limit(query.limit)?;
+    let after = query.cursor.as_deref().map(|text| key_of(text, &REDEMPTIONS)).transpose()?;
+    let looked_at = if account.is_none() { limit } else { MAX_LOOKED_AT };
     let snapshot = state.app.snapshot()?;
-    let rows = snapshot.records::<Redemption>(&REDEMPTIONS, None, MAX_REDEMPTIONS)?;
-    let page = page_of_keys(rows, MAX_REDEMPTIONS, |key, redemption| {
-        let id = RedemptionId(Hash32(key_hash(key)?));
-        account.is_none_or(|account| account == redemption.account).then_some(RedemptionView { id, redemption })
-    });
+    let rows = snapshot.records::<Redemption>(&REDEMPTIONS, after.as_deref(), looked_at.saturating_add(1))?;
+    let more = rows.len() > looked_at as usize;
+    let mut page = Page { items: Vec::new(), next: None };
+    let mut last = None;
+    for (key, redemption) in rows.into_iter().take(looked_at as usize) {
+        if page.items.len() >= limit as usize {
+            page.next = last.map(hex::encode);
+            return Ok(Json(page));
+        }
+        if account.is_none_or(|account| account == redemption.account)
+            && let Some(id) = key_hash(&key)
+        {
+            page.items.push(RedemptionView { id: RedemptionId(Hash32(id)), redemption });
+        }
+        last = Some(key);
+    }
+    page.next = last.filter(|_| more).map(hex::encode);
     Ok(Json(page))
 }
 

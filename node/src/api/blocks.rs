@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Path, limit, number},
+    query::{Asked, Nothing, Parameters, Path, limit, number},
 };
 use crate::app::Snapshot;
 
@@ -27,6 +27,10 @@ pub struct BlocksQuery {
     before: Option<u64>,
     limit: Option<u32>,
     cursor: Option<u64>,
+}
+
+impl Parameters for BlocksQuery {
+    const NAMES: &'static [&'static str] = &["before", "limit", "cursor"];
 }
 
 /// `GET /blocks`, newest first.
@@ -44,14 +48,18 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<BlocksQuery
 }
 
 /// `GET /blocks/{height|hash}`.
-pub async fn show(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Json<BlockView>, ApiProblem> {
+pub async fn show(State(state): State<ApiState>, Path(name): Path<String>, _: Asked<Nothing>) -> Result<Json<BlockView>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let height = height_of(&snapshot, &name)?;
     view(&snapshot, height).map(Json)
 }
 
 /// `GET /blocks/{height|hash}/receipts`.
-pub async fn receipts(State(state): State<ApiState>, Path(name): Path<String>) -> Result<Json<BlockReceipts>, ApiProblem> {
+pub async fn receipts(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<Json<BlockReceipts>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let height = height_of(&snapshot, &name)?;
     let receipts = snapshot.receipts(height)?.ok_or_else(|| ApiProblem::internal("the receipts of a block are missing"))?;
@@ -59,7 +67,7 @@ pub async fn receipts(State(state): State<ApiState>, Path(name): Path<String>) -
 }
 
 /// `GET /blocks/{height|hash}/bytes`.
-pub async fn bytes(State(state): State<ApiState>, Path(name): Path<String>) -> Result<impl IntoResponse, ApiProblem> {
+pub async fn bytes(State(state): State<ApiState>, Path(name): Path<String>, _: Asked<Nothing>) -> Result<impl IntoResponse, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let height = height_of(&snapshot, &name)?;
     let bytes = snapshot.block_bytes(height)?.ok_or_else(|| ApiProblem::internal("a block is missing"))?;
@@ -71,7 +79,9 @@ fn height_of(snapshot: &Snapshot<'_>, name: &str) -> Result<Height, ApiProblem> 
         (Some(hash), _) => snapshot.height_of(&hash)?,
         (None, Some(height)) => Some(Height(height)),
         (None, None) => {
-            return Err(ApiProblem::bad_request(format!("block {name:?}: expected a height or a hash of 64 hexadecimal digits")));
+            return Err(
+                ApiProblem::bad_request(format!("block {name:?}: expected a height or a hash of 64 hexadecimal digits")).about("block")
+            );
         }
     };
     let newest = snapshot.tip().height;
@@ -97,9 +107,13 @@ pub struct StateQuery {
     key: String,
 }
 
+impl Parameters for StateQuery {
+    const NAMES: &'static [&'static str] = &["key"];
+}
+
 /// `GET /state`: a value or its absence, under the newest certified header.
 pub async fn state(State(state): State<ApiState>, Asked(query): Asked<StateQuery>) -> Result<Json<ProvenState>, ApiProblem> {
-    let bad = || ApiProblem::bad_request(format!("key: expected 1 to {MAX_KEY_BYTES} bytes in hexadecimal digits"));
+    let bad = || ApiProblem::bad_request(format!("key: expected 1 to {MAX_KEY_BYTES} bytes in hexadecimal digits")).about("key");
     let key = hex::decode(&query.key).map_err(|_| bad())?;
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(bad());

@@ -1,6 +1,7 @@
 //! Committed events as a stream (server-sent events): resumable from the chain itself, so nothing is missed and nothing is kept for slow readers.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -17,7 +18,7 @@ use axum::{
 use chain::{
     api::StreamedEvent,
     id::{Address, Height, SessionId},
-    receipt::{Event, Receipt},
+    receipt::Event,
 };
 use contracts::call::Transaction;
 use futures::{Stream, stream};
@@ -26,9 +27,9 @@ use serde::Deserialize;
 use super::{
     ApiState, MAX_STREAMS, Shared,
     problem::ApiProblem,
-    query::{Asked, number, parse},
+    query::{Asked, Parameters, number, parse},
 };
-use crate::app::{Committed, Interest, Subscription};
+use crate::app::{AppHandle, Committed, Interest, StoreError, Subscription};
 
 /// Silence after which a comment is sent, so that both ends know that the other is there.
 const PING: Duration = Duration::from_secs(15);
@@ -42,9 +43,18 @@ pub struct EventsQuery {
     from: Option<u64>,
 }
 
+impl Parameters for EventsQuery {
+    const NAMES: &'static [&'static str] = &["account", "session", "from"];
+}
+
+/// The most sessions whose account a stream remembers; it is looked up again where there are more.
+const MAX_KNOWN_SESSIONS: usize = 4_096;
+
 struct Filter {
     account: Option<Address>,
     session: Option<SessionId>,
+    /// Whether a session is the account's: most events of a session name the session alone.
+    known: BTreeMap<SessionId, bool>,
 }
 
 /// The place of an event: height, receipt, event in the receipt.
@@ -75,13 +85,14 @@ pub async fn stream(
     let filter = Filter {
         account: query.account.as_deref().map(|text| parse(text, "account")).transpose()?,
         session: query.session.as_deref().map(|text| parse(text, "session")).transpose()?,
+        known: BTreeMap::new(),
     };
     let seen = headers.get("last-event-id").map(|value| place_of(&String::from_utf8_lossy(value.as_bytes()))).transpose()?;
     let seat = Seat::take(&state.shared)
         .ok_or_else(|| ApiProblem::unavailable(format!("all {MAX_STREAMS} event streams are taken: try again later")))?;
     let from = seen.map(|(height, ..)| Height(height)).or(query.from.map(Height));
     let subscription = state.app.subscribe(from, Interest::Watches);
-    let follow = Follow { subscription, filter, seen, ready: Vec::new(), _seat: seat };
+    let follow = Follow { app: state.app.clone(), subscription, filter, seen, ready: Vec::new(), _seat: seat };
     let events = stream::unfold(follow, |mut follow| async move {
         let sent = follow.next().await?;
         Some((Ok(sent), follow))
@@ -90,8 +101,10 @@ pub async fn stream(
 }
 
 fn place_of(text: &str) -> Result<Place, ApiProblem> {
-    let bad =
-        || ApiProblem::bad_request(format!("Last-Event-ID: expected the id of an event of this stream such as 17-0-2, found {text:?}"));
+    let bad = || {
+        ApiProblem::bad_request(format!("Last-Event-ID: expected the id of an event of this stream such as 17-0-2, found {text:?}"))
+            .about("Last-Event-ID")
+    };
     let mut parts = text.splitn(3, '-');
     let mut next = || parts.next().ok_or_else(bad);
     let (height, index, event) = (next()?, next()?, next()?);
@@ -99,6 +112,7 @@ fn place_of(text: &str) -> Result<Place, ApiProblem> {
 }
 
 struct Follow {
+    app: AppHandle,
     subscription: Subscription,
     filter: Filter,
     seen: Option<Place>,
@@ -112,13 +126,19 @@ impl Follow {
     async fn next(&mut self) -> Option<Sent> {
         while self.ready.is_empty() {
             let committed = self.subscription.next().await.ok()?;
-            self.ready = self.events_of(&committed);
+            match self.events_of(&committed) {
+                Ok(events) => self.ready = events,
+                Err(error) => {
+                    tracing::error!(%error, "a stream of events ended: the database does not answer");
+                    return None;
+                }
+            }
             self.ready.reverse();
         }
         self.ready.pop()
     }
 
-    fn events_of(&self, committed: &Committed) -> Vec<Sent> {
+    fn events_of(&mut self, committed: &Committed) -> Result<Vec<Sent>, StoreError> {
         let mut events = Vec::new();
         for (location, receipt) in committed.located() {
             let bytes = committed.block.transactions.get(location.index as usize);
@@ -127,7 +147,7 @@ impl Follow {
             });
             for (number, event) in (0_u32..).zip(&receipt.events) {
                 let place = (location.height.0, location.index, number);
-                if self.seen.is_some_and(|seen| place <= seen) || !self.filter.passes(event, receipt, by_account) {
+                if self.seen.is_some_and(|seen| place <= seen) || !self.filter.passes(&self.app, event, by_account)? {
                     continue;
                 }
                 let data = StreamedEvent {
@@ -141,29 +161,49 @@ impl Follow {
                 events.extend(sent.json_data(&data).ok());
             }
         }
-        events
+        Ok(events)
     }
 }
 
 impl Filter {
-    fn passes(&self, event: &Event, receipt: &Receipt, by_account: bool) -> bool {
-        let of_session = self.session.is_none_or(|session| session_of(event) == Some(session));
-        // A session's later events name the session alone: they concern its account through the receipt that carries them.
-        let of_account = self
-            .account
-            .is_none_or(|account| by_account || accounts_of(event).contains(&Some(account)) || settles(receipt, event, account));
-        of_session && of_account
+    fn passes(&mut self, app: &AppHandle, event: &Event, by_account: bool) -> Result<bool, StoreError> {
+        let session = session_of(event);
+        if self.session.is_some_and(|wanted| session != Some(wanted)) {
+            return Ok(false);
+        }
+        let Some(account) = self.account else { return Ok(true) };
+        if by_account || accounts_of(event).contains(&Some(account)) {
+            return Ok(true);
+        }
+        // Grants, pauses and readings are others' acts: they concern whoever opened the session.
+        session.map_or(Ok(false), |session| self.is_of(app, session, account))
+    }
+
+    fn is_of(&mut self, app: &AppHandle, session: SessionId, account: Address) -> Result<bool, StoreError> {
+        if let Some(known) = self.known.get(&session) {
+            return Ok(*known);
+        }
+        let is_of = owner(app, session)? == Some(account);
+        if self.known.len() >= MAX_KNOWN_SESSIONS {
+            self.known.clear();
+        }
+        self.known.insert(session, is_of);
+        Ok(is_of)
     }
 }
 
-/// Whether an event is of a session that the same receipt settles for this account.
-fn settles(receipt: &Receipt, event: &Event, account: Address) -> bool {
-    let session = session_of(event);
-    session.is_some()
-        && receipt
-            .events
-            .iter()
-            .any(|other| matches!(other, Event::SessionSettled(bill) if Some(bill.session) == session && bill.account == account))
+/// Who opened a session, whether it is open still or settled.
+fn owner(app: &AppHandle, session: SessionId) -> Result<Option<Address>, StoreError> {
+    let snapshot = app.snapshot()?;
+    if let Some(open) = snapshot.session(session)? {
+        return Ok(Some(open.account));
+    }
+    let Some(location) = snapshot.settlement(session)? else { return Ok(None) };
+    let settled = snapshot.receipt(location)?.and_then(|(receipt, _)| {
+        let bills = receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill) } else { None });
+        bills.filter(|bill| bill.session == session).map(|bill| bill.account).next()
+    });
+    Ok(settled)
 }
 
 const fn accounts_of(event: &Event) -> [Option<Address>; 2] {

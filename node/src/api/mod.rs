@@ -6,6 +6,7 @@
 
 mod accounts;
 mod blocks;
+mod door;
 mod events;
 mod metrics;
 mod operations;
@@ -41,8 +42,8 @@ use futures::Stream;
 use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::metrics::Metrics;
 use self::problem::ApiProblem;
+pub use self::{door::Door, metrics::Metrics};
 use crate::{app::AppHandle, clock::Clock};
 
 /// Requests that are answered at once; further ones are told to come again.
@@ -53,6 +54,15 @@ pub const MAX_STREAMS: u32 = 256;
 
 /// The longest that a request may take, streams and exports apart.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest path and query, in bytes.
+pub const MAX_URI_BYTES: usize = 4 << 10;
+
+/// The most that the header fields of a request may measure together, in bytes.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// Raw samples behind a reading, from the gateway's own store; nothing where they are not kept or erased.
 pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<Option<Samples>, String> + Send + Sync>;
@@ -94,13 +104,22 @@ impl std::fmt::Debug for ApiState {
 pub struct Shared {
     requests: Semaphore,
     streams: AtomicU32,
+    body_timeout: Duration,
     /// The sums of each condominium at a height: they take a walk over all accounts.
     totals: Mutex<Option<(Height, Vec<CondominiumView>)>>,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { requests: Semaphore::new(MAX_REQUESTS), streams: AtomicU32::new(0), totals: Mutex::new(None) }
+        Self::with_body_timeout(BODY_TIMEOUT)
+    }
+}
+
+impl Shared {
+    /// With another patience for bodies than [`BODY_TIMEOUT`].
+    #[must_use]
+    pub fn with_body_timeout(body_timeout: Duration) -> Self {
+        Self { requests: Semaphore::new(MAX_REQUESTS), streams: AtomicU32::new(0), body_timeout, totals: Mutex::new(None) }
     }
 }
 
@@ -153,7 +172,7 @@ pub fn router(state: ApiState) -> Router {
 }
 
 async fn unknown_route(request: Request) -> ApiProblem {
-    ApiProblem::not_found(format!("there is nothing at {}: the API begins at /api/v1/status", request.uri().path()))
+    ApiProblem::not_found(format!("there is nothing at {}: the API begins at /api/v1/status", request.uri().path())).about("path")
 }
 
 async fn wrong_method(request: Request) -> ApiProblem {
@@ -167,8 +186,22 @@ async fn limit_time(request: Request, next: Next) -> Response {
     }
 }
 
+/// What is wrong with the size of a request's head.
+fn too_large(request: &Request) -> Option<ApiProblem> {
+    let uri = request.uri().path().len().saturating_add(request.uri().query().map_or(0, str::len));
+    if uri > MAX_URI_BYTES {
+        return Some(ApiProblem::uri_too_long(MAX_URI_BYTES));
+    }
+    let fields =
+        request.headers().iter().fold(0_usize, |sum, (name, value)| sum.saturating_add(name.as_str().len()).saturating_add(value.len()));
+    (fields > MAX_HEADER_BYTES).then(|| ApiProblem::headers_too_large(MAX_HEADER_BYTES))
+}
+
 /// Bounds the requests at once, counts them, and says that answers are not to be kept or guessed at.
 async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    if let Some(problem) = too_large(&request) {
+        return problem.into_response();
+    }
     let Ok(_permit) = state.shared.requests.try_acquire() else {
         return ApiProblem::unavailable("too many requests at once: try again in a second").into_response();
     };

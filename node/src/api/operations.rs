@@ -17,10 +17,14 @@ use chain::{
 use contracts::genesis::Genesis;
 use serde::Deserialize;
 
-use super::{ApiState, problem::ApiProblem, query::Asked};
+use super::{
+    ApiState,
+    problem::ApiProblem,
+    query::{Asked, Nothing, Parameters},
+};
 
 /// `GET /status`.
-pub async fn status(State(state): State<ApiState>) -> Result<Json<Status>, ApiProblem> {
+pub async fn status(State(state): State<ApiState>, _: Asked<Nothing>) -> Result<Json<Status>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let tip = snapshot.tip();
     let validators = next_validators(&state)?;
@@ -47,22 +51,22 @@ fn next_validators(state: &ApiState) -> Result<ValidatorSet, ApiProblem> {
 }
 
 /// `GET /genesis`.
-pub async fn genesis(State(state): State<ApiState>) -> Json<Genesis> {
+pub async fn genesis(State(state): State<ApiState>, _: Asked<Nothing>) -> Json<Genesis> {
     Json((*state.genesis).clone())
 }
 
 /// `GET /params`.
-pub async fn params(State(state): State<ApiState>) -> Result<Json<Params>, ApiProblem> {
+pub async fn params(State(state): State<ApiState>, _: Asked<Nothing>) -> Result<Json<Params>, ApiProblem> {
     Ok(Json(state.app.snapshot()?.params()?))
 }
 
 /// `GET /validators`.
-pub async fn validators(State(state): State<ApiState>) -> Result<Json<ValidatorSet>, ApiProblem> {
+pub async fn validators(State(state): State<ApiState>, _: Asked<Nothing>) -> Result<Json<ValidatorSet>, ApiProblem> {
     next_validators(&state).map(Json)
 }
 
 /// `GET /health`: 200 where the node follows the chain, 503 where it does not.
-pub async fn health(State(state): State<ApiState>) -> Response {
+pub async fn health(State(state): State<ApiState>, _: Asked<Nothing>) -> Response {
     let (height, problems) = match state.app.snapshot() {
         Ok(snapshot) => (snapshot.tip().height, Vec::new()),
         Err(error) => {
@@ -76,7 +80,7 @@ pub async fn health(State(state): State<ApiState>) -> Response {
 }
 
 /// `GET /metrics`, Prometheus text.
-pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiProblem> {
+pub async fn metrics(State(state): State<ApiState>, _: Asked<Nothing>) -> Result<Response, ApiProblem> {
     let own = state.metrics.text(&state).map_err(|error| ApiProblem::internal(&error))?;
     let text = format!("{own}{}", (state.consensus_metrics)());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
@@ -89,11 +93,15 @@ pub struct ExportQuery {
     from: Option<u64>,
 }
 
+impl Parameters for ExportQuery {
+    const NAMES: &'static [&'static str] = &["from"];
+}
+
 /// `GET /export`.
 pub async fn export(State(state): State<ApiState>, Asked(query): Asked<ExportQuery>) -> Result<Response, ApiProblem> {
     let from = query.from.unwrap_or(1);
     if from != 1 {
-        return Err(ApiProblem::bad_request(format!("from: an export begins at height 1, found {from}")));
+        return Err(ApiProblem::bad_request(format!("from: an export begins at height 1, found {from}: leave it out")).about("from"));
     }
     let stream = (state.export)(Height(from));
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(stream)).into_response())

@@ -9,11 +9,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chain::{
-    api::Problem,
+    api::{Problem, Unit},
     code::{Code, Rejection},
     id::TxId,
+    transaction::{MAX_TRANSACTION_BYTES, TransactionError},
+    words::in_words,
 };
-use contracts::failure::{Failure, Fault};
+use contracts::{
+    call::Call,
+    failure::{Failure, Fault},
+    reason,
+};
 
 use crate::app::{StoreError, SubmitError};
 
@@ -29,10 +35,19 @@ impl ApiProblem {
             status: status.as_u16(),
             detail: detail.into(),
             code: code.to_owned(),
+            field: None,
+            offset: None,
             expected: None,
             found: None,
+            unit: None,
             transaction: None,
         }))
+    }
+
+    /// Names what is wrong.
+    pub fn about(mut self, field: &str) -> Self {
+        self.0.field = Some(field.to_owned());
+        self
     }
 
     /// 404.
@@ -45,6 +60,40 @@ impl ApiProblem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", "the request cannot be understood", detail)
     }
 
+    /// 409: what was named fits several things.
+    pub fn ambiguous(field: &str, detail: String) -> Self {
+        Self::new(StatusCode::CONFLICT, "ambiguous", "the beginning of an id fits several", detail).about(field)
+    }
+
+    /// 408.
+    pub fn too_slow(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the request did not arrive in time", detail)
+    }
+
+    /// 414.
+    pub fn uri_too_long(limit: usize) -> Self {
+        let detail = format!("path and query have at most {limit} bytes: ask for less at once, with limit= and cursor=");
+        Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", "the address is too long", detail).about("path")
+    }
+
+    /// 431.
+    pub fn headers_too_large(limit: usize) -> Self {
+        let detail = format!("the header fields of a request have at most {limit} bytes together: send fewer or shorter ones");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large", "the header fields are too large", detail)
+            .about("headers")
+    }
+
+    /// What is said where the library that reads requests refuses one before it reaches a route.
+    pub fn unreadable_head(status: StatusCode) -> Option<Vec<u8>> {
+        let problem = match status {
+            StatusCode::BAD_REQUEST => Self::bad_request("the head of the request is no HTTP/1.1: see RFC 9112").about("head"),
+            StatusCode::URI_TOO_LONG => Self::uri_too_long(super::MAX_URI_BYTES),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Self::headers_too_large(super::MAX_HEADER_BYTES),
+            _ => return None,
+        };
+        serde_json::to_vec(&*problem.0).ok()
+    }
+
     /// 405.
     pub fn wrong_method(method: &Method, path: &str) -> Self {
         let detail = format!("{path} does not take {method}: see the header Allow for what it takes");
@@ -53,8 +102,10 @@ impl ApiProblem {
 
     /// 415.
     pub fn wrong_content_type(expected: &str, found: &str) -> Self {
-        let detail = format!("expected a body of type {expected}, found {found:?}");
-        let mut problem = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", "the body is of another type", detail);
+        let detail =
+            format!("Content-Type: expected {expected}, found {found:?}: send the transaction's bytes as they are, under that type");
+        let mut problem = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", "the body is of another type", detail)
+            .about("Content-Type");
         problem.0.expected = Some(expected.to_owned());
         problem.0.found = Some(found.to_owned());
         problem
@@ -72,13 +123,67 @@ impl ApiProblem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed", detail)
     }
 
-    /// A refusal by the chain's rules.
+    /// A refusal by the chain's rules, of something that is no call.
     pub fn rejected(rejection: &Rejection) -> Self {
+        Self::told(rejection, None, None)
+    }
+
+    /// A refusal of one parameter of a question by the chain's rules.
+    pub fn rejected_parameter(field: &str, unit: Option<Unit>, rejection: &Rejection) -> Self {
+        Self::told(rejection, Some(field), unit)
+    }
+
+    /// A refusal of a call, with its field and its numbers in words.
+    pub fn rejected_call(call: &Call, rejection: &Rejection) -> Self {
+        Self::told(rejection, reason::field(call, rejection), reason::unit(call, rejection))
+    }
+
+    /// A body that is no transaction: which part, and what was expected there.
+    pub fn malformed(error: &TransactionError) -> Self {
+        let code = Code::Malformed;
+        let place = error.place();
+        let told = match (error, place) {
+            (TransactionError::Length(found), _) => {
+                format!("body: expected 65 to {MAX_TRANSACTION_BYTES} bytes (a signature of 64, then what it signs), found {found}")
+            }
+            (TransactionError::Body(error), Some((at, field))) => format!("{field}, at byte {at} of the body: {error}"),
+            (TransactionError::Body(error), None) => format!("body: {error}"),
+        };
+        let mut problem =
+            Self::new(status_of(code), code.slug(), code.text(), format!("{told}. {}: {}", sentence(code.text()), code.advice()));
+        problem.0.offset = place.and_then(|(at, _)| u32::try_from(at).ok());
+        problem.about(place.map_or("body", |(_, field)| field))
+    }
+
+    fn told(rejection: &Rejection, field: Option<&str>, unit: Option<Unit>) -> Self {
         let code = rejection.code;
-        let mut problem = Self::new(status_of(code), code.slug(), code.text(), rejection.to_string());
+        let words = |number: u64| unit.map_or_else(|| number.to_string(), |unit| in_words(unit, number));
+        let mut detail = field.map(|field| format!("{field}: ")).unwrap_or_default();
+        detail.push_str(code.text());
+        if let Some(expected) = rejection.expected {
+            detail = format!("{detail}; expected {}", words(expected));
+        }
+        if let Some(found) = rejection.found {
+            detail = format!("{detail}, found {}", words(found));
+        }
+        let mut problem = Self::new(status_of(code), code.slug(), code.text(), format!("{detail}: {}", code.advice()));
         problem.0.expected = rejection.expected.map(|value| value.to_string());
         problem.0.found = rejection.found.map(|value| value.to_string());
+        problem.0.unit = unit.filter(|_| rejection.expected.is_some() || rejection.found.is_some());
+        problem.0.field = field.map(str::to_owned);
         problem
+    }
+
+    /// The same problem under another status.
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status.as_u16();
+        self
+    }
+
+    /// The same problem in other words.
+    pub fn with_detail(mut self, detail: String) -> Self {
+        self.0.detail = detail;
+        self
     }
 
     /// The same code as 404: what was asked about is not there.
@@ -95,6 +200,12 @@ impl ApiProblem {
         problem.0.transaction = Some(id);
         problem
     }
+}
+
+/// With a capital at its beginning.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| format!("{}{}", first.to_uppercase(), letters.as_str())).unwrap_or_default()
 }
 
 /// Codes that a client acts on by their status alone, by what it does: send other bytes, sign with another key, ask for the nonce, wait.
@@ -162,12 +273,12 @@ impl From<Failure> for ApiProblem {
 impl From<BytesRejection> for ApiProblem {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            let limit = chain::transaction::MAX_TRANSACTION_BYTES;
-            let mut problem = Self::rejected(&Rejection::new(Code::TooLarge));
-            problem.0.expected = Some(limit.to_string());
-            problem.0.detail = format!("the body exceeds {limit} bytes: split the call into several");
+            let mut problem = Self::rejected_parameter("body", Some(Unit::Bytes), &Rejection::new(Code::TooLarge));
+            problem.0.expected = Some(MAX_TRANSACTION_BYTES.to_string());
+            problem.0.unit = Some(Unit::Bytes);
+            problem.0.detail = format!("body: it exceeds {MAX_TRANSACTION_BYTES} bytes: {}", Code::TooLarge.advice());
             return problem;
         }
-        Self::bad_request("the body did not arrive whole: send it again")
+        Self::bad_request("body: it did not arrive whole: send it again").about("body")
     }
 }

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, PageQuery, Path, cursor_of, key_hash, key_of, limit, location_of, page_of_keys, parse},
-    transactions::proven,
+    query::{Asked, Nothing, PageQuery, Parameters, Path, cursor_of, key_hash, key_of, limit, location_of, page_of_keys, parse},
+    transactions::{named, proven},
 };
 use crate::app::{Location, Snapshot};
 
@@ -32,6 +32,10 @@ pub struct SessionsQuery {
     state: Option<StateFilter>,
     limit: Option<u32>,
     cursor: Option<String>,
+}
+
+impl Parameters for SessionsQuery {
+    const NAMES: &'static [&'static str] = &["account", "connector", "state", "limit", "cursor"];
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -62,7 +66,9 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
             });
             return Ok(Json(page));
         }
-        (None, None) => return Err(ApiProblem::bad_request("settled sessions are listed by account= or connector=")),
+        (None, None) => {
+            return Err(ApiProblem::bad_request("settled sessions are listed by account= or connector=: add one of them").about("state"));
+        }
     };
     let wanted = query.state.unwrap_or(StateFilter::All);
     let mut items = Vec::with_capacity(found.entries.len());
@@ -83,20 +89,21 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
 }
 
 /// `GET /sessions/{id}`.
-pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<SessionView>, ApiProblem> {
-    let id: SessionId = parse(&id, "session")?;
+pub async fn show(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<SessionView>, ApiProblem> {
+    let snapshot = state.app.snapshot()?;
+    let id = session_named(&snapshot, &id)?;
     let tickets = state.queue.borrow().clone();
-    view(&state.app.snapshot()?, id, &tickets)?.map(Json).ok_or_else(|| unknown(id))
+    view(&snapshot, id, &tickets)?.map(Json).ok_or_else(|| unknown(id))
 }
 
 /// `GET /sessions/{id}/receipt`: of its settlement.
-pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<ProvenReceipt>, ApiProblem> {
-    let id: SessionId = parse(&id, "session")?;
+pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<ProvenReceipt>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
+    let id = session_named(&snapshot, &id)?;
     match snapshot.settlement(id)? {
         Some(location) => proven(&snapshot, location).map(Json),
         None if snapshot.session(id)?.is_some() => {
-            Err(ApiProblem::not_found(format!("session {id} is still open: its receipt is made when it is settled")))
+            Err(ApiProblem::not_found(format!("session {id} is still open: its receipt is made when it is settled")).about("session"))
         }
         None => Err(unknown(id)),
     }
@@ -108,8 +115,8 @@ pub async fn readings(
     Path(id): Path<String>,
     Asked(query): Asked<PageQuery>,
 ) -> Result<Json<Page<ReadingView>>, ApiProblem> {
-    let id: SessionId = parse(&id, "session")?;
     let snapshot = state.app.snapshot()?;
+    let id = session_named(&snapshot, &id)?;
     if snapshot.transaction(TxId(id.0))?.is_none() {
         return Err(unknown(id));
     }
@@ -159,12 +166,17 @@ pub struct SamplesView {
 }
 
 /// `GET /sessions/{id}/readings/{sequence}/samples`.
-pub async fn samples(State(state): State<ApiState>, Path((id, sequence)): Path<(String, String)>) -> Result<Json<SamplesView>, ApiProblem> {
-    let session: SessionId = parse(&id, "session")?;
+pub async fn samples(
+    State(state): State<ApiState>,
+    Path((id, sequence)): Path<(String, String)>,
+    _: Asked<Nothing>,
+) -> Result<Json<SamplesView>, ApiProblem> {
+    let session = session_named(&state.app.snapshot()?, &id)?;
     let sequence: u64 = parse(&sequence, "reading")?;
     let found = (state.samples)(session, sequence).map_err(|cause| ApiProblem::internal(&cause))?;
     let samples = found.ok_or_else(|| {
         ApiProblem::not_found(format!("no raw samples of reading {sequence} of session {session} are kept here: they may have been erased"))
+            .about("reading")
     })?;
     let root = samples.root();
     let bytes = samples.samples.iter().map(hex::encode).collect();
@@ -172,12 +184,22 @@ pub async fn samples(State(state): State<ApiState>, Path((id, sequence)): Path<(
 }
 
 /// `GET /queue`.
-pub async fn queue(State(state): State<ApiState>) -> Json<Page<QueueTicket>> {
-    Json(Page { items: state.queue.borrow().clone(), next: None })
+pub async fn queue(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<QueueTicket>>, ApiProblem> {
+    let tickets = state.queue.borrow().clone();
+    query.of(tickets).map(Json)
+}
+
+/// The session that a text names by its id or an unambiguous beginning of it.
+fn session_named(snapshot: &Snapshot<'_>, text: &str) -> Result<SessionId, ApiProblem> {
+    let is_session = |id: TxId| -> Result<bool, ApiProblem> {
+        let session = SessionId(id.0);
+        Ok(snapshot.session(session)?.is_some() || snapshot.settlement(session)?.is_some())
+    };
+    named(snapshot, "session", text, is_session).map(|id| SessionId(id.0))
 }
 
 fn unknown(id: SessionId) -> ApiProblem {
-    ApiProblem::not_found(format!("there is no session {id}: its id is that of the transaction that opened it"))
+    ApiProblem::not_found(format!("there is no session {id}: its id is that of the transaction that opened it")).about("session")
 }
 
 const fn connector_of(view: &SessionView) -> ConnectorId {

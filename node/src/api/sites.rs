@@ -1,13 +1,14 @@
 //! What a condominium offers: connectors, groups, tariffs and their prices; and the sums of its tokens.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use chain::{
-    api::{CondominiumView, ConnectorView, GroupView, MAX_QUOTE_ENERGY, Page, QuoteView, TariffView},
+    api::{CondominiumView, ConnectorView, GroupView, MAX_QUOTE_ENERGY, Page, QuoteView, TariffView, Unit},
     code::{Code, Rejection},
     id::{ConnectorId, GroupId, TariffId},
     quantity::{Currents, WattHours},
     record::{Connector, Group, Service, TariffHead},
     time::{Duration, Timestamp},
+    words::utc,
 };
 use contracts::{
     audit::conservation,
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, PageQuery, Path, key_local, page_of_keys, parse},
+    query::{Asked, Nothing, PageQuery, Parameters, Path, key_local, page_of_keys, parse},
 };
 use crate::app::Snapshot;
 
@@ -38,7 +39,11 @@ pub async fn connectors(State(state): State<ApiState>, Asked(query): Asked<PageQ
 }
 
 /// `GET /connectors/{id}`.
-pub async fn connector(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<ConnectorView>, ApiProblem> {
+pub async fn connector(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<Json<ConnectorView>, ApiProblem> {
     let id: ConnectorId = parse(&id, "connector")?;
     let connector = state.app.snapshot()?.connector(id)?.ok_or_else(|| unknown_connector(id))?;
     Ok(Json(connector_view(id, connector)))
@@ -52,6 +57,7 @@ fn connector_view(id: ConnectorId, connector: Connector) -> ConnectorView {
 fn unknown_connector(id: ConnectorId) -> ApiProblem {
     ApiProblem::rejected(&Rejection::new(Code::UnknownConnector))
         .with_status_not_found(format!("there is no connector {id}: list the connectors and choose one"))
+        .about("connector")
 }
 
 /// `GET /groups`.
@@ -83,11 +89,17 @@ pub async fn tariffs(State(state): State<ApiState>, Asked(query): Asked<PageQuer
 }
 
 /// `GET /tariffs/{id}`: its versions, newest first, the newest thousand of them.
-pub async fn tariff(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<Page<TariffView>>, ApiProblem> {
+pub async fn tariff(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Json<Page<TariffView>>, ApiProblem> {
     let id: TariffId = parse(&id, "tariff")?;
     let snapshot = state.app.snapshot()?;
-    let head = snapshot.tariff_head(id)?.ok_or_else(|| ApiProblem::not_found(format!("there is no tariff {id}: list the tariffs")))?;
-    Ok(Json(Page { items: versions(&snapshot, id, head, state.clock.now())?, next: None }))
+    let head = snapshot
+        .tariff_head(id)?
+        .ok_or_else(|| ApiProblem::not_found(format!("there is no tariff {id}: list the tariffs")).about("tariff"))?;
+    Ok(Json(query.of(versions(&snapshot, id, head, state.clock.now())?)?))
 }
 
 fn versions(snapshot: &Snapshot<'_>, id: TariffId, head: TariffHead, now: Timestamp) -> Result<Vec<TariffView>, ApiProblem> {
@@ -95,7 +107,7 @@ fn versions(snapshot: &Snapshot<'_>, id: TariffId, head: TariffHead, now: Timest
     let at = now.max(snapshot.tip().timestamp);
     let current = in_force(&Ledger::new(snapshot), id, at)?.map(|(version, _)| version);
     let mut views = Vec::new();
-    for version in (1..=head.latest).rev().take(1_000) {
+    for version in (1..=head.latest).rev().take(MAX_VERSIONS) {
         if let Some(found) = snapshot.tariff_version(id, version)? {
             views.push(TariffView { id, version, valid_from: found.valid_from, in_force: current == Some(version), tariff: found.tariff });
         }
@@ -113,6 +125,10 @@ pub struct QuoteQuery {
     at: Option<u64>,
 }
 
+impl Parameters for QuoteQuery {
+    const NAMES: &'static [&'static str] = &["connector", "energy_wh", "max_duration_ms", "at"];
+}
+
 /// `GET /quote`.
 pub async fn quote(State(state): State<ApiState>, Asked(query): Asked<QuoteQuery>) -> Result<Json<QuoteView>, ApiProblem> {
     let id: ConnectorId = parse(&query.connector, "connector")?;
@@ -121,20 +137,28 @@ pub async fn quote(State(state): State<ApiState>, Asked(query): Asked<QuoteQuery
     let params = snapshot.params()?;
     let max_duration = query.max_duration_ms.map_or(params.max_duration, Duration::from_ms);
     if max_duration > params.max_duration {
-        return Err(Rejection::of(Code::OverLimit, params.max_duration.ms(), max_duration.ms()))
-            .map_err(|rejection| ApiProblem::rejected(&rejection));
+        let rejection = Rejection::of(Code::OverLimit, params.max_duration.ms(), max_duration.ms());
+        return Err(ApiProblem::rejected_parameter("max_duration_ms", Some(Unit::Milliseconds), &rejection));
     }
     let energy = query.energy_wh.map(WattHours::new);
     if let Some(found) = energy.filter(|energy| *energy > MAX_QUOTE_ENERGY) {
-        return Err(ApiProblem::rejected(&Rejection::of(Code::OverLimit, MAX_QUOTE_ENERGY.get(), found.get())));
+        let rejection = Rejection::of(Code::OverLimit, MAX_QUOTE_ENERGY.get(), found.get());
+        return Err(ApiProblem::rejected_parameter("energy_wh", Some(Unit::WattHours), &rejection));
+    }
+    for (field, zero) in [("energy_wh", energy.is_some_and(WattHours::is_zero)), ("max_duration_ms", max_duration.is_zero())] {
+        if zero {
+            return Err(ApiProblem::rejected_parameter(field, None, &Code::ZeroValue.into()));
+        }
     }
     let from = query.at.map_or_else(|| state.clock.now().max(snapshot.tip().timestamp), Timestamp::from_ms);
     let tariff = TariffId::new(id.condominium, connector.tariff);
-    let (tariff_version, version) = in_force(&Ledger::new(&snapshot), tariff, from)?.ok_or_else(|| {
-        ApiProblem::rejected(&Rejection::new(Code::UnknownTariff)).with_status_not_found(format!("tariff {tariff} has no version in force"))
-    })?;
+    let Some((tariff_version, version)) = in_force(&Ledger::new(&snapshot), tariff, from)? else {
+        return Err(not_in_force(&snapshot, tariff, from)?.with_status(StatusCode::NOT_FOUND));
+    };
     let request = QuoteRequest { from, rated: connector.rated, energy, max_duration };
-    let found = price(&version.tariff, &request).map_err(|rejection| ApiProblem::rejected(&rejection))?;
+    // What is left to refuse is a time that the tariff's calendar does not reach.
+    let found = price(&version.tariff, &request)
+        .map_err(|rejection| ApiProblem::rejected_parameter("at", Some(Unit::UnixMilliseconds), &rejection))?;
     Ok(Json(QuoteView {
         connector: id,
         tariff,
@@ -148,12 +172,42 @@ pub async fn quote(State(state): State<ApiState>, Asked(query): Asked<QuoteQuery
     }))
 }
 
+/// The problem of a tariff that has no version in force: from when it has one, where that is announced.
+pub fn not_in_force(snapshot: &Snapshot<'_>, tariff: TariffId, at: Timestamp) -> Result<ApiProblem, ApiProblem> {
+    let latest = snapshot.tariff_head(tariff)?.map_or(0, |head| head.latest);
+    let mut first: Option<(Timestamp, u32)> = None;
+    // An announced version is among the last few: the chain bounds how many there are at once.
+    for version in (1..=latest).rev().take(MAX_VERSIONS) {
+        match snapshot.tariff_version(tariff, version)? {
+            Some(found) if found.valid_from > at => first = Some((found.valid_from, version)),
+            Some(_) | None => break,
+        }
+    }
+    let Some((from, version)) = first else {
+        let detail = format!("tariff {tariff} has no version in force, and none is announced: a manager puts one");
+        return Ok(ApiProblem::rejected(&Code::UnknownTariff.into()).with_detail(detail).about("tariff"));
+    };
+    let detail = format!(
+        "tariff {tariff} is not in force yet at {}: its version {version} is from {} on; ask again then, or for a later time",
+        utc(at),
+        utc(from)
+    );
+    let rejection = Rejection::of(Code::UnknownTariff, from.ms(), at.ms());
+    Ok(ApiProblem::rejected_parameter("tariff", Some(Unit::UnixMilliseconds), &rejection).with_detail(detail))
+}
+
+/// The most versions of a tariff that are looked at for one answer.
+const MAX_VERSIONS: usize = 1_000;
+
 /// `GET /condominiums` and `GET /totals`.
-pub async fn condominiums(State(state): State<ApiState>) -> Result<Json<Page<CondominiumView>>, ApiProblem> {
+pub async fn condominiums(
+    State(state): State<ApiState>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Json<Page<CondominiumView>>, ApiProblem> {
     let height = state.app.snapshot()?.tip().height;
     let cached = state.shared.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     if let Some((_, items)) = cached.filter(|(at, _)| *at == height) {
-        return Ok(Json(Page { items, next: None }));
+        return Ok(Json(query.of(items)?));
     }
     // A walk over all accounts: not on the threads that answer everybody else.
     let app = state.app.clone();
@@ -178,5 +232,5 @@ pub async fn condominiums(State(state): State<ApiState>) -> Result<Json<Page<Con
     let counted = counted.await.map_err(|error| ApiProblem::internal(&error.to_string()))??;
     let items = counted.1.clone();
     *state.shared.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(counted);
-    Ok(Json(Page { items, next: None }))
+    Ok(Json(query.of(items)?))
 }

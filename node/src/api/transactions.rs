@@ -4,23 +4,27 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{State, rejection::BytesRejection},
+    extract::{FromRequest as _, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use chain::{
     api::{CommittedTransaction, ProvenReceipt, Submitted, TransactionView},
-    id::TxId,
+    code::{Code, Rejection},
+    hash::Hash32,
+    id::{TariffId, TxId},
 };
+use contracts::call::{Call, Transaction};
 use serde::Deserialize;
 
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Path, parse},
+    query::{Asked, Nothing, Parameters, Path},
+    sites,
 };
-use crate::app::{Included, Location, Snapshot, Standing};
+use crate::app::{Included, Location, Snapshot, Standing, SubmitError};
 
 const TRANSACTION_TYPE: &str = "application/octet-stream";
 
@@ -36,6 +40,10 @@ pub struct SubmitQuery {
     timeout_ms: Option<u64>,
 }
 
+impl Parameters for SubmitQuery {
+    const NAMES: &'static [&'static str] = &["wait", "timeout_ms"];
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum WaitFor {
@@ -43,22 +51,21 @@ enum WaitFor {
 }
 
 /// `POST /transactions`.
-pub async fn submit(
-    State(state): State<ApiState>,
-    Asked(query): Asked<SubmitQuery>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiProblem> {
-    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if found != TRANSACTION_TYPE {
-        return Err(ApiProblem::wrong_content_type(TRANSACTION_TYPE, found));
-    }
+pub async fn submit(State(state): State<ApiState>, Asked(query): Asked<SubmitQuery>, request: Request) -> Result<Response, ApiProblem> {
+    expect_transaction(request.headers())?;
     if query.wait.is_none() && query.timeout_ms.is_some() {
-        return Err(ApiProblem::bad_request("timeout_ms: is for wait=committed alone, which was not asked for"));
+        return Err(ApiProblem::bad_request("timeout_ms: it is for wait=committed alone: add that, or leave it out").about("timeout_ms"));
     }
-    let bytes = body?;
+    let patience = state.shared.body_timeout;
+    let body = tokio::time::timeout(patience, Bytes::from_request(request, &()));
+    let slow = || {
+        let detail = format!("body: it did not arrive within {} ms: send it again at once, as one piece", patience.as_millis());
+        ApiProblem::too_slow(detail).about("body")
+    };
+    let bytes = body.await.map_err(|_| slow())??;
     if query.wait.is_none() {
-        let accepted = state.app.submit(bytes).await.inspect_err(|error| state.metrics.count_submission(Err(error)))?;
+        let submitted = state.app.submit(bytes.clone()).await.inspect_err(|error| state.metrics.count_submission(Err(error)));
+        let accepted = submitted.map_err(|error| refusal(&state, &bytes, error))?;
         state.metrics.count_submission(Ok(()));
         return match accepted.standing {
             Standing::Pooled | Standing::AlreadyPooled => {
@@ -72,13 +79,14 @@ pub async fn submit(
     }
     let wait = query.timeout_ms.unwrap_or(DEFAULT_WAIT_MS);
     if !(1..=MAX_WAIT_MS).contains(&wait) {
-        return Err(ApiProblem::bad_request(format!("timeout_ms: expected 1 to {MAX_WAIT_MS}, found {wait}")));
+        return Err(ApiProblem::bad_request(format!("timeout_ms: expected 1 to {MAX_WAIT_MS}, found {wait}")).about("timeout_ms"));
     }
     let included = state
         .app
-        .submit_and_wait(bytes, Duration::from_millis(wait))
+        .submit_and_wait(bytes.clone(), Duration::from_millis(wait))
         .await
-        .inspect_err(|error| state.metrics.count_submission(Err(error)))?;
+        .inspect_err(|error| state.metrics.count_submission(Err(error)))
+        .map_err(|error| refusal(&state, &bytes, error))?;
     state.metrics.count_submission(Ok(()));
     let Included { id, location, receipt } = included;
     let timestamp = header_at(&state.app.snapshot()?, location)?.timestamp;
@@ -86,9 +94,72 @@ pub async fn submit(
     Ok(Json(Submitted { id, committed: Some(committed) }).into_response())
 }
 
+/// Whether the body is said to be a transaction's bytes: types are compared without regard to case, and may have parameters (RFC 9110, section 8.3.1).
+fn expect_transaction(headers: &HeaderMap) -> Result<(), ApiProblem> {
+    let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = found.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
+    if media_type.eq_ignore_ascii_case(TRANSACTION_TYPE) { Ok(()) } else { Err(ApiProblem::wrong_content_type(TRANSACTION_TYPE, found)) }
+}
+
+/// Why a transaction was not taken, with the part of it that is wrong.
+fn refusal(state: &ApiState, bytes: &[u8], error: SubmitError) -> ApiProblem {
+    let SubmitError::Rejected(rejection) = error else { return error.into() };
+    match Transaction::decode(bytes) {
+        Err(_) if rejection.code == Code::TooLarge => ApiProblem::rejected(&rejection),
+        Err(error) => ApiProblem::malformed(&error),
+        Ok(transaction) => rejected(state, &transaction.body().call, &rejection),
+    }
+}
+
+fn rejected(state: &ApiState, call: &Call, rejection: &Rejection) -> ApiProblem {
+    let problem = ApiProblem::rejected_call(call, rejection);
+    let Call::OpenSession(open) = call else { return problem };
+    if rejection.code != Code::UnknownTariff {
+        return problem;
+    }
+    // From when the connector's tariff is in force is not in the rejection; where it cannot be found out, the rejection alone is the answer.
+    let Ok(snapshot) = state.app.snapshot() else { return problem };
+    let Ok(Some(connector)) = snapshot.connector(open.connector) else { return problem };
+    let at = state.clock.now().max(snapshot.tip().timestamp);
+    let tariff = TariffId::new(open.connector.condominium, connector.tariff);
+    sites::not_in_force(&snapshot, tariff, at).map_or(problem, |told| told.about("call.tariff_version"))
+}
+
+/// The fewest hexadecimal digits that name a transaction by its beginning.
+const MIN_PREFIX_DIGITS: usize = 6;
+
+/// The most transactions of one beginning that are looked at.
+const MAX_CANDIDATES: usize = 64;
+
+/// The id that `text` names: all its digits, or so many of the first that no other transaction for which `fits` holds begins with them.
+pub fn named(snapshot: &Snapshot<'_>, what: &str, text: &str, fits: impl Fn(TxId) -> Result<bool, ApiProblem>) -> Result<TxId, ApiProblem> {
+    if let Some(id) = Hash32::from_hex(text) {
+        return Ok(TxId(id));
+    }
+    let is_prefix = (MIN_PREFIX_DIGITS..64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_prefix {
+        let detail = format!("{what} {text:?}: expected its 64 hexadecimal digits, or at least the first {MIN_PREFIX_DIGITS} of them");
+        return Err(ApiProblem::bad_request(detail).about(what));
+    }
+    let mut found = Vec::new();
+    for id in snapshot.transactions_beginning(&text.to_ascii_lowercase(), MAX_CANDIDATES)? {
+        if fits(id)? {
+            found.push(id);
+        }
+    }
+    match found.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(ApiProblem::not_found(format!("no {what} of this chain begins with {text}: compare its first digits")).about(what)),
+        several => {
+            let list: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(ApiProblem::ambiguous(what, format!("{what} {text} may be any of {}: give more digits", list.join(", "))))
+        }
+    }
+}
+
 /// `GET /transactions/{id}`: committed ones, and those that wait in this node's pool.
-pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<TransactionView>, ApiProblem> {
-    let id: TxId = parse(&id, "transaction")?;
+pub async fn show(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<TransactionView>, ApiProblem> {
+    let id = named(&state.app.snapshot()?, "transaction", &id, |_| Ok(true))?;
     // The pool first: what leaves it between the two questions is in a block by the second.
     let pooled = state.app.pooled(id).await?;
     let snapshot = state.app.snapshot()?;
@@ -100,9 +171,9 @@ pub async fn show(State(state): State<ApiState>, Path(id): Path<String>) -> Resu
 }
 
 /// `GET /receipts/{id}`.
-pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<ProvenReceipt>, ApiProblem> {
-    let id: TxId = parse(&id, "transaction")?;
+pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<ProvenReceipt>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
+    let id = named(&snapshot, "transaction", &id, |_| Ok(true))?;
     let location = location_of(&snapshot, id)?;
     proven(&snapshot, location).map(Json)
 }
@@ -112,7 +183,7 @@ fn location_of(snapshot: &Snapshot<'_>, id: TxId) -> Result<Location, ApiProblem
 }
 
 fn nowhere(id: TxId) -> ApiProblem {
-    ApiProblem::not_found(format!("transaction {id} is in no block: it may still wait for one, or have been refused"))
+    ApiProblem::not_found(format!("transaction {id} is in no block: it may still wait for one, or have been refused")).about("transaction")
 }
 
 fn header_at(snapshot: &Snapshot<'_>, location: Location) -> Result<chain::block::Header, ApiProblem> {

@@ -249,6 +249,23 @@ impl<'a> Snapshot<'a> {
         self.location(&super::index::transaction_key(id))
     }
 
+    /// The ids of committed transactions that begin with these hexadecimal digits (lower case), in order, at most `limit`.
+    pub fn transactions_beginning(&self, digits: &str, limit: usize) -> Result<Vec<TxId>, StoreError> {
+        // The whole bytes of the digits; half a byte more is compared in the text.
+        let whole = hex::decode(digits.get(..digits.len() & !1).unwrap_or_default()).unwrap_or_default();
+        let prefix = Index::Transaction.key(&[&whole]);
+        let mut found = Vec::new();
+        self.database.each(&self.view, Family::Index, &prefix, |key, _| {
+            if !key.starts_with(&prefix) || found.len() >= limit {
+                return Ok(Walk::Stop);
+            }
+            let id = key.get(1..).and_then(session_id).map(|id| TxId(id.0));
+            found.extend(id.filter(|id| id.to_string().starts_with(digits)));
+            Ok::<_, StoreError>(Walk::On)
+        })?;
+        Ok(found)
+    }
+
     /// A receipt with the path to its header's receipts root.
     pub fn receipt(&self, location: Location) -> Result<Option<(Receipt, merkle::Path)>, StoreError> {
         let Some(receipts) = self.receipts(location.height)? else { return Ok(None) };

@@ -1,4 +1,5 @@
 //! A client of the HTTP API inside the test's process: whole requests to the router over a chain of one validator, and streams as a browser reads them.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::sync::Arc;
 
@@ -47,6 +48,10 @@ pub type Answer = (StatusCode, String, Bytes);
 
 impl Api {
     pub fn start() -> Self {
+        Self::start_with(Shared::default())
+    }
+
+    pub fn start_with(shared: Shared) -> Self {
         let solo = Solo::found();
         let clock = Clock::stepped(NOON);
         let app = solo.start_with(clock.clone(), Limits::default());
@@ -60,7 +65,7 @@ impl Api {
             export: Arc::new(|_| Box::pin(futures::stream::empty())),
             consensus_metrics: Arc::new(|| "of_consensus 1\n".to_owned()),
             metrics: Arc::new(Metrics::default()),
-            shared: Arc::new(Shared::default()),
+            shared: Arc::new(shared),
         });
         Self { solo, app, clock, router, _queue: sender }
     }
