@@ -5,10 +5,13 @@
 //! the file is authenticated with it, so a changed address or parameter is found. Files are written whole or not at all and never overwritten. It asks for
 //! nothing: passphrases come from the caller. Called by the commands.
 
+mod error;
+mod file;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +25,11 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::file::make_folder;
+pub use self::{
+    error::KeystoreError,
+    file::{read_secret_file, write_new},
+};
 use crate::phrase::Phrase;
 
 /// The version of file that this code writes and reads.
@@ -32,9 +40,6 @@ pub const MIN_PASSPHRASE_CHARS: usize = 8;
 
 /// The longest name of a wallet.
 pub const MAX_NAME_BYTES: usize = 64;
-
-/// The most that a wallet file may measure, in bytes.
-const MAX_FILE_BYTES: u64 = 16 << 10;
 
 /// Argon2id's cost for new files, the second recommendation of RFC 9106 with one lane: 64 MiB, three passes.
 const COST: Cost = Cost { memory_kib: 64 << 10, passes: 3, lanes: 1 };
@@ -95,58 +100,6 @@ pub struct WalletEntry {
     pub address: Address,
     /// Where its key comes from.
     pub origin: Origin,
-}
-
-/// Why a wallet cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum KeystoreError {
-    /// No place for it.
-    #[error("no folder for wallets: set WATT_HOME, XDG_DATA_HOME or HOME")]
-    NoHome,
-    /// A name that is no file name.
-    #[error("a wallet's name has 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' or '.', the first a letter or digit; found {0:?}")]
-    Name(String),
-    /// There is none of this name.
-    #[error("there is no wallet {name:?} in {}: `watt wallet list` shows those that are, `watt wallet new` makes one", folder.display())]
-    Missing {
-        /// The name.
-        name: String,
-        /// Where it was looked for.
-        folder: PathBuf,
-    },
-    /// There is one of this name, and it stays.
-    #[error("there is a wallet {0:?} already: choose another name")]
-    Exists(String),
-    /// Others may read it.
-    #[error("{} may be read by others (mode {mode:03o}, expected 600): change it with `chmod 600`, and think about who may have copied it", path.display())]
-    Readable {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// Not a file of this kind and version.
-    #[error("{} is no wallet file of version {KEYSTORE_VERSION}: {reason}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A passphrase that is too short.
-    #[error("a passphrase has at least {MIN_PASSPHRASE_CHARS} characters, found {0}")]
-    Short(usize),
-    /// The seal does not open.
-    #[error("the passphrase is wrong, or the wallet's file was changed")]
-    Sealed,
-    /// The machine.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        source: io::Error,
-    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -368,129 +321,4 @@ fn check_name(name: &str) -> Result<(), KeystoreError> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if first && rest && name.len() <= MAX_NAME_BYTES { Ok(()) } else { Err(KeystoreError::Name(name.to_owned())) }
-}
-
-/// Reads a small file that nobody but its owner may read.
-///
-/// # Errors
-/// [`KeystoreError::Readable`] where others may, [`KeystoreError::Io`], [`KeystoreError::Format`] above 16 KiB.
-pub fn read_secret_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
-    let failed = |source| KeystoreError::Io { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let mode = metadata.mode() & 0o777;
-    // A pipe or a terminal has no other reader; a file may.
-    if metadata.is_file() && mode & 0o077 != 0 {
-        return Err(KeystoreError::Readable { path: path.to_path_buf(), mode });
-    }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(KeystoreError::Format { path: path.to_path_buf(), reason: format!("it exceeds {MAX_FILE_BYTES} bytes") });
-    }
-    Ok(bytes)
-}
-
-fn make_folder(folder: &Path) -> Result<(), KeystoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| KeystoreError::Io { path: folder.to_path_buf(), source })
-}
-
-/// Writes a new file of mode 0600, whole or not at all; a file that is there stays.
-///
-/// # Errors
-/// The machine's; `AlreadyExists` where there is one.
-pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = folder.join(format!(".new-{}", hex::encode(rand::random::<[u8; 8]>())));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    // A link, unlike a renaming, refuses to replace what is there.
-    let outcome = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&temporary, path));
-    let removed = fs::remove_file(&temporary);
-    outcome?;
-    removed?;
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Keystore) {
-        let folder = tempfile::tempdir().unwrap();
-        let keystore = Keystore::at(folder.path().join("deep/wallets"));
-        (folder, keystore)
-    }
-
-    #[test]
-    fn a_wallet_comes_back_with_its_passphrase_and_with_no_other() {
-        let (_folder, keystore) = store();
-        let phrase = Phrase::generate(crate::phrase::Length::TwentyFour);
-        let words = phrase.words();
-        let entry = keystore.create("ana", &Secret::Phrase { phrase, account: 3 }, "correct horse").unwrap();
-        assert_eq!(keystore.entry("ana").unwrap(), entry);
-        assert_eq!(keystore.names().unwrap(), ["ana"]);
-        let Secret::Phrase { phrase, account: 3 } = keystore.open("ana", "correct horse").unwrap() else { panic!("a phrase was stored") };
-        assert_eq!(phrase.words(), words);
-        assert_eq!(crypto::address_of(&phrase.key(3)), entry.address);
-        assert!(matches!(keystore.open("ana", "correct horsf"), Err(KeystoreError::Sealed)));
-        assert!(matches!(keystore.open("rui", "correct horse"), Err(KeystoreError::Missing { .. })));
-
-        let text = fs::read_to_string(keystore.path("ana").unwrap()).unwrap();
-        assert!(words.split(' ').all(|word| word.len() < 5 || !text.contains(word)), "the words are sealed");
-    }
-
-    #[test]
-    fn a_changed_file_is_found_whatever_was_changed() {
-        let (_folder, keystore) = store();
-        keystore.create("ana", &Secret::Key(SigningKey::from_bytes(&[5; 32])), "correct horse").unwrap();
-        let path = keystore.path("ana").unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        let other = crypto::address_of(&SigningKey::from_bytes(&[6; 32])).to_string();
-        let own = crypto::address_of(&SigningKey::from_bytes(&[5; 32])).to_string();
-        let document: Document = serde_json::from_str(&text).unwrap();
-        let flip = |digits: &str| format!("{}{}", if digits.starts_with('0') { '1' } else { '0' }, &digits[1..]);
-        let changes = [
-            text.replace(&own, &other),
-            text.replace(&document.sealed, &flip(&document.sealed)),
-            text.replace(&document.header.salt, &flip(&document.header.salt)),
-            text.replace(&document.header.nonce, &flip(&document.header.nonce)),
-            text.replace("\"memory_kib\": 65536", "\"memory_kib\": 65535"),
-        ];
-        for changed in changes {
-            assert_ne!(changed, text);
-            fs::write(&path, &changed).unwrap();
-            assert!(matches!(keystore.open("ana", "correct horse"), Err(KeystoreError::Sealed)), "{changed}");
-        }
-        fs::write(&path, text.replace("\"memory_kib\": 65536", "\"memory_kib\": 4194304")).unwrap();
-        assert!(matches!(keystore.open("ana", "correct horse"), Err(KeystoreError::Format { .. })), "no file may exhaust the machine");
-        fs::write(&path, &text[..40]).unwrap();
-        assert!(matches!(keystore.open("ana", "correct horse"), Err(KeystoreError::Format { .. })));
-    }
-
-    #[test]
-    fn others_cannot_read_a_wallet_and_one_that_they_could_is_refused() {
-        let (_folder, keystore) = store();
-        keystore.create("ana", &Secret::Key(SigningKey::from_bytes(&[5; 32])), "correct horse").unwrap();
-        let path = keystore.path("ana").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(keystore.folder()).unwrap().mode() & 0o777, 0o700);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(keystore.open("ana", "correct horse"), Err(KeystoreError::Readable { mode: 0o640, .. })));
-    }
-
-    #[test]
-    fn a_wallet_is_never_overwritten_and_a_name_is_never_a_path() {
-        let (_folder, keystore) = store();
-        let secret = |byte| Secret::Key(SigningKey::from_bytes(&[byte; 32]));
-        let first = keystore.create("ana", &secret(1), "correct horse").unwrap();
-        assert!(matches!(keystore.create("ana", &secret(2), "correct horse"), Err(KeystoreError::Exists(_))));
-        assert_eq!(keystore.entry("ana").unwrap(), first);
-        assert_eq!(fs::read_dir(keystore.folder()).unwrap().count(), 1, "nothing is left behind");
-        for name in ["../ana", "", ".ana", "a/b", "a b", &"a".repeat(65)] {
-            assert!(matches!(keystore.create(name, &secret(1), "correct horse"), Err(KeystoreError::Name(_))), "{name}");
-        }
-        assert!(matches!(keystore.create("rui", &secret(1), "short"), Err(KeystoreError::Short(5))));
-    }
 }

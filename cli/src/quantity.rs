@@ -187,10 +187,10 @@ pub fn duration(span: Duration) -> String {
     if shown.is_empty() { format!("{} ms", span.ms()) } else { shown.join(" ") }
 }
 
-/// A point in time, local: `2026-11-22T17:05:03+01:00 CET`.
+/// A point in time, local: `2026-11-22T17:05:03+01:00`, which can be typed again.
 #[must_use]
 pub fn time(at: Timestamp) -> String {
-    zoned(at).map_or_else(|| format!("{} ms after 1970", at.ms()), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z %Z").to_string())
+    zoned(at).map_or_else(|| format!("{} ms after 1970", at.ms()), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
 }
 
 /// A time of day from minutes after midnight.
@@ -264,6 +264,8 @@ mod tests {
         assert_eq!(duration(Duration::from_mins(90)), "1 h 30 min");
         assert_eq!(duration(Duration::from_hours(48)), "2 d");
         assert_eq!(duration(Duration::from_ms(20)), "20 ms");
+        let at = Timestamp::from_ms(1_795_415_400_000);
+        assert_eq!(parse_instant(&time(at)), Ok(Instant::At(at)), "{}", time(at));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod fake;
 
 use chain::{
-    api::{CommittedTransaction, ProvenReceipt, Submitted},
+    api::{CommittedTransaction, ProvenReceipt, SessionView, Submitted, Unit},
     block::{HEADER_VERSION, Header},
     certificate::{CommitCertificate, CommitSignature, Validator, ValidatorSet, VoteBody, VoteKind},
     crypto::{self, Domain},
@@ -20,7 +20,7 @@ use cli::{
     client::{Client, EventFilter, EventId},
     wallet::Wallet,
 };
-use contracts::call::{Call, Transaction, Transfer};
+use contracts::call::{Call, StopSession, Transaction, Transfer};
 use ed25519_dalek::SigningKey;
 
 use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator};
@@ -287,4 +287,55 @@ fn a_new_wallet_comes_back_from_its_words() {
     assert!(!shown.contains(phrase.trim()), "words that go to a file are not shown");
     let overwritten = home.watt("http://127.0.0.1:1", &["wallet", "recover", "--wallet", "one", "--phrase-file", words]);
     assert_eq!(code(&overwritten), 1);
+}
+
+/// A refusal repeated the ledger's own numbers: "expected 19000001, found 19000000", and times in ms since 1970.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_in_tokens_and_local_times() {
+    let home = Home::new();
+    let to = Address([8; 32]).to_string();
+    let fake = Fake::default();
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.refusal("/transactions", 422, "insufficient_funds", Unit::MicroTokens, [19_000_001, 19_000_000]);
+    let output = home.watt(&fake.listen().await, &["wallet", "send", &to, "19.000001", "--yes"]);
+    let told = text(&output.stderr);
+    assert_eq!(code(&output), 5, "{told}");
+    assert!(told.contains("needs 19.000001 tokens, and 19 tokens can be spent") && told.contains("(insufficient_funds)"), "{told}");
+    assert!(!told.contains("19000001"), "{told}");
+
+    let fake = Fake::default();
+    fake.json("/status", &status());
+    fake.refusal("/quote", 404, "unknown_tariff", Unit::UnixMilliseconds, [NOW.ms() + 60_000, NOW.ms()]);
+    let output = home.watt(&fake.listen().await, &["charge", "quote", "1-17"]);
+    let told = text(&output.stderr);
+    assert_eq!(code(&output), 1, "{told}");
+    assert!(told.contains("not in force yet: it is from 2020-09-13T12:27:40+00:00 on"), "{told}");
+}
+
+/// The help said `watt charge stop 5f0c...`, and the program answered that an id has 64 digits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_stopped_by_its_first_digits_and_never_another_one() {
+    let home = Home::new();
+    let session = SessionId(Hash32([0x5f; 32]));
+    let Event::SessionSettled(receipt) = settlement(session).receipt.events[0].clone() else { panic!("it is one") };
+    let view = |id| SessionView::Settled { id, height: Height(9), index: 0, receipt };
+    let fake = Fake::default();
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.json("/sessions/5f5f5f", &view(session)).json("/sessions/5f5f5e", &view(session));
+    fake.problem("/sessions/777777", 409, "ambiguous").json("/transactions", &committed(TxId(Hash32::ZERO)));
+    let url = fake.listen().await;
+    let output = home.watt(&url, &["charge", "stop", "5F5F5F...", "--yes"]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let post = fake.asked().into_iter().find(|asked| asked.method == "POST").expect("it was submitted");
+    assert_eq!(Transaction::decode(&post.body).unwrap().body().call, Call::StopSession(StopSession { session }));
+
+    let shown = home.watt(&url, &["charge", "stop", "5f5f5f"]);
+    assert!(text(&shown.stderr).contains(&session.to_string()), "the confirm screen has all digits: {}", text(&shown.stderr));
+    let other = home.watt(&url, &["charge", "stop", "5f5f5e", "--yes"]);
+    assert_eq!(code(&other), 3, "the node named another session: {}", text(&other.stderr));
+    let several = home.watt(&url, &["charge", "stop", "777777", "--yes"]);
+    assert_eq!(code(&several), 1);
+    assert!(text(&several.stderr).contains("ambiguous"), "{}", text(&several.stderr));
+    assert_eq!(code(&home.watt(&url, &["charge", "stop", "5f5f5", "--yes"])), 2);
+    assert_eq!(fake.asked().iter().filter(|asked| asked.method == "POST").count(), 1, "nothing else was signed");
 }

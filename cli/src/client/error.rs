@@ -7,6 +7,8 @@ use chain::{
     transaction::TransactionError,
 };
 
+use crate::refusal::{self, Reason};
+
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -27,10 +29,10 @@ pub enum ClientError {
         reason: String,
     },
     /// The node refuses, or something is not there.
-    #[error("{}", problem_text(.0))]
+    #[error("{}", refusal::problem(.0))]
     Problem(Box<Problem>),
     /// The transaction is in a block, which rejected it: the nonce is used, nothing else changed.
-    #[error("the chain rejected transaction {id} in block {height}: {rejection}")]
+    #[error("the chain rejected transaction {id} in block {height}: {}", refusal::rejection(rejection, *reason))]
     Rejected {
         /// Which.
         id: TxId,
@@ -38,6 +40,8 @@ pub enum ClientError {
         height: Height,
         /// Why.
         rejection: Rejection,
+        /// What its numbers are.
+        reason: Reason,
     },
     /// The transaction is pooled, and no block took it in time; it may still be committed.
     #[error("transaction {id} still waits for a block: ask again with `watt chain tx {id}`, and do not send another in its place")]
@@ -104,18 +108,4 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. }) || self.is_code("unavailable")
     }
-}
-
-fn problem_text(problem: &Problem) -> String {
-    let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
-    if !text.contains(&problem.code) {
-        text = format!("{} ({})", text, problem.code);
-    }
-    let numbers = [("expected", &problem.expected), ("found", &problem.found)];
-    for (name, value) in numbers.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value))) {
-        if !text.contains(name) {
-            text = format!("{text}; {name} {value}");
-        }
-    }
-    text
 }

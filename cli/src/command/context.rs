@@ -8,7 +8,7 @@ use std::{
 use chain::{
     api::{CommittedTransaction, Status, Submitted},
     codec, crypto,
-    id::{Address, CondominiumId, TxId},
+    id::{Address, CondominiumId, SessionId, TxId},
     time::Timestamp,
     transaction::MAX_TRANSACTION_BYTES,
 };
@@ -25,6 +25,7 @@ use crate::{
     client::Client,
     describe,
     keystore::{Keystore, KeystoreError, MIN_PASSPHRASE_CHARS, Secret, WalletEntry},
+    named::Named,
     quantity::time,
     render::{self, Facts},
     wallet::{VALIDITY, Wallet},
@@ -101,7 +102,7 @@ impl Context {
         let names = keystore.names()?;
         match names.as_slice() {
             [only] => Ok(keystore.entry(only)?),
-            [] => Err(KeystoreError::Missing { name: DEFAULT_WALLET.to_owned(), folder: keystore.folder().to_path_buf() }.into()),
+            [] => Err(KeystoreError::Empty { folder: keystore.folder().to_path_buf() }.into()),
             several if several.iter().any(|name| name == DEFAULT_WALLET) => Ok(keystore.entry(DEFAULT_WALLET)?),
             several => {
                 Err(CommandError::Usage(format!("there are {} wallets: choose one of {} with --wallet", several.len(), several.join(", "))))
@@ -115,6 +116,23 @@ impl Context {
     /// As [`Context::entry`].
     pub fn account(&self, named: Option<Address>) -> Result<Address, CommandError> {
         named.map_or_else(|| self.entry().map(|entry| entry.address), Ok)
+    }
+
+    /// The session of this name; a beginning is asked for at the node.
+    ///
+    /// # Errors
+    /// [`CommandError::Client`] where no session begins so, or several do; [`CommandError::Verification`] where the node answers with another.
+    pub async fn session(&self, named: &Named) -> Result<SessionId, CommandError> {
+        let id = match named {
+            Named::Whole(id) => return Ok(SessionId(*id)),
+            Named::Beginning(digits) => self.client.session_beginning(digits).await?,
+        };
+        // What is signed next names this session: the node may complete the id, not replace it.
+        if named.fits(id.0) {
+            Ok(id)
+        } else {
+            Err(CommandError::Verification(format!("asked for session {named}, the node answers with {id}")))
+        }
     }
 
     /// The condominium that is named, else the only one of the federation.
@@ -170,7 +188,13 @@ impl Context {
     /// [`CommandError::Keystore`].
     pub fn unlock(&self, entry: &WalletEntry) -> Result<Secret, CommandError> {
         let passphrase = self.passphrase(&entry.name)?;
-        Ok(self.keystore()?.open(&entry.name, &passphrase)?)
+        self.keystore()?.open(&entry.name, &passphrase).map_err(|error| {
+            if !matches!(error, KeystoreError::Sealed) {
+                return error.into();
+            }
+            let advice = "try again; where it is forgotten, the words bring the wallet back: `watt wallet recover`";
+            CommandError::Failed(format!("wallet {}: {error}: {advice}", entry.name))
+        })
     }
 
     /// Shows a call, has it confirmed, signs it with the acting wallet and waits for its block.
@@ -182,7 +206,13 @@ impl Context {
         let nonce = match self.client.account(entry.address).await {
             Ok(view) => view.next_nonce,
             // Only a self-registration can succeed without an account, and its nonce is 0.
-            Err(error) if error.is_code("unknown_account") => 0,
+            Err(error) if error.is_code("unknown_account") && matches!(call, Call::RegisterAccount(_)) => 0,
+            Err(error) if error.is_code("unknown_account") => {
+                return Err(CommandError::Failed(format!(
+                    "the account of wallet {} is not registered on this chain yet: buy tokens from your condominium (`watt wallet receive` shows the address to give), or use an invite with `watt wallet accept`",
+                    entry.name
+                )));
+            }
             Err(error) => return Err(error.into()),
         };
         let valid_until = valid_until(status);

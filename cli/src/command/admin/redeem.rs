@@ -6,13 +6,14 @@ use contracts::call::{Call, ConfirmRedeem, RedeemAnswer};
 
 use crate::{
     command::{CommandError, Context, commitment::Reference},
+    named::Named,
     quantity::{time, tokens},
     render::{Facts, Rows},
 };
 
 /// List redemptions; confirm or refuse one (treasurer)
 #[derive(Subcommand, Debug)]
-#[command(after_help = "Examples:\n  watt admin redeem list\n  watt admin redeem confirm 5f0c...")]
+#[command(after_help = "Examples:\n  watt admin redeem list\n  watt admin redeem confirm 5f0c9a")]
 pub enum Redeem {
     /// List those that wait
     List(List),
@@ -33,22 +34,22 @@ pub struct List {
 
 /// Confirm that the money was paid: the tokens are gone
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt admin redeem confirm 5f0c...\n  watt admin redeem confirm 5f0c... --reference-file payment.txt")]
+#[command(after_help = "Examples:\n  watt admin redeem confirm 5f0c9a\n  watt admin redeem confirm 5f0c9a --reference-file payment.txt")]
 pub struct Confirm {
-    /// Its id, 64 hexadecimal digits
+    /// Its id, or its first 6 digits or more
     #[arg(value_name = "REDEMPTION")]
-    redemption: RedemptionId,
+    redemption: Named,
     #[command(flatten)]
     reference: Reference,
 }
 
 /// Refuse: the tokens go back
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt admin redeem refuse 5f0c...")]
+#[command(after_help = "Examples:\n  watt admin redeem refuse 5f0c9a")]
 pub struct Refuse {
-    /// Its id, 64 hexadecimal digits
+    /// Its id, or its first 6 digits or more
     #[arg(value_name = "REDEMPTION")]
-    redemption: RedemptionId,
+    redemption: Named,
 }
 
 impl Redeem {
@@ -56,7 +57,10 @@ impl Redeem {
         match self {
             Self::List(command) => command.run(context).await,
             Self::Confirm(command) => command.run(context).await,
-            Self::Refuse(command) => answer(context, command.redemption, RedeemAnswer::Refused, "refused").await,
+            Self::Refuse(command) => {
+                let redemption = waiting(context, &command.redemption).await?;
+                answer(context, redemption, RedeemAnswer::Refused, "refused").await
+            }
         }
     }
 }
@@ -78,9 +82,27 @@ impl List {
 
 impl Confirm {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let purpose = format!("payment of redemption {}", self.redemption);
+        let redemption = waiting(context, &self.redemption).await?;
+        let purpose = format!("payment of redemption {redemption}");
         let payment = self.reference.commit(context, "payment's reference", purpose)?;
-        answer(context, self.redemption, RedeemAnswer::Paid { payment: payment.commitment }, "paid").await
+        answer(context, redemption, RedeemAnswer::Paid { payment: payment.commitment }, "paid").await
+    }
+}
+
+/// The redemption of this name; a beginning is looked for among those that wait.
+async fn waiting(context: &Context, named: &Named) -> Result<RedemptionId, CommandError> {
+    if let Named::Whole(id) = named {
+        return Ok(RedemptionId(*id));
+    }
+    let all = context.client().redemptions(None).await?;
+    let fitting: Vec<RedemptionId> = all.iter().map(|view| view.id).filter(|id| named.fits(id.0)).collect();
+    match fitting.as_slice() {
+        [only] => Ok(*only),
+        [] => Err(CommandError::Failed(format!("no redemption that waits begins with {named}: see `watt admin redeem list`"))),
+        several => {
+            let list: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(CommandError::Usage(format!("{named} may be any of {}: give more digits", list.join(", "))))
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub(in crate::command) async fn put_account(context: &Context, address: Address)
             .with("home", format!("condominium {}", account.home))
             .with("balance", money(account.balance))
             .with("locked", money(account.held))
-            .with("can be locked", money(view.available));
+            .with("can be spent", money(view.available));
         if !account.debt.is_zero() || !account.credit_limit.is_zero() {
             facts = facts.with("debt", money(account.debt)).with("credit limit", money(account.credit_limit));
         }

@@ -11,9 +11,7 @@ use crate::{
 
 /// Show a block, or list the newest
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Examples:\n  watt chain block\n  watt chain block 17\n  watt chain block 5f0c...\n  watt chain block --before 100 --limit 50"
-)]
+#[command(after_help = "Examples:\n  watt chain block\n  watt chain block 17\n  watt chain block --before 100 --limit 50")]
 pub struct Block {
     /// Its height, or its hash in 64 hexadecimal digits
     #[arg(value_name = "HEIGHT|HASH", value_parser = parse_name)]

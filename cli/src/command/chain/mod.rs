@@ -12,7 +12,7 @@ use super::{CommandError, Context};
 
 /// Look at the chain.
 #[derive(Subcommand, Debug)]
-#[command(after_help = "Examples:\n  watt chain status\n  watt chain block 17\n  watt chain tx 5f0c...")]
+#[command(after_help = "Examples:\n  watt chain status\n  watt chain block 17\n  watt chain tx 5f0c9a")]
 pub enum Chain {
     /// Show the network, its newest block and its validators
     Status(status::Status),

@@ -14,7 +14,7 @@ use super::{CommandError, Context};
 /// Start, watch and stop charges.
 #[derive(Subcommand, Debug)]
 #[command(
-    after_help = "Examples:\n  watt charge quote 1-17 --energy 10\n  watt charge start 1-17 --energy 10 --watch\n  watt charge stop 5f0c..."
+    after_help = "Examples:\n  watt charge quote 1-17 --energy 10\n  watt charge start 1-17 --energy 10 --watch\n  watt charge stop 5f0c9a"
 )]
 pub enum Charge {
     /// Show what a charge costs, before anything is locked

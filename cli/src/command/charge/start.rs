@@ -80,7 +80,10 @@ impl Start {
         if self.watch {
             return follow(context, session).await;
         }
-        eprintln!("\nfollow it with: watt charge watch {session}\nstop it with:   watt charge stop {session}");
+        // So much of the id that no other session of a condominium begins so.
+        let name: String = session.to_string().chars().take(12).collect();
+        let wallet = context.options().wallet.as_deref().map(|wallet| format!(" --wallet {wallet}")).unwrap_or_default();
+        eprintln!("\nfollow it with: watt charge watch {name}\nstop it with:   watt charge stop {name}{wallet}");
         Ok(())
     }
 }

@@ -1,22 +1,22 @@
 //! `watt charge stop`.
 
-use ::chain::id::SessionId;
 use clap::Args;
 use contracts::call::{Call, StopSession};
 
 use super::watch::follow;
 use crate::{
     command::{CommandError, Context},
+    named::Named,
     render::Facts,
 };
 
 /// Stop a charge; what is not used comes back
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt charge stop 5f0c...\n  watt charge stop 5f0c... --yes --watch")]
+#[command(after_help = "Examples:\n  watt charge stop 5f0c9a\n  watt charge stop 5f0c9a --yes --watch")]
 pub struct Stop {
-    /// The session's id, 64 hexadecimal digits
+    /// The session's id, or its first 6 digits or more
     #[arg(value_name = "SESSION")]
-    session: SessionId,
+    session: Named,
     /// Wait for the bill
     #[arg(long)]
     watch: bool,
@@ -25,8 +25,13 @@ pub struct Stop {
 impl Stop {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let status = context.status().await?;
-        let done = context.submit(&status, Call::StopSession(StopSession { session: self.session })).await?;
-        context.put_done(&done, Facts::new().with("stopped", self.session.to_string()))?;
-        if self.watch { follow(context, self.session).await } else { Ok(()) }
+        let session = context.session(&self.session).await?;
+        let done = context.submit(&status, Call::StopSession(StopSession { session })).await?;
+        context.put_done(&done, Facts::new().with("stopped", session.to_string()))?;
+        if self.watch {
+            return follow(context, session).await;
+        }
+        eprintln!("\nthe gateway reads the meter once more and settles it; see the bill with: watt session show {session}");
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use ::chain::{
     api::{SessionView, StreamedEvent},
     id::SessionId,
     receipt::Event,
+    record::SessionState,
 };
 use clap::Args;
 use indicatif::ProgressBar;
@@ -16,32 +17,38 @@ use tokio::time::timeout;
 
 use crate::{
     client::EventFilter,
-    command::{CommandError, Context, context::spinner, session::view_facts},
+    command::{
+        CommandError, Context,
+        context::spinner,
+        session::{state_text, view_facts},
+    },
     describe,
-    quantity::{amperes, kwh, time, tokens},
+    named::Named,
+    quantity::{kwh, time, tokens},
     render::{self, Output},
 };
 
 /// Follow a charge to its bill
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  watt charge watch 5f0c...
-  watt charge watch 5f0c... --output json     one event to a line, then the bill
+  watt charge watch 5f0c9a
+  watt charge watch 5f0c9a --output json     one event to a line, then the bill
 
-Leaving with Ctrl-C ends the watching, not the charge. A lost connection is made again from the last event.")]
+Energy and cost are those of the gateway's last attestation, whose time stands beside them: between two of them the car draws more than is shown. While the charge
+waits, the place in the queue and the reason are shown. Leaving with Ctrl-C ends the watching, not the charge. A lost connection is made again from the last event.")]
 pub struct Watch {
-    /// The session's id, 64 hexadecimal digits
+    /// The session's id, or its first 6 digits or more
     #[arg(value_name = "SESSION")]
-    session: SessionId,
+    session: Named,
 }
 
 impl Watch {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        follow(context, self.session).await
+        follow(context, context.session(&self.session).await?).await
     }
 }
 
-/// How often a live line is made anew while nothing happens.
+/// How often the node is asked anew while nothing happens: why one waits, and when it may start, changes without an event.
 const REFRESH: Duration = Duration::from_secs(5);
 
 /// Tells what happens to a session until it is settled, then shows its bill.
@@ -51,24 +58,33 @@ pub(super) async fn follow(context: &Context, session: SessionId) -> Result<(), 
     // First the stream, then the look: what happens in between is heard of, not missed.
     events.connect().await?;
     let mut view = context.client().session(session).await?;
-    // On a terminal one line changes in place; elsewhere lines follow one another.
-    let live = io::stderr().is_terminal() && context.options().output == Output::Table;
+    let table = context.options().output == Output::Table;
+    // On a terminal one line changes in place, and turns; elsewhere a line follows when there is something new.
+    let live = io::stderr().is_terminal() && table;
     let bar = if live { spinner("") } else { ProgressBar::hidden() };
+    let mut shown = String::new();
     while let SessionView::Open { .. } = view {
-        bar.set_message(standing(&view, &currency));
-        // Why one waits, and when it may start, changes without an event.
-        let heard = if live { timeout(REFRESH, events.next()).await } else { Ok(events.next().await) };
-        let happened = match heard {
-            Ok(happened) => happened?,
-            Err(_) => {
+        let now = standing(&view, &currency);
+        bar.set_message(now.clone());
+        if !live && table && now != shown {
+            say(&now)?;
+        }
+        shown = now;
+        match timeout(REFRESH, events.next()).await {
+            Ok(happened) => {
+                let happened = happened?;
                 view = context.client().session(session).await?;
-                continue;
+                bar.suspend(|| tell(context, &happened.streamed, &currency))?;
+                if matches!(happened.streamed.event, Event::SessionSettled(_)) {
+                    break;
+                }
             }
-        };
-        view = context.client().session(session).await?;
-        bar.suspend(|| tell(context, &happened.streamed, &view, &currency))?;
-        if matches!(happened.streamed.event, Event::SessionSettled(_)) {
-            break;
+            Err(_) => match context.client().session(session).await {
+                Ok(found) => view = found,
+                // The stream of events decides how long a node may be away.
+                Err(error) if error.is_transient() => bar.set_message("the node does not answer: trying again"),
+                Err(error) => return Err(error.into()),
+            },
         }
     }
     bar.finish_and_clear();
@@ -78,17 +94,15 @@ pub(super) async fn follow(context: &Context, session: SessionId) -> Result<(), 
     }
 }
 
-fn tell(context: &Context, streamed: &StreamedEvent, view: &SessionView, currency: &str) -> Result<(), CommandError> {
+fn tell(context: &Context, streamed: &StreamedEvent, currency: &str) -> Result<(), CommandError> {
     match context.options().output {
         Output::Json => line(streamed),
-        Output::Table => {
-            let mut text = format!("{}  {}", time(streamed.timestamp), describe::event(&streamed.event, currency));
-            if matches!(streamed.event, Event::ReadingHandled { .. }) {
-                text = format!("{text}; {}", standing(view, currency));
-            }
-            finish(writeln!(io::stdout().lock(), "{}", render::clean(&text)))
-        }
+        Output::Table => say(&format!("{}  {}", time(streamed.timestamp), describe::event(&streamed.event, currency))),
     }
+}
+
+fn say(text: &str) -> Result<(), CommandError> {
+    finish(writeln!(io::stdout().lock(), "{}", render::clean(text)))
 }
 
 fn line<T: serde::Serialize>(value: &T) -> Result<(), CommandError> {
@@ -104,24 +118,88 @@ fn finish(outcome: io::Result<()>) -> Result<(), CommandError> {
 }
 
 /// Where a session stands, in one line.
-fn standing(view: &SessionView, currency: &str) -> String {
-    match view {
-        SessionView::Settled { receipt, .. } => format!("{}, {} paid", kwh(receipt.energy), tokens(receipt.paid, currency)),
-        SessionView::Open { session, cost_so_far, energy, queue, .. } => match queue {
-            Some(ticket) => {
-                let when = ticket.expected_at.map(|at| format!(", about {}", time(at))).unwrap_or_default();
-                format!("waiting, place {}: {}{when}", ticket.position, render::clean(&ticket.reason))
-            }
-            None => {
-                let power = session.meter.map_or(0, |meter| meter.power.get());
-                let granted = amperes(session.granted);
-                format!(
-                    "{power} W of {granted}, {}, {} of {}",
-                    kwh(*energy),
-                    tokens(*cost_so_far, currency),
-                    tokens(session.escrow, currency)
-                )
-            }
-        },
+pub(super) fn standing(view: &SessionView, currency: &str) -> String {
+    let (session, cost, energy, queue) = match view {
+        SessionView::Settled { receipt, .. } => return format!("{}, {} paid", kwh(receipt.energy), tokens(receipt.paid, currency)),
+        SessionView::Open { session, cost_so_far, energy, queue, .. } => (session, *cost_so_far, *energy, queue),
+    };
+    if session.state == SessionState::Queued {
+        let Some(ticket) = queue else { return format!("{}: the scheduler has not looked at it yet", state_text(session)) };
+        let when = ticket.expected_at.map(|at| format!(", about {}", time(at))).unwrap_or_default();
+        return format!("waiting, place {}: {}{when}", ticket.position, ticket.reason);
+    }
+    let money = format!("{} of {}", tokens(cost, currency), tokens(session.escrow, currency));
+    // The ledger knows what was attested and nothing since.
+    match session.meter {
+        Some(meter) => {
+            let power = if session.state == SessionState::Charging { format!("{} W, ", meter.power.get()) } else { String::new() };
+            format!("{}; {power}{}, {money}, as attested at {}", state_text(session), kwh(energy), time(meter.at))
+        }
+        None => format!("{}; nothing attested yet, {} locked", state_text(session), tokens(session.escrow, currency)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ::chain::{
+        api::QueueTicket,
+        hash::Hash32,
+        id::{Address, CondominiumId, ConnectorId, GroupId, Height, TariffId},
+        quantity::{Amount, Currents, WattHours, Watts},
+        record::{CostByComponent, Hints, MeterState, Session},
+        time::{Duration as Span, Timestamp},
+    };
+
+    use super::*;
+
+    /// Somebody watched 0 kWh for a quarter of an hour while the car charged: the figures did not say how old they were.
+    #[test]
+    fn figures_say_when_they_were_attested_and_a_wait_says_why() {
+        let at = Timestamp::from_ms(1_795_415_400_000);
+        let queued = Session {
+            account: Address([1; 32]),
+            connector: ConnectorId::new(CondominiumId(1), 1),
+            tariff: TariffId::new(CondominiumId(1), 1),
+            tariff_version: 1,
+            opened_at: at,
+            opened_height: Height(1),
+            opened_index: 0,
+            escrow: Amount::from_micro(3_000_000),
+            max_duration: Span::from_hours(1),
+            hints: Hints { energy_target: None, state_of_charge: None, depart_by: None },
+            state: SessionState::Queued,
+            due: at,
+            first_granted_at: None,
+            granted: Currents::ZERO,
+            granted_height: Height(0),
+            granted_index: 0,
+            meter: None,
+            cost: CostByComponent::default(),
+            billed_at_limit: None,
+        };
+        let id = SessionId(Hash32([7; 32]));
+        let shown = |session: &Session, queue| {
+            let cost_so_far = Amount::from_micro(500_000);
+            standing(&SessionView::Open { id, session: session.clone(), cost_so_far, energy: WattHours::new(2_000), queue }, "EUR")
+        };
+        let ticket = QueueTicket {
+            session: id,
+            connector: queued.connector,
+            group: GroupId::new(CondominiumId(1), 1),
+            position: 2,
+            since: at,
+            reason: "2 of 2 places busy".to_owned(),
+            skipped: None,
+            expected_at: Some(at),
+        };
+        let waits = shown(&queued, Some(ticket));
+        assert!(waits.contains("place 2: 2 of 2 places busy") && waits.contains(&time(at)), "{waits}");
+        assert!(shown(&queued, None).contains("waiting"));
+        let charging = Session { state: SessionState::Charging, granted: Currents::from_ma([16_000; 3]), ..queued };
+        assert!(shown(&charging, None).contains("nothing attested yet"));
+        let (start, register) = (WattHours::new(40_000), WattHours::new(42_000));
+        let meter = MeterState { start, sequence: 3, at, register, power: Watts::new(11_040), samples: 60 };
+        let read = shown(&Session { meter: Some(meter), ..charging }, None);
+        assert!(read.contains("2.000 kWh, 0.50 EUR of 3.00 EUR, as attested at") && read.contains(&time(at)), "{read}");
     }
 }

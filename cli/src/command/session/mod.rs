@@ -7,12 +7,15 @@ mod show;
 
 use clap::Subcommand;
 
-pub(super) use self::{receipt::validators_of, show::view_facts};
+pub(super) use self::{
+    receipt::validators_of,
+    show::{state_text, view_facts},
+};
 use super::{CommandError, Context};
 
 /// Look at charging sessions and check their receipts.
 #[derive(Subcommand, Debug)]
-#[command(after_help = "Examples:\n  watt session list\n  watt session show 5f0c...\n  watt session receipt 5f0c...")]
+#[command(after_help = "Examples:\n  watt session list\n  watt session show 5f0c9a\n  watt session receipt 5f0c9a")]
 pub enum Session {
     /// List sessions, newest first
     List(list::List),

@@ -1,26 +1,26 @@
 //! `watt session readings`.
 
-use ::chain::id::SessionId;
 use clap::Args;
 
 use crate::{
     command::{CommandError, Context},
+    named::Named,
     quantity::{kwh, time},
     render::Rows,
 };
 
 /// List the meter readings that were attested
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt session readings 5f0c...\n  watt session readings 5f0c... --output json")]
+#[command(after_help = "Examples:\n  watt session readings 5f0c9a\n  watt session readings 5f0c9a --output json")]
 pub struct Readings {
-    /// The session's id, 64 hexadecimal digits
+    /// The session's id, or its first 6 digits or more
     #[arg(value_name = "SESSION")]
-    id: SessionId,
+    id: Named,
 }
 
 impl Readings {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let readings = context.client().readings(self.id).await?;
+        let readings = context.client().readings(context.session(&self.id).await?).await?;
         context.put(&readings, || {
             let mut rows = Rows::new(&["NUMBER", "TIME", "REGISTER", "POWER", "SAMPLES", "BLOCK", "OUTCOME"], "There is no reading yet.");
             for reading in &readings {

@@ -6,6 +6,7 @@ use ::chain::{
     api::ProvenReceipt,
     certificate::ValidatorSet,
     id::{ChainId, SessionId},
+    receipt::Event,
 };
 use clap::Args;
 use contracts::genesis::Genesis;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::show::bill_facts;
 use crate::{
     command::{CommandError, Context},
+    named::Named,
     quantity::parse_hash,
     verify::{self, Verdict},
 };
@@ -21,15 +23,15 @@ use crate::{
 /// Fetch a settled session's receipt, check its proof and say what it shows
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  watt session receipt 5f0c...
-  watt session receipt 5f0c... --chain-id 77ab... --output json >receipt.json
-  watt session receipt 5f0c... --file receipt.json --chain-id 77ab...
+  watt session receipt 5f0c9a
+  watt session receipt 5f0c9a --chain-id CHAIN_ID --output json >receipt.json
+  watt session receipt 5f0c9a --file receipt.json --chain-id CHAIN_ID
 
 With --file nothing is asked of a node: a receipt that was kept as JSON, the genesis document with it, is checked on this machine alone. Exit code 3: the proof does not hold.")]
 pub struct Receipt {
-    /// The session's id, 64 hexadecimal digits
+    /// The session's id, or its first 6 digits or more
     #[arg(value_name = "SESSION")]
-    id: SessionId,
+    id: Named,
     /// The chain that the receipt must be of [default: the node's]
     #[arg(long, value_name = "ID", value_parser = parse_chain)]
     chain_id: Option<ChainId>,
@@ -57,21 +59,24 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 
 impl Receipt {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let (proof, genesis, chain_id) = match (&self.file, self.chain_id) {
+        let (proof, genesis, chain_id, id) = match (&self.file, self.chain_id) {
             (Some(path), Some(chain_id)) => {
                 let kept = read(path)?;
-                (kept.proof, kept.genesis, chain_id)
+                let id = kept_session(&kept.proof, &self.id)
+                    .ok_or_else(|| CommandError::Verification(format!("{} holds no receipt of session {}", path.display(), self.id)))?;
+                (kept.proof, kept.genesis, chain_id, id)
             }
             (_, expected) => {
                 let chain_id = match expected {
                     Some(chain_id) => chain_id,
                     None => context.status().await?.chain_id,
                 };
-                (context.client().session_receipt(self.id).await?, context.client().genesis().await?, chain_id)
+                let id = context.session(&self.id).await?;
+                (context.client().session_receipt(id).await?, context.client().genesis().await?, chain_id, id)
             }
         };
         let trusted = validators_of(&genesis, chain_id)?;
-        let (bill, mut verdict) = verify::session_receipt(&proof, self.id, chain_id, &trusted)?;
+        let (bill, mut verdict) = verify::session_receipt(&proof, id, chain_id, &trusted)?;
         if self.chain_id.is_none() {
             verdict.relied_on.push("the node having named the right chain: name it yourself with --chain-id".to_owned());
         }
@@ -82,6 +87,13 @@ impl Receipt {
             verdict.relied_on.iter().fold(facts, |facts, line| facts.with("relying on", line.as_str())).text()
         })
     }
+}
+
+/// The session of this name that a receipt settles.
+fn kept_session(proof: &ProvenReceipt, named: &Named) -> Option<SessionId> {
+    let settled =
+        proof.receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill.session) } else { None });
+    settled.filter(|session| named.fits(session.0)).next()
 }
 
 fn read(path: &PathBuf) -> Result<Kept, CommandError> {

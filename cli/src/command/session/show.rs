@@ -2,7 +2,6 @@
 
 use ::chain::{
     api::SessionView,
-    id::SessionId,
     receipt::{SessionReceipt, Settler},
     record::SessionState,
 };
@@ -11,23 +10,24 @@ use clap::Args;
 use crate::{
     command::{CommandError, Context},
     describe,
+    named::Named,
     quantity::{amperes, duration, kwh, time, tokens},
     render::Facts,
 };
 
 /// Show a session: where it stands, or its bill
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt session show 5f0c...\n  watt session show 5f0c... --output json")]
+#[command(after_help = "Examples:\n  watt session show 5f0c9a\n  watt session show 5f0c9a --output json")]
 pub struct Show {
-    /// Its id, 64 hexadecimal digits
+    /// Its id, or its first 6 digits or more
     #[arg(value_name = "SESSION")]
-    id: SessionId,
+    id: Named,
 }
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let currency = context.status().await?.currency;
-        let view = context.client().session(self.id).await?;
+        let view = context.client().session(context.session(&self.id).await?).await?;
         context.put(&view, || view_facts(&view, &currency).text())
     }
 }
@@ -50,7 +50,7 @@ pub(in crate::command) fn view_facts(view: &SessionView, currency: &str) -> Fact
                 .with("cost so far", tokens(*cost_so_far, currency))
                 .with_some("power", session.meter.map(|meter| format!("{} W at {}", meter.power.get(), time(meter.at))))
                 .with("longest duration", duration(session.max_duration))
-                .with("next deadline", time(session.due));
+                .with(deadline(session), time(session.due));
             match queue {
                 None => facts,
                 Some(ticket) => facts
@@ -63,8 +63,17 @@ pub(in crate::command) fn view_facts(view: &SessionView, currency: &str) -> Fact
     }
 }
 
+/// What happens at a session's next deadline.
+const fn deadline(session: &::chain::record::Session) -> &'static str {
+    match session.state {
+        SessionState::Queued => "gives up waiting",
+        SessionState::Charging | SessionState::Paused | SessionState::Idle => "ends at the latest",
+        SessionState::Stopping { .. } => "settled at the latest",
+    }
+}
+
 /// Where an open session is in its life, in words.
-pub(super) fn state_text(session: &::chain::record::Session) -> String {
+pub(in crate::command) fn state_text(session: &::chain::record::Session) -> String {
     match session.state {
         SessionState::Queued => "waiting".to_owned(),
         SessionState::Charging => format!("charging, {}", amperes(session.granted)),

@@ -36,6 +36,10 @@ impl Redeem {
             .with("locked", tokens(self.amount, &done.currency))
             .with("redemption", done.id.to_string())
             .with("salt", payee.salt.to_string());
-        context.put_done(&done, facts)
+        context.put_done(&done, facts)?;
+        eprintln!(
+            "\ngive the treasurer the redemption's id, where the money shall go, and the salt: with these he can check that it was you who asked"
+        );
+        Ok(())
     }
 }
