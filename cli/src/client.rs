@@ -107,9 +107,12 @@ impl Client {
         let committed = submitted.committed.ok_or(ClientError::Pending { id: submitted.id })?;
         match committed.receipt.outcome {
             chain::receipt::Outcome::Applied => Ok(committed),
-            chain::receipt::Outcome::Rejected(rejection) => {
-                Err(ClientError::Rejected { id: submitted.id, height: committed.height, rejection, reason: Reason::of(bytes, &rejection) })
-            }
+            chain::receipt::Outcome::Rejected(rejection) => Err(ClientError::Rejected {
+                id: submitted.id,
+                height: committed.height,
+                rejection,
+                reason: Box::new(Reason::of(bytes, &rejection)),
+            }),
         }
     }
 

@@ -25,7 +25,7 @@ pub fn body(body: &Body, currency: &str) -> (String, Vec<Line>) {
     if body.signer != body.account {
         lines.push(("signed by key", body.signer.to_string()));
     }
-    lines.push(("number", body.nonce.to_string()));
+    lines.push(("transaction number", body.nonce.to_string()));
     lines.push(("good until", time(body.valid_until)));
     lines.push(("on chain", body.chain_id.to_string()));
     (title, lines)

@@ -26,6 +26,7 @@ use contracts::call::{
     Attest, Body as Signed, Call, GrantCharge, GrantRole, OpenSession, PauseCharge, Priority, Reading, ReadingFlags, RequestRedeem,
     StopSession,
 };
+use ed25519_dalek::SigningKey;
 use http::{Api, Events, driver, get, neighbour, post, request};
 use node::{api::Shared, keys::KeyName};
 use solo::{HOME, NOON, commit, resident};
@@ -374,7 +375,7 @@ async fn a_session_is_named_by_its_first_digits_where_no_other_begins_so() {
     let chain_id = api.solo.genesis.chain_id();
     let call =
         |connector, more: u64| Call::OpenSession(OpenSession { max_spend: Amount::from_micro(1_000_000 + more), ..opening(connector) });
-    let begins = |key, connector, more| {
+    let begins = |key: &SigningKey, connector: u32, more: u64| -> String {
         let account = address_of(key);
         let valid_until = NOON.saturating_add(Duration::from_hours(1));
         let body = Signed { chain_id, account, signer: account, nonce: 0, valid_until, call: call(connector, more) };

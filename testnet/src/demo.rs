@@ -215,7 +215,7 @@ async fn stay(garage: &Garage) -> anyhow::Result<()> {
     println!();
     println!("The node stays up, its clock at {}, until you press Ctrl-C. Look at:", date_time(garage.now_ms));
     println!("  watt --node {url} chain status");
-    println!("  watt --node {url} session list");
+    println!("  watt --node {url} session list --everyone");
     println!("  watt --node {url} audit replay --node {url}");
     println!("  {url}/api/v1/status   /blocks   /sessions   /totals");
     println!("  {}  (data directory)", node.dir().display());

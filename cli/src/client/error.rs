@@ -32,7 +32,7 @@ pub enum ClientError {
     #[error("{}", refusal::problem(.0))]
     Problem(Box<Problem>),
     /// The transaction is in a block, which rejected it: the nonce is used, nothing else changed.
-    #[error("the chain rejected transaction {id} in block {height}: {}", refusal::rejection(rejection, *reason))]
+    #[error("the chain rejected transaction {id} in block {height}: {}", refusal::rejection(rejection, **reason))]
     Rejected {
         /// Which.
         id: TxId,
@@ -41,7 +41,7 @@ pub enum ClientError {
         /// Why.
         rejection: Rejection,
         /// What its numbers are.
-        reason: Reason,
+        reason: Box<Reason>,
     },
     /// The transaction is pooled, and no block took it in time; it may still be committed.
     #[error("transaction {id} still waits for a block: ask again with `watt chain tx {id}`, and do not send another in its place")]

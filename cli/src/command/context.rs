@@ -169,6 +169,11 @@ impl Context {
         let source = self.passphrase_source();
         let what = format!("new passphrase of wallet {name}, at least {MIN_PASSPHRASE_CHARS} characters");
         let passphrase = source.read(&what, PASSPHRASE_FLAGS, Lines::First)?;
+        // Before it is asked for again.
+        let length = passphrase.chars().count();
+        if length < MIN_PASSPHRASE_CHARS {
+            return Err(KeystoreError::Short(length).into());
+        }
         if matches!(source, Source::Prompt) {
             let again = source.read("the same again", PASSPHRASE_FLAGS, Lines::First)?;
             if *again != *passphrase {
@@ -294,7 +299,7 @@ fn valid_until(status: &Status) -> Timestamp {
 /// Something that turns on stderr while one waits; invisible where stderr is no terminal.
 pub fn spinner(message: &'static str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  ({elapsed})") {
         bar.set_style(style);
     }
     bar.enable_steady_tick(Duration::from_millis(120));

@@ -1,6 +1,6 @@
 //! What a keystore promises, on real files.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 

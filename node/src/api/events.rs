@@ -200,8 +200,8 @@ fn owner(app: &AppHandle, session: SessionId) -> Result<Option<Address>, StoreEr
     }
     let Some(location) = snapshot.settlement(session)? else { return Ok(None) };
     let settled = snapshot.receipt(location)?.and_then(|(receipt, _)| {
-        let bills = receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill) } else { None });
-        bills.filter(|bill| bill.session == session).map(|bill| bill.account).next()
+        let mut bills = receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill) } else { None });
+        bills.find(|bill| bill.session == session).map(|bill| bill.account)
     });
     Ok(settled)
 }

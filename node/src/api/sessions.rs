@@ -1,5 +1,7 @@
 //! Sessions: open ones from the state, settled ones from their receipts; who waits and why; readings and the raw samples behind them.
 
+use std::collections::BinaryHeap;
+
 use axum::{Json, extract::State};
 use chain::{
     api::{Page, ProvenReceipt, QueueTicket, ReadingView, SessionView},
@@ -7,7 +9,7 @@ use chain::{
     id::{Address, ConnectorId, SessionId, TxId},
     quantity::{Amount, Cost, WattHours},
     receipt::{Cause, Event, SessionReceipt},
-    record::Session,
+    record::{Connector, Session},
 };
 use contracts::call::{Call, Transaction};
 use serde::Deserialize;
@@ -15,13 +17,19 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Nothing, PageQuery, Parameters, Path, cursor_of, key_hash, key_of, limit, location_of, page_of_keys, parse},
+    query::{Asked, Nothing, PageQuery, Parameters, Path, cursor_of, key_hash, key_local, key_of, limit, location_of, page_of_keys, parse},
     transactions::{named, proven},
 };
-use crate::app::{Location, Snapshot};
+use crate::app::{Listed, Location, Snapshot};
 
 /// The first byte of every open session's key.
 const SESSIONS: [u8; 1] = [9];
+
+/// The first byte of every connector's key.
+const CONNECTORS: [u8; 1] = [6];
+
+/// The most connectors whose sessions are listed together.
+const MAX_CONNECTORS: u32 = 10_000;
 
 /// `?account=&connector=&state=` and a page.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -46,7 +54,7 @@ enum StateFilter {
     All,
 }
 
-/// `GET /sessions`: all that are open, or those of an account or a connector, newest first.
+/// `GET /sessions`: all that are open, or those of an account, of a connector or of all, newest first.
 pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQuery>) -> Result<Json<Page<SessionView>>, ApiProblem> {
     let limit = limit(query.limit)?;
     let account: Option<Address> = query.account.as_deref().map(|text| parse(text, "account")).transpose()?;
@@ -66,9 +74,7 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
             });
             return Ok(Json(page));
         }
-        (None, None) => {
-            return Err(ApiProblem::bad_request("settled sessions are listed by account= or connector=: add one of them").about("state"));
-        }
+        (None, None) => all_sessions(&snapshot, cursor(&query.cursor)?, limit)?,
     };
     let wanted = query.state.unwrap_or(StateFilter::All);
     let mut items = Vec::with_capacity(found.entries.len());
@@ -86,6 +92,40 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
         }
     }
     Ok(Json(Page { items, next: found.next.map(cursor_of) }))
+}
+
+/// Sessions of all connectors, open and settled, newest first: those of each connector are in order, so the newest of their heads is the next.
+fn all_sessions(snapshot: &Snapshot<'_>, from: Option<Location>, limit: u32) -> Result<Listed<SessionId>, ApiProblem> {
+    let head = |connector, from| -> Result<Option<Head>, ApiProblem> {
+        let found = snapshot.connector_sessions(connector, from, 1)?;
+        Ok(found.entries.first().map(|(place, id)| Head { place: *place, id: *id, connector, next: found.next }))
+    };
+    let mut heads = BinaryHeap::new();
+    for (key, _) in snapshot.records::<Connector>(&CONNECTORS, None, MAX_CONNECTORS)? {
+        let Some((condominium, number)) = key_local(&key) else { continue };
+        heads.extend(head(ConnectorId::new(condominium, number), from)?);
+    }
+    let mut found = Listed { entries: Vec::new(), next: None };
+    while let Some(newest) = heads.pop() {
+        if found.entries.len() >= limit as usize {
+            found.next = Some(newest.place);
+            break;
+        }
+        found.entries.push((newest.place, newest.id));
+        if newest.next.is_some() {
+            heads.extend(head(newest.connector, newest.next)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The newest session of a connector that is not listed yet; compared by its place in the chain, which no two share.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Head {
+    place: Location,
+    id: SessionId,
+    connector: ConnectorId,
+    next: Option<Location>,
 }
 
 /// `GET /sessions/{id}`.

@@ -21,7 +21,7 @@ pub use self::handle::{
 pub use self::writer::{BEHIND, LARGEST_JUMP};
 use self::{handle::Actors, port::ConsensusPort, writer::Writer};
 pub use crate::mempool::Limits;
-pub use crate::store::{Location, PAGE_MAX, Page, Snapshot, StoreError, StoredTip};
+pub use crate::store::{Location, PAGE_MAX, Page as Listed, Snapshot, StoreError, StoredTip};
 use crate::{clock::Clock, store::Opened};
 
 /// What the application is started with.

@@ -91,9 +91,9 @@ impl Receipt {
 
 /// The session of this name that a receipt settles.
 fn kept_session(proof: &ProvenReceipt, named: &Named) -> Option<SessionId> {
-    let settled =
+    let mut settled =
         proof.receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill.session) } else { None });
-    settled.filter(|session| named.fits(session.0)).next()
+    settled.find(|session| named.fits(session.0))
 }
 
 fn read(path: &PathBuf) -> Result<Kept, CommandError> {
