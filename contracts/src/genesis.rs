@@ -333,3 +333,6 @@ fn check_params(params: &Params) -> Result<(), GenesisError> {
 }
 
 const MAX_SPAN_MS: u64 = 366 * 24 * 3_600_000;
+
+#[cfg(test)]
+mod tests;
