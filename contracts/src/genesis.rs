@@ -19,7 +19,7 @@ use chain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{failure::Fault, ledger::Ledger};
+use crate::{failure::Fault, ledger::Ledger, money::MAX_SUPPLY};
 
 /// The version of document that this code reads.
 pub const GENESIS_VERSION: u32 = 1;
@@ -148,6 +148,12 @@ pub enum GenesisError {
     /// An account that is named and not listed.
     #[error("account {0} is named by a condominium but not listed among the accounts")]
     UnknownAccount(Address),
+    /// Credit that, all of it drawn, could leave no room for what was sold.
+    #[error("all credit limits together must not exceed {MAX_SUPPLY} tokens, found {found}: a settlement could leave the range of numbers")]
+    Credit {
+        /// All limits together, or as much of them as a number holds.
+        found: Amount,
+    },
     /// A condominium without a manager.
     #[error("condominium {0} has no manager")]
     NoManager(CondominiumId),
@@ -204,6 +210,11 @@ impl Genesis {
                 return Err(GenesisError::Order(condominium.id));
             }
             condominiums.insert(condominium.id);
+        }
+        // Sales are bounded by the same number, so that balances, holds and debts together stay within half the range of an amount.
+        let credit = self.accounts.iter().try_fold(Amount::ZERO, |sum, account| sum.checked_add(account.credit_limit));
+        if credit.is_none_or(|credit| credit > MAX_SUPPLY) {
+            return Err(GenesisError::Credit { found: credit.unwrap_or(Amount::from_micro(u64::MAX)) });
         }
         let mut accounts = BTreeSet::new();
         for account in &self.accounts {

@@ -163,6 +163,7 @@ fn genesis_documents_give_the_chain_id_and_the_first_state_of_the_vectors() {
             Err(GenesisError::AccountTwice(_)) => "account_twice",
             Err(GenesisError::UnknownCondominium(_)) => "unknown_condominium",
             Err(GenesisError::UnknownAccount(_)) => "unknown_account",
+            Err(GenesisError::Credit { .. }) => "credit",
             Err(GenesisError::NoManager(_)) => "no_manager",
             Err(GenesisError::Validators(_)) => "validators",
             Err(GenesisError::SharedKey(_)) => "shared_key",

@@ -156,11 +156,12 @@ SMALL = dict(
         dict(role=role, account=address(seed)) for role, seed in (("manager", MANAGER), ("treasurer", TREASURER), ("gateway", GATEWAY), ("scheduler", SCHEDULER))])],
     accounts=[dict(address=address(seed), home=1, credit_limit=0) for seed in (MANAGER, TREASURER, GATEWAY, SCHEDULER, REVENUE)],
     validators=[dict(address=address(VALIDATOR), power=1, condominium=1, network_key=address(31))])
+MOST_CREDIT = 1 << 62  # all credit limits together
 FEDERATION = SMALL | dict(
     network="Nordlys – Porto", kind="live", currency="NOK", params=PARAMETERS | dict(heartbeat=0),
     condominiums=SMALL["condominiums"] + [dict(id=U32_MAX, name="ø" * 16, revenue=address(AWAY), mint_cap_per_day=U64_MAX, position_limit=0, roles=[
         dict(role=role, account=address(AWAY)) for role in ROLES])],
-    accounts=[*SMALL["accounts"], dict(address=address(AWAY), home=U32_MAX, credit_limit=U64_MAX), dict(address=address(RESIDENT), home=1, credit_limit=50 * TOKEN)],
+    accounts=[*SMALL["accounts"], dict(address=address(AWAY), home=U32_MAX, credit_limit=MOST_CREDIT - 50 * TOKEN), dict(address=address(RESIDENT), home=1, credit_limit=50 * TOKEN)],
     validators=[dict(address=address(seed), power=seed, condominium=1 if seed < 34 else U32_MAX, network_key=address(seed + 10)) for seed in (33, 32, 31, 34)])
 
 
@@ -212,6 +213,9 @@ def genesis():
     refuse("condominiums out of order", "order", condominiums=[one | dict(id=2), one])
     refuse("an account twice", "account_twice", accounts=SMALL["accounts"] + SMALL["accounts"][:1])
     refuse("an account of nowhere", "unknown_condominium", accounts=SMALL["accounts"] + [dict(address=address(1), home=2, credit_limit=0)])
+    for name, limits in (("more credit than tokens may be", (MOST_CREDIT, 1)), ("more credit than can be counted", (U64_MAX, 1))):
+        accounts = [dict(address=address(seed), home=1, credit_limit=limit) for seed, limit in zip((AWAY, RESIDENT), limits)]
+        refuse(name, "credit", accounts=SMALL["accounts"] + accounts)
     refuse("a validator of nowhere", "unknown_condominium", validators=[validator | dict(condominium=2)])
     refuse("revenue for nobody", "unknown_account", condominiums=[one | dict(revenue=address(1))])
     refuse("a role for nobody", "unknown_account", condominiums=[one | dict(roles=one["roles"] + [dict(role="auditor", account=address(1))])])

@@ -162,3 +162,18 @@ fn the_first_state_has_no_tokens_and_every_key_at_number_zero() {
     assert_eq!(state.len(), 8);
     assert_ne!(genesis.chain_id(), Genesis { timestamp: Timestamp::from_ms(1), ..good() }.chain_id());
 }
+
+#[test]
+fn credit_limits_that_could_leave_the_range_of_numbers_make_no_chain() {
+    let with_credit = |limits: [u64; 2]| {
+        checked(|genesis| {
+            for (account, limit) in genesis.accounts.iter_mut().zip(limits) {
+                account.credit_limit = Amount::from_micro(limit);
+            }
+        })
+    };
+    let most = MAX_SUPPLY.micro();
+    assert_eq!(with_credit([most - 1, 1]), Ok(()));
+    assert_eq!(with_credit([most, 1]), Err(GenesisError::Credit { found: Amount::from_micro(most + 1) }));
+    assert_eq!(with_credit([u64::MAX, 1]), Err(GenesisError::Credit { found: Amount::MAX }));
+}
