@@ -6,7 +6,7 @@ use chain::{
     export::{self, End, RecordKind, Samples, frame_value, preamble},
     genesis_kind::NetworkKind,
     hash::Hash32,
-    id::{Address, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId},
+    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId},
     params::Params,
     quantity::{Amount, Currents, WattHours, Watts},
     record::{Control, PlugSignal, Role, Service},
@@ -240,7 +240,7 @@ fn evening() -> (Vec<u8>, Vec<[usize; 3]>, SessionId) {
 }
 
 fn audit(file: &[u8]) -> Result<AuditReport, AuditFailure> {
-    replay(file, |_| ()).map_err(|error| match error {
+    replay(file, None, |_| ()).map_err(|error| match error {
         AuditError::Failed(failure) => failure,
         AuditError::Read(error) => panic!("{error}"),
         AuditError::Machine(error) => panic!("{error}"),
@@ -271,6 +271,7 @@ fn every_flipped_byte_is_found_and_placed() {
         let failure = audit(&wrong).expect_err("a changed byte");
         let height = places.iter().rposition(|[block, ..]| *block <= position).map(|index| Height(index as u64 + 1));
         assert!(!failure.field.is_empty() && !failure.problem.is_empty(), "byte {position}: {failure}");
+        assert!(!["{", "}", "Some(", "None", "\\\""].iter().any(|code| failure.problem.contains(code)), "byte {position}: {failure}");
         match failure.height {
             // A byte of the state's copy lies behind the last block and is told with its height.
             Some(named) => assert_eq!(Some(named), height, "byte {position}: {failure}"),
@@ -304,6 +305,35 @@ fn a_flipped_byte_inside_a_transaction_names_the_transaction() {
         let failure = audit(&wrong).expect_err("a changed byte");
         assert_eq!((failure.height, failure.field.as_str()), (Some(Height(3)), format!("header, {field}").as_str()), "{failure}");
     }
+}
+
+#[test]
+fn only_the_chain_that_was_asked_for_passes() {
+    let (file, _, _) = evening();
+    let own = audit(&file).expect("a true chain").chain_id;
+    assert!(replay(file.as_slice(), Some(own), |_| ()).is_ok());
+    let other = ChainId(Hash32([1; 32]));
+    let Err(AuditError::Failed(failure)) = replay(file.as_slice(), Some(other), |_| ()) else { panic!("another chain passed") };
+    assert_eq!((failure.height, failure.field.as_str()), (None, "genesis"));
+    assert!(failure.problem.contains(&format!("expected {other}, found {own}")), "{failure}");
+}
+
+#[test]
+fn what_differs_is_told_in_words_with_what_was_expected_and_found() {
+    let (file, places, _) = evening();
+    // The last block's receipts: the last byte before the record's checksum belongs to the transfer's event, or to what it says.
+    let mut words = std::collections::BTreeSet::new();
+    for place in places[4][2] + 5..places[4][2] + 400 {
+        let mut wrong = file.clone();
+        wrong[place] ^= 1;
+        let failure = audit(&wrong).expect_err("a changed byte");
+        if failure.field.starts_with("receipt ") {
+            assert!(failure.problem.contains("expected ") && failure.problem.contains(", found "), "{failure}");
+            words.insert(failure.problem.split(": expected").next().unwrap_or_default().to_owned());
+        }
+    }
+    let seen = words.iter().filter(|field| field.contains("events, entry 1, ")).count();
+    assert!(seen > 3, "{words:?}");
 }
 
 #[test]

@@ -156,9 +156,11 @@ pub async fn find(line: &mut Line, mut progress: impl FnMut(Progress) + Send + '
     let folder = TempDir::with_prefix("watt-audit-").map_err(|error| machine("a temporary folder", error))?;
     let path = folder.path().join("chain.export");
     export(line, &path).await?;
+    // The document that this run founded, not the one that the export begins with.
+    let chain_id = line.node.chain_id()?;
     let audited = tokio::task::spawn_blocking(move || {
         let file = File::open(&path)?;
-        Ok::<_, audit::AuditError>(audit::replay(BufReader::with_capacity(1 << 20, file), &mut progress))
+        Ok::<_, audit::AuditError>(audit::replay(BufReader::with_capacity(1 << 20, file), Some(chain_id), &mut progress))
     });
     let audited = audited.await.map_err(|error| machine("the audit", io::Error::other(error)))?;
     let seconds = rounded(started.elapsed().as_secs_f64());

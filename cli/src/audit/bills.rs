@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::difference;
 use chain::{
     hash::Hash32,
     id::{ConnectorId, SessionId, TariffId},
@@ -143,21 +144,10 @@ impl Bills {
                     wrong("tariff", format!("version {} of tariff {} was never put", session.tariff_version, session.tariff))
                 })?;
                 let expected = session.bill(tariff, bill).map_err(|problem| wrong("bill", problem))?;
-                let differs = [
-                    ("tariff", expected.tariff == bill.tariff && expected.tariff_version == bill.tariff_version),
-                    ("energy", expected.energy == bill.energy),
-                    ("energy billed", expected.energy_billed == bill.energy_billed),
-                    ("cost", expected.cost == bill.cost),
-                    ("escrow", expected.escrow == bill.escrow),
-                    ("paid", expected.paid == bill.paid),
-                    ("refund", expected.refund == bill.refund),
-                    ("readings", expected.readings == bill.readings),
-                ];
-                if let Some((field, _)) = differs.into_iter().find(|(_, same)| !same) {
-                    return Err(wrong(
-                        &format!("bill of session {}, {field}", bill.session),
-                        format!("expected {expected:?}, found {bill:?}"),
-                    ));
+                if expected != *bill {
+                    let difference = difference::between(&expected, bill);
+                    let field = format!("bill of session {}, {}", bill.session, difference.field);
+                    return Err(wrong(&field, format!("expected {}, found {}", difference.expected, difference.found)));
                 }
                 self.settled.push(*bill);
             }

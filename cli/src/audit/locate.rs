@@ -13,7 +13,7 @@ use chain::{
 };
 use contracts::execute::{BlockError, HeaderField, InvalidBlock, Parent, VerifiedTransaction, build};
 
-use super::AuditFailure;
+use super::{AuditFailure, difference};
 
 /// A block that cannot even be looked at as a whole.
 #[derive(Clone, Debug)]
@@ -76,7 +76,12 @@ impl Known<'_> {
         }
         for (field, honest) in self.honest_headers(block, transactions) {
             if honest.hash() == certificate.block {
-                return self.failure(format!("header, {field}"), None, format!("the certified block has another {field}"));
+                let difference = difference::between(&honest, &block.header);
+                return self.failure(
+                    format!("header, {field}"),
+                    None,
+                    format!("expected {}, found {}", difference.expected, difference.found),
+                );
             }
         }
         // Everything that can be computed is as it must be: then either the time was changed, or the certificate names another block.
@@ -155,7 +160,8 @@ impl Known<'_> {
 /// The first receipt that is not as executed.
 pub fn first_difference(found: &[Receipt], executed: &[Receipt]) -> Option<(usize, String)> {
     if let Some(index) = found.iter().zip(executed).position(|(found, executed)| found != executed) {
-        return Some((index, format!("execution gives {:?}, the stream says {:?}", executed.get(index), found.get(index))));
+        let difference = executed.get(index).zip(found.get(index)).map(|(executed, found)| difference::between(executed, found));
+        return Some((index, difference.map(|difference| difference.to_string()).unwrap_or_default()));
     }
     (found.len() != executed.len())
         .then(|| (found.len().min(executed.len()), format!("expected {} receipts, found {}", executed.len(), found.len())))
@@ -193,6 +199,7 @@ pub fn key_text(key: &[u8]) -> String {
         Some(14) => "invite",
         Some(15) => "parameters",
         Some(16) => "validators",
+        Some(17) => "pending position",
         _ => "unknown table",
     };
     format!("state, {table} {}", hex::encode(key.get(1..).unwrap_or_default()))

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use chain::id::Height;
+use chain::id::{ChainId, Height};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
@@ -23,14 +23,18 @@ pub enum NodeAuditError {
     Audit(#[from] AuditError),
 }
 
-/// Audits the chain of the node that `client` talks to, up to its newest block at this moment.
+/// Audits the chain of the node that `client` talks to, up to its newest block at this moment; `expected` as in [`replay`].
 ///
 /// # Errors
 /// [`NodeAuditError`]; a connection that breaks is the client's, not a failed verification.
-pub async fn replay_node(client: &Client, progress: impl FnMut(Progress) + Send + 'static) -> Result<AuditReport, NodeAuditError> {
+pub async fn replay_node(
+    client: &Client,
+    expected: Option<ChainId>,
+    progress: impl FnMut(Progress) + Send + 'static,
+) -> Result<AuditReport, NodeAuditError> {
     let mut stream = client.export(Height(1)).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
-    let audit = tokio::task::spawn_blocking(move || replay(Pieces { receiver, piece: Vec::new(), read: 0 }, progress));
+    let audit = tokio::task::spawn_blocking(move || replay(Pieces { receiver, piece: Vec::new(), read: 0 }, expected, progress));
     let mut broken = None;
     while let Some(piece) = stream.next().await {
         match piece {

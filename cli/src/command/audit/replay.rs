@@ -15,11 +15,13 @@ use crate::{
 /// Carry out the whole chain again and compare every step
 ///
 /// Checks every signature, certificate, root and receipt, counts the tokens after every block, computes every bill a second time from its tariff and its
-/// readings, and holds raw samples against what was attested. Compare the chain id that it prints with one that you know: that is all the trust it needs.
+/// readings, and holds raw samples against what was attested. All the trust that it needs is the chain's id, the hash of the genesis document: give the one
+/// that you know with --chain-id, or compare the one that it prints.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   wattd export --data /var/lib/wattd --out chain.export && watt audit replay chain.export
   watt audit replay --node http://127.0.0.1:8420     the same from a node that runs
+  watt audit replay chain.export --chain-id 5c1f…    refuses every other chain
   watt audit replay chain.export --output json
 
 Exit codes: 0 everything is true, 3 something is not (height, field and transaction are named), 4 the node cannot be reached.")]
@@ -27,6 +29,9 @@ pub struct Replay {
     /// An export; without one the node is asked for its chain
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The chain that it must be: its id, which is the hash of its genesis document
+    #[arg(long, value_name = "HASH", visible_alias = "genesis")]
+    chain_id: Option<::chain::id::ChainId>,
 }
 
 #[derive(Serialize)]
@@ -56,14 +61,14 @@ impl Replay {
             Some(file) => {
                 let opened = File::open(&file).map_err(|error| CommandError::Failed(format!("cannot open {}: {error}", file.display())))?;
                 let bar = progress_bar(opened.metadata().ok().map(|metadata| metadata.len()));
-                let result = replay(opened, |progress| show(&bar, progress));
+                let result = replay(opened, self.chain_id, |progress| show(&bar, progress));
                 bar.finish_and_clear();
                 result.map_err(failed)?
             }
             None => {
                 let bar = progress_bar(None);
                 let shown = bar.clone();
-                let result = replay_node(context.client(), move |progress| show(&shown, progress)).await;
+                let result = replay_node(context.client(), self.chain_id, move |progress| show(&shown, progress)).await;
                 bar.finish_and_clear();
                 result.map_err(|error| match error {
                     NodeAuditError::Client(error) => error.into(),
@@ -72,7 +77,8 @@ impl Replay {
             }
         };
         let answer = answer(&report)?;
-        context.put(&answer, || table(&answer))
+        let pinned = self.chain_id.is_some();
+        context.put(&answer, || table(&answer, pinned))
     }
 }
 
@@ -121,11 +127,12 @@ fn answer(report: &AuditReport) -> Result<Answer, CommandError> {
     })
 }
 
-fn table(answer: &Answer) -> String {
+fn table(answer: &Answer, pinned: bool) -> String {
     let tokens = |micro: u64| ::chain::quantity::Amount::from_micro(micro).to_string();
+    let trust = if pinned { "the one that was asked for" } else { "compare it with the one that you know" };
     Facts::new()
         .with("verdict", "everything is as the rules demand")
-        .with("chain", format!("{} ({}): compare it with the one that you know", answer.chain_id, answer.network))
+        .with("chain", format!("{} ({}): {trust}", answer.chain_id, answer.network))
         .with("blocks", answer.blocks.to_string())
         .with("transactions", format!("{}, of which {} were rejected", answer.transactions, answer.rejected))
         .with("signatures", answer.signatures.to_string())
