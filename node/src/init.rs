@@ -2,6 +2,8 @@
 //!
 //! It fills an empty directory and never touches one that is not empty. Further condominiums join later, by governance. Called by `wattd`.
 
+mod files;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -23,7 +25,6 @@ use chain::{
 };
 use contracts::genesis::{GENESIS_VERSION, Genesis, GenesisAccount, GenesisCondominium, GenesisError, GenesisRole, GenesisValidator};
 use ed25519_dalek::SigningKey;
-use serde::Deserialize;
 
 use crate::{
     config::Config,
@@ -36,9 +37,6 @@ const MINT_CAP_PER_DAY: Amount = Amount::from_micro(1_000_000_000_000);
 
 /// What another condominium may owe unless somebody decides otherwise: ten thousand tokens.
 const POSITION_LIMIT: Amount = Amount::from_micro(10_000_000_000);
-
-/// The longest file that is read for parameters, roles or accounts, in bytes.
-const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// The choices of whoever founds a federation.
 #[derive(Clone, Debug)]
@@ -111,17 +109,6 @@ pub enum InitError {
     Encoding(String),
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum AccountEntry {
-    Address(Address),
-    WithCredit {
-        address: Address,
-        #[serde(default)]
-        credit_limit: Amount,
-    },
-}
-
 /// Fills the directory.
 ///
 /// # Errors
@@ -173,19 +160,9 @@ fn genesis(options: &InitOptions, keys: &[(KeyName, SigningKey)]) -> Result<Gene
         GenesisRole { role: Role::Scheduler, account: address(KeyName::Scheduler) },
     ];
     if let Some(path) = &options.roles {
-        roles.extend(read_json::<Vec<GenesisRole>>(path)?);
+        roles.extend(files::roles(path)?);
     }
-    let mut accounts = Vec::new();
-    if let Some(path) = &options.accounts {
-        accounts = read_json::<Vec<AccountEntry>>(path)?
-            .into_iter()
-            .map(|entry| match entry {
-                AccountEntry::Address(address) => (address, Amount::ZERO),
-                AccountEntry::WithCredit { address, credit_limit } => (address, credit_limit),
-            })
-            .map(|(address, credit_limit)| GenesisAccount { address, home: id, credit_limit })
-            .collect();
-    }
+    let mut accounts = options.accounts.as_deref().map_or(Ok(Vec::new()), |path| files::accounts(path, id))?;
     let mut listed: BTreeSet<Address> = accounts.iter().map(|account| account.address).collect();
     for address in roles.iter().map(|grant| grant.account).chain([address(KeyName::Revenue)]) {
         if listed.insert(address) {
@@ -222,17 +199,7 @@ fn params(options: &InitOptions) -> Result<Params, InitError> {
         // Test federations stand still between two steps of their clock.
         NetworkKind::Test => params.heartbeat = Duration::ZERO,
     }
-    let Some(path) = &options.params else { return Ok(params) };
-    let malformed = |message: String| InitError::Malformed { path: path.display().to_string(), message };
-    let changes: serde_json::Map<String, serde_json::Value> = read_json(path)?;
-    let mut document = serde_json::to_value(params).map_err(|error| InitError::Encoding(error.to_string()))?;
-    for (name, value) in changes {
-        match document.get_mut(&name) {
-            Some(place) => *place = value,
-            None => return Err(malformed(format!("there is no parameter {name:?}"))),
-        }
-    }
-    serde_json::from_value(document).map_err(|error| malformed(error.to_string()))
+    options.params.as_deref().map_or(Ok(params), |path| files::params(path, params))
 }
 
 fn warnings(genesis: &Genesis) -> Vec<String> {
@@ -267,16 +234,6 @@ fn config_text(options: &InitOptions) -> Result<String, toml::ser::Error> {
 fn machine_time() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, InitError> {
-    let name = path.display().to_string();
-    let failed = |error| InitError::Io { path: name.clone(), error };
-    if fs::metadata(path).map_err(failed)?.len() > MAX_FILE_BYTES {
-        return Err(InitError::Malformed { path: name, message: format!("longer than {MAX_FILE_BYTES} bytes") });
-    }
-    let text = fs::read(path).map_err(failed)?;
-    serde_json::from_slice(&text).map_err(|error| InitError::Malformed { path: name.clone(), message: error.to_string() })
 }
 
 fn make_dir(path: &Path) -> Result<(), InitError> {
