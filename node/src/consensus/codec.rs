@@ -2,32 +2,33 @@
 //!
 //! Nothing is judged here but the form. The log and the network use the same encodings; both are private to one release, so a change of them is no change
 //! of the chain. Called by the engine; the conversion of certificates also by `driver`.
+//!
+//! Votes, proposals and polkas are here; `parts` has blocks on their way to voters, `sync` committed ones.
+
+mod parts;
+mod sync;
 
 use arc_malachitebft_app_channel::app::{
     consensus::{LivenessMsg, ProposedValue, SignedConsensusMsg},
-    streaming::{StreamContent, StreamId, StreamMessage},
     types::{
-        PeerId,
-        codec::{Codec, HasEncodedLen},
+        codec::Codec,
         core::{
-            self as engine, NilOrVal, PolkaCertificate, PolkaSignature, Round, RoundCertificate, RoundCertificateType, RoundSignature,
-            SignedProposal, SignedVote, ValidatorProof, Validity, VoteExtensions, VoteType,
+            NilOrVal, PolkaCertificate, PolkaSignature, Round, RoundCertificate, RoundCertificateType, RoundSignature, SignedProposal,
+            SignedVote, Validity, VoteType,
         },
-        sync::{RawDecidedValue, Request, Response, Status},
     },
 };
-use arc_malachitebft_sync::{ValueRequest, ValueResponse};
 use bytes::Bytes;
 use chain::{
     block::MAX_BLOCK_BYTES,
-    certificate::{CommitCertificate, CommitSignature, MAX_VALIDATORS},
+    certificate::MAX_VALIDATORS,
     codec::{self, CodecError},
     crypto::Signature,
-    hash::Hash32,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::context::{Address, Again, BlockHash, BlockPart, Context, Height, Part, Proposal, Vote};
+pub(super) use self::sync::{certificate_to_chain, raw_decided};
+use super::context::{Address, BlockHash, Context, Height, Proposal, Vote};
 
 /// The most that a vote, a proposal, a proof, a status or a request may measure, in bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 1024;
@@ -39,8 +40,6 @@ pub(super) const MAX_PART_BYTES: usize = MAX_BLOCK_BYTES + 1024;
 pub(super) const MAX_RESPONSE_BYTES: usize = 2 * MAX_BLOCK_BYTES;
 /// The most blocks that one answer may hold.
 pub(super) const MAX_RESPONSE_BLOCKS: u64 = 50;
-/// The most that a stream's name may measure.
-const MAX_STREAM_ID_BYTES: usize = 64;
 
 /// Bytes that are no message, or a message that has no bytes.
 #[derive(Debug, thiserror::Error)]
@@ -204,116 +203,6 @@ impl Codec<SignedConsensusMsg<Context>> for Wire {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireBlockPart {
-    height: Height,
-    round: u32,
-    proposer: Address,
-    sender: Address,
-    again: Again,
-    bytes: Blob,
-    signature: Signature,
-}
-
-/// Positions are wire tags: further kinds of part append.
-#[derive(Serialize, Deserialize)]
-enum WirePart {
-    Block(WireBlockPart),
-}
-
-impl From<&Part> for WirePart {
-    fn from(part: &Part) -> Self {
-        match part {
-            Part::Block(part) => Self::Block(WireBlockPart {
-                height: part.height,
-                round: part.round,
-                proposer: part.proposer,
-                sender: part.sender,
-                again: part.again,
-                bytes: Blob(part.bytes.clone()),
-                signature: part.signature,
-            }),
-        }
-    }
-}
-
-impl From<WirePart> for Part {
-    fn from(wire: WirePart) -> Self {
-        match wire {
-            WirePart::Block(wire) => Self::Block(BlockPart {
-                height: wire.height,
-                round: wire.round,
-                proposer: wire.proposer,
-                sender: wire.sender,
-                again: wire.again,
-                bytes: wire.bytes.0,
-                signature: wire.signature,
-            }),
-        }
-    }
-}
-
-impl Codec<Part> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, part: &Part) -> Result<Bytes, WireError> {
-        encode(&WirePart::from(part))
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<Part, WireError> {
-        decode::<WirePart>(&bytes, MAX_PART_BYTES).map(Part::from)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireStream {
-    id: Blob,
-    sequence: u64,
-    part: Option<WirePart>,
-}
-
-impl Codec<StreamMessage<Part>> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, message: &StreamMessage<Part>) -> Result<Bytes, WireError> {
-        let part = match &message.content {
-            StreamContent::Data(part) => Some(part.into()),
-            StreamContent::Fin => None,
-        };
-        encode(&WireStream { id: Blob(message.stream_id.to_bytes()), sequence: message.sequence, part })
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<StreamMessage<Part>, WireError> {
-        let wire: WireStream = decode(&bytes, MAX_PART_BYTES)?;
-        if wire.id.0.len() > MAX_STREAM_ID_BYTES {
-            return Err(WireError::Content("a stream's name is too long"));
-        }
-        let content = wire.part.map_or(StreamContent::Fin, |part| StreamContent::Data(part.into()));
-        Ok(StreamMessage::new(StreamId::new(wire.id.0), wire.sequence, content))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireProof {
-    public_key: [u8; 32],
-    peer_id: Blob,
-    signature: Signature,
-}
-
-impl Codec<ValidatorProof<Context>> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, proof: &ValidatorProof<Context>) -> Result<Bytes, WireError> {
-        let public_key = proof.public_key.as_slice().try_into().map_err(|_| WireError::Content("a public key has 32 bytes"))?;
-        encode(&WireProof { public_key, peer_id: Blob(proof.peer_id.clone().into()), signature: proof.signature })
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<ValidatorProof<Context>, WireError> {
-        let wire: WireProof = decode(&bytes, MAX_MESSAGE_BYTES)?;
-        Ok(ValidatorProof::new(wire.public_key.to_vec(), wire.peer_id.0.to_vec(), wire.signature))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
 struct WirePolka {
     height: Height,
     round: Option<u32>,
@@ -456,107 +345,4 @@ impl Codec<ProposedValue<Context>> for Wire {
             validity: Validity::from_bool(wire.valid),
         })
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireStatus {
-    peer_id: Blob,
-    tip: Height,
-    oldest: Height,
-}
-
-impl Codec<Status<Context>> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, status: &Status<Context>) -> Result<Bytes, WireError> {
-        encode(&WireStatus { peer_id: Blob(status.peer_id.to_bytes().into()), tip: status.tip_height, oldest: status.history_min_height })
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<Status<Context>, WireError> {
-        let wire: WireStatus = decode(&bytes, MAX_MESSAGE_BYTES)?;
-        let peer_id = PeerId::from_bytes(&wire.peer_id.0).map_err(|_| WireError::Content("not a peer's id"))?;
-        Ok(Status { peer_id, tip_height: wire.tip, history_min_height: wire.oldest })
-    }
-}
-
-impl Codec<Request<Context>> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, request: &Request<Context>) -> Result<Bytes, WireError> {
-        let Request::ValueRequest(request) = request;
-        encode(&(*request.range.start(), *request.range.end()))
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<Request<Context>, WireError> {
-        let (from, to): (Height, Height) = decode(&bytes, MAX_MESSAGE_BYTES)?;
-        Ok(Request::ValueRequest(ValueRequest::new(from..=to)))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct WireDecided {
-    block: Blob,
-    certificate: CommitCertificate,
-}
-
-impl Codec<Response<Context>> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, response: &Response<Context>) -> Result<Bytes, WireError> {
-        let Response::ValueResponse(response) = response;
-        let blocks = response
-            .values
-            .iter()
-            .map(|value| {
-                let certificate = certificate_to_chain(&value.certificate.trim_vote_extensions())?;
-                Ok(WireDecided { block: Blob(value.value_bytes.clone()), certificate })
-            })
-            .collect::<Result<Vec<_>, WireError>>()?;
-        encode(&(response.start_height, blocks))
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<Response<Context>, WireError> {
-        let (start, blocks): (Height, Vec<WireDecided>) = decode(&bytes, MAX_RESPONSE_BYTES)?;
-        let values = blocks.into_iter().map(|decided| raw_decided(decided.block.0, &decided.certificate)).collect();
-        Ok(Response::ValueResponse(ValueResponse::new(start, values)))
-    }
-}
-
-impl HasEncodedLen<Response<Context>> for Wire {
-    fn encoded_len(&self, response: &Response<Context>) -> Result<usize, WireError> {
-        Ok(self.encode(response)?.len())
-    }
-}
-
-/// A committed block as the engine hands it to a peer.
-pub(super) fn raw_decided(block: Bytes, certificate: &CommitCertificate) -> RawDecidedValue<Context> {
-    let certificate = engine::CommitCertificate {
-        height: certificate.height.into(),
-        round: Round::new(certificate.round),
-        value_id: BlockHash(certificate.block),
-        commit_signatures: certificate
-            .signatures
-            .iter()
-            .map(|commit| engine::CommitSignature::new(Address(commit.validator), commit.signature))
-            .collect(),
-    };
-    let extended = engine::ExtendedCommitCertificate::from_commit_certificate_and_extensions(certificate, VoteExtensions::default());
-    RawDecidedValue::new(block, extended)
-}
-
-/// The chain's own certificate: the signatures in ascending order of validator, each once.
-///
-/// # Errors
-/// A certificate without a round, which the engine never makes.
-pub(super) fn certificate_to_chain(certificate: &engine::CommitCertificate<Context>) -> Result<CommitCertificate, WireError> {
-    let mut signatures: Vec<_> = certificate
-        .commit_signatures
-        .iter()
-        .map(|commit| CommitSignature { validator: commit.address.0, signature: commit.signature })
-        .collect();
-    signatures.sort_by_key(|commit| commit.validator);
-    signatures.dedup_by_key(|commit| commit.validator);
-    let round = certificate.round.as_u32().ok_or(WireError::Content("a certificate without a round"))?;
-    let block: Hash32 = certificate.value_id.0;
-    Ok(CommitCertificate { height: certificate.height.into(), round, block, signatures })
 }
