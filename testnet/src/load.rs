@@ -10,8 +10,9 @@
 //! Readings are made up (40 Wh at once, within the 50 Wh that the ledger allows for a meter's slack). The load is made on the same machine and takes its share
 //! of the processor. Called by the program.
 
+mod lanes;
+
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,17 +25,13 @@ use anyhow::Context as _;
 use chain::{
     hash::Hash32,
     id::{ConnectorId, GroupId, SessionId, TariffId},
-    quantity::{Amount, Currents, WattHours, Watts},
-    receipt::Event,
+    quantity::{Amount, Currents, WattHours},
     record::Role,
     time::{Duration, Timestamp},
 };
-use cli::{
-    client::{Client, EventFilter},
-    wallet::Wallet,
-};
+use cli::{client::Client, wallet::Wallet};
 use contracts::{
-    call::{Attest, Call, GrantCharge, OpenSession, Priority, PutGroup, PutTariff, Reading, ReadingFlags, SellTokens, SettleSession},
+    call::{Call, OpenSession, Priority, PutGroup, PutTariff, SellTokens},
     genesis::GenesisRole,
 };
 use ed25519_dalek::SigningKey;
@@ -44,6 +41,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::lanes::{LanePosts, follow, grant_all, lane_of, settle_all};
 use crate::{
     federation::{Node, Place as Folder, Plan, Staff, Time, wattd_beside_us},
     provision::{self, CONDOMINIUM},
@@ -69,9 +67,6 @@ const ENERGY: WattHours = WattHours::new(40);
 
 /// What a session is granted, mA: the least that a car takes.
 const GRANT_MA: u32 = 6_000;
-
-/// Sessions of one attestation: two readings each, and a call takes 256.
-const SESSIONS_PER_ATTEST: usize = 128;
 
 /// How long a transaction stays good.
 const VALIDITY: Duration = Duration::from_mins(10);
@@ -282,105 +277,6 @@ async fn live(
         cycles.push(Cycle { open, whole: began.elapsed() });
     }
     Ok(cycles)
-}
-
-/// A session and where it is.
-type Located = (SessionId, ConnectorId);
-
-/// Where a lane hears of its sessions.
-#[derive(Debug)]
-struct LanePosts {
-    opened: mpsc::Sender<Located>,
-    granted: mpsc::Sender<Located>,
-}
-
-/// The lane of a connector, and its group: a group's queue is granted in order, which only one key at a time can keep.
-const fn lane_of(connector: ConnectorId) -> usize {
-    connector.number as usize % LANES
-}
-
-/// Follows the chain's events and tells lanes and clients.
-async fn follow(client: Client, lanes: Vec<LanePosts>, mut waiters: mpsc::Receiver<Waiter>) -> anyhow::Result<()> {
-    let mut events = client.events(EventFilter::default(), None);
-    let mut waiting: HashMap<SessionId, oneshot::Sender<()>> = HashMap::new();
-    let mut connectors: HashMap<SessionId, ConnectorId> = HashMap::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some((session, waiter)) = waiters.recv() => {
-                waiting.insert(session, waiter);
-            }
-            event = events.next() => {
-                let event = event.context("following the chain")?.streamed.event;
-                if let Event::SessionOpened { session, connector, .. } = event {
-                    connectors.insert(session, connector);
-                    lanes[lane_of(connector)].opened.send((session, connector)).await?;
-                } else if let Event::SessionGranted { session, .. } = event {
-                    let connector = connectors.remove(&session).context("a session was granted that was never opened")?;
-                    lanes[lane_of(connector)].granted.send((session, connector)).await?;
-                } else if let Event::SessionSettled(receipt) = event
-                    && let Some(waiter) = waiting.remove(&receipt.session)
-                {
-                    // A client that has given up needs no word.
-                    let _ = waiter.send(());
-                }
-            }
-        }
-    }
-}
-
-/// A scheduler's key: grants whatever is opened, in order.
-async fn grant_all(client: Client, wallet: Wallet, mut opened: mpsc::Receiver<Located>, counted: Arc<AtomicU64>) -> anyhow::Result<()> {
-    while let Some((session, _)) = opened.recv().await {
-        let call = Call::GrantCharge(GrantCharge { session, current: Currents::from_ma([GRANT_MA, 0, 0]), skipped: Vec::new() });
-        send(&client, &wallet, call, &counted).await?;
-    }
-    Ok(())
-}
-
-/// A gateway's key: attests what is granted, many sessions at once, and settles each.
-async fn settle_all(client: Client, wallet: Wallet, mut granted: mpsc::Receiver<Located>, counted: Arc<AtomicU64>) -> anyhow::Result<()> {
-    let mut sessions = Vec::new();
-    let mut registers: HashMap<ConnectorId, WattHours> = HashMap::new();
-    loop {
-        sessions.clear();
-        if granted.recv_many(&mut sessions, SESSIONS_PER_ATTEST).await == 0 {
-            return Ok(());
-        }
-        let at = Timestamp::from_ms(machine_ms());
-        let mut both = Vec::new();
-        for (session, connector) in &sessions {
-            let register = registers.entry(*connector).or_insert(WattHours::ZERO);
-            let start = *register;
-            *register = start.checked_add(ENERGY).context("a register has run over")?;
-            both.extend(readings(*session, at, start, *register));
-        }
-        send(&client, &wallet, Call::Attest(Attest { readings: both }), &counted).await?;
-        for (session, _) in &sessions {
-            send(&client, &wallet, Call::SettleSession(SettleSession { session: *session }), &counted).await?;
-        }
-    }
-}
-
-/// The first and the last reading of a session.
-fn readings(session: SessionId, at: Timestamp, start: WattHours, end: WattHours) -> [Reading; 2] {
-    let first = Reading {
-        session,
-        sequence: 1,
-        at,
-        register_wh: start,
-        power_w: Watts::new(1_380),
-        flags: ReadingFlags::NONE,
-        samples_root: chain::merkle::root(&[]),
-        sample_count: 0,
-    };
-    [first, Reading { sequence: 2, register_wh: end, power_w: Watts::new(0), flags: ReadingFlags::VEHICLE_FULL, ..first }]
-}
-
-async fn send(client: &Client, wallet: &Wallet, call: Call, counted: &AtomicU64) -> anyhow::Result<()> {
-    wallet.submit(client, call, valid_until()).await?;
-    counted.fetch_add(1, Ordering::Relaxed);
-    Ok(())
 }
 
 /// What a session costs: its energy at the flat price of the load's tariff.

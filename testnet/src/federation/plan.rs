@@ -1,0 +1,140 @@
+//! How a node is founded: whose clock, who acts for the condominium, which units; and what `wattd init` and the configuration are told of it.
+
+use std::{net::SocketAddr, path::Path, process::Stdio};
+
+use chain::params::Params;
+use contracts::genesis::GenesisRole;
+use serde::Serialize;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{FederationError, failed, write_file};
+
+/// Which of the policies decides who charges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// First come, first served, as much as there is.
+    Fcfs,
+    /// The paper's: so many places, first come first served.
+    FcfsSlots { places: u32 },
+}
+
+/// Whose clock a node follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Time {
+    /// Stepped by us, beginning at this instant, ms.
+    Stepped { start_ms: u64 },
+    /// The machine's.
+    Real,
+}
+
+/// How a node is founded.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The condominium's short name.
+    pub name: String,
+    /// The federation's parameters.
+    pub params: Params,
+    /// Whose clock.
+    pub time: Time,
+    /// Who meters, grants and settles.
+    pub staff: Staff,
+    /// The units and their keys, as `units.json` lists them.
+    pub units: Vec<UnitLine>,
+}
+
+/// Who acts for the condominium.
+#[derive(Clone, Debug)]
+pub enum Staff {
+    /// The node's own gateway and scheduler.
+    Node {
+        /// Who charges when.
+        policy: Policy,
+        /// How the gateway works.
+        gateway: GatewayPlan,
+    },
+    /// Accounts of ours, which hold these roles from the beginning; the node runs neither gateway nor scheduler.
+    Ours(Vec<GenesisRole>),
+}
+
+/// What is set of the gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayPlan {
+    /// How long a unit may go on without an answer, s.
+    pub lease_s: u16,
+    /// How often units send, s.
+    pub transmit_period_s: u16,
+    /// How often a charging session is attested, s.
+    pub attest_every_s: u32,
+}
+
+/// A unit in `units.json`.
+#[derive(Clone, Serialize)]
+pub struct UnitLine {
+    /// Eight hexadecimal digits.
+    pub device: String,
+    /// The position of its switches.
+    pub sensor: u8,
+    /// Which connector.
+    pub connector: String,
+    /// 64 hexadecimal digits.
+    pub key: String,
+}
+
+impl std::fmt::Debug for UnitLine {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UnitLine").field("device", &self.device).field("connector", &self.connector).finish_non_exhaustive()
+    }
+}
+
+/// `units.json`.
+#[derive(Serialize)]
+pub(super) struct UnitsFile<'a> {
+    pub units: &'a [UnitLine],
+}
+
+/// Runs `wattd init` for a new directory.
+pub(super) async fn init(program: &Path, dir: &Path, plan: &Plan) -> Result<(), FederationError> {
+    let folder = TempDir::new().map_err(|error| failed("a temporary folder", error))?;
+    let params = folder.path().join("params.json");
+    let text = serde_json::to_vec(&plan.params).map_err(|error| failed("the parameters", error.into()))?;
+    write_file(&params, &text)?;
+    let mut command = Command::new(program);
+    command.arg("init").arg("--test").arg("--data").arg(dir).args(["--name", &plan.name]).arg("--params").arg(&params);
+    if let Staff::Ours(roles) = &plan.staff {
+        let file = folder.path().join("roles.json");
+        let text = serde_json::to_vec(roles).map_err(|error| failed("the roles", error.into()))?;
+        write_file(&file, &text)?;
+        command.arg("--roles").arg(&file);
+    }
+    if let Time::Stepped { start_ms } = plan.time {
+        command.args(["--timestamp", &start_ms.to_string()]);
+    }
+    let output = command.stdin(Stdio::null()).output().await.map_err(|error| failed(program.display(), error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(FederationError::Init(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// `config.toml`.
+pub(super) fn config_text(plan: &Plan, api: SocketAddr, gateway: SocketAddr, network: SocketAddr) -> String {
+    let head = format!(
+        "moniker = \"{name}\"\n\n[api]\nlisten = \"{api}\"\n\n[network]\nlisten = \"/ip4/127.0.0.1/tcp/{port}\"\n\n",
+        name = plan.name,
+        port = network.port(),
+    );
+    let Staff::Node { policy, gateway: settings } = &plan.staff else {
+        return format!("{head}[gateway]\nenabled = false\n\n[scheduler]\nenabled = false\n");
+    };
+    let (policy, places) = match policy {
+        Policy::Fcfs => ("fcfs", 1),
+        Policy::FcfsSlots { places } => ("fcfs-slots", *places),
+    };
+    let GatewayPlan { lease_s, transmit_period_s, attest_every_s } = settings;
+    format!(
+        "{head}[gateway]\nlisten = \"{gateway}\"\nlease_s = {lease_s}\ntransmit_period_s = {transmit_period_s}\nsample_period_s = 60\n\
+         attest_every_s = {attest_every_s}\n\n[scheduler]\npolicy = \"{policy}\"\nplaces = {places}\n"
+    )
+}
