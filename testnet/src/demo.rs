@@ -6,12 +6,17 @@
 
 use std::{
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration as RealDuration, Instant},
 };
 
 use anyhow::Context as _;
 use chain::{quantity::Amount, record::EndReason, time::Duration};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     drive::Garage,
@@ -59,6 +64,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether the node goes on afterwards.
     pub stay: bool,
+    /// Becomes true once it does: from then on Ctrl-C is the wanted end, and no interruption.
+    pub stays: Arc<AtomicBool>,
     /// Where the report goes.
     pub json: Option<PathBuf>,
     /// Where the chain is kept.
@@ -122,7 +129,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         report::write(&report, path).with_context(|| format!("writing {}", path.display()))?;
     }
     if options.stay {
-        stay(&garage).await?;
+        stay(&garage, &options.stays).await?;
     }
     garage.line.node.stop().await?;
     Ok(faults)
@@ -209,7 +216,7 @@ fn summary(report: &Report) {
 }
 
 /// Says where to look, and waits to be interrupted.
-async fn stay(garage: &Garage) -> anyhow::Result<()> {
+async fn stay(garage: &Garage, stays: &AtomicBool) -> anyhow::Result<()> {
     let node = &garage.line.node;
     let url = node.api_url();
     println!();
@@ -219,7 +226,11 @@ async fn stay(garage: &Garage) -> anyhow::Result<()> {
     println!("  watt --node {url} audit replay --node {url}");
     println!("  {url}/api/v1/status   /blocks   /sessions   /totals");
     println!("  {}  (data directory)", node.dir().display());
-    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")
+    // It listens before it says so, so that no Ctrl-C is lost.
+    let mut interrupts = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;
+    stays.store(true, Ordering::Relaxed);
+    interrupts.recv().await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,13 @@
 //! `watt-testnet`: starts nodes on this machine and lets simulated cars charge on them.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use clap::{Args, Parser, Subcommand};
 use testnet::{
@@ -100,11 +107,11 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     // A demo that stays up is meant to be interrupted.
-    let stays = matches!(&cli.command, Command::Demo(DemoArgs { stay: true, .. }));
+    let stays = Arc::new(AtomicBool::new(false));
     let faults = tokio::select! {
-        faults = run(cli.command) => faults,
+        faults = run(cli.command, Arc::clone(&stays)) => faults,
         // Dropping the run kills its nodes and removes a temporary folder.
-        () = terminated(stays) => Err(anyhow::anyhow!("interrupted")),
+        () = terminated(&stays) => Err(anyhow::anyhow!("interrupted")),
     };
     match faults {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
@@ -134,9 +141,9 @@ fn told(error: &anyhow::Error) -> String {
     })
 }
 
-async fn run(command: Command) -> anyhow::Result<Vec<String>> {
+async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<String>> {
     match command {
-        Command::Demo(DemoArgs { seed, stay, json, data }) => demo::run(&demo::Options { seed, stay, json, data }).await,
+        Command::Demo(DemoArgs { seed, stay, json, data }) => demo::run(&demo::Options { seed, stay, stays, json, data }).await,
         Command::Replay(ReplayArgs { file, site, limit, group_limit, json, data }) => {
             let filter = Filter { sites: site, limit };
             replay::run(&replay::Options { file, filter, group_limit, json, data }).await
@@ -147,16 +154,17 @@ async fn run(command: Command) -> anyhow::Result<Vec<String>> {
     }
 }
 
-/// SIGTERM or, unless the demo waits for it itself, Ctrl-C.
-async fn terminated(stays: bool) {
+/// SIGTERM, or Ctrl-C unless the demo is over and waits for it itself.
+async fn terminated(stays: &AtomicBool) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    if stays {
-        terminate.recv().await;
-        return;
-    }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        if !stays.load(Ordering::Relaxed) {
+            return;
+        }
     }
 }
