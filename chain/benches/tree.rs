@@ -2,7 +2,7 @@
 //!
 //! Run with `cargo bench --profile dev -p chain --bench tree`. Keys are of 40 bytes and values of 80, about what accounts and sessions have.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use chain::hash::{Context, Hash32};
 use chain::history::{self, History};
@@ -40,9 +40,9 @@ fn resident_bytes() -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
-/// Printed, not asserted: bytes per key of a million, as the process grows by them. Runs first, before anything freed could be used again.
+/// Printed, not asserted: bytes per key, as the process grows by many of them. Runs first, before anything freed could be used again.
 fn print_memory() {
-    const KEYS: u64 = 1_000_000;
+    const KEYS: u64 = 200_000;
     let before = resident_bytes();
     let tree = build(KEYS);
     if let (Some(before), Some(after)) = (before, resident_bytes()) {
@@ -54,7 +54,7 @@ fn state_tree(c: &mut Criterion) {
     print_memory();
     let mut group = c.benchmark_group("state tree");
     group.sample_size(10);
-    for keys in [10_000, 1_000_000] {
+    for keys in [10_000, 200_000] {
         let tree = build(keys);
         let mut round = 0;
         group.throughput(Throughput::Elements(BATCH));
@@ -115,5 +115,9 @@ fn ordered_tree_and_history(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, state_tree, ordered_tree_and_history);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
+    targets = state_tree, ordered_tree_and_history
+}
 criterion_main!(benches);

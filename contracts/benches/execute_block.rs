@@ -310,7 +310,7 @@ fn each_kind(c: &mut Criterion, mut building: Building, mut rest: &[VerifiedTran
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(20);
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
     targets = execute_block
 }
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 //! What authentication costs the gateway: a tag over the longest message, and a whole exchange of sixty samples.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use firmware_core::{
@@ -47,5 +47,9 @@ fn exchange(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, mac, exchange);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
+    targets = mac, exchange
+}
 criterion_main!(benches);
