@@ -25,12 +25,28 @@ pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// The time of a stepped clock; nothing: the machine's.
-    stepped: Option<watch::Sender<Timestamp>>,
+    source: Source,
     agenda: Mutex<Agenda>,
     changed: Notify,
     /// How many hold blocks back.
     holding: watch::Sender<u32>,
+}
+
+/// Where the time comes from.
+enum Source {
+    /// It is given from outside.
+    Stepped(watch::Sender<Timestamp>),
+    /// It passes by itself.
+    Read(Box<dyn Fn() -> Timestamp + Send + Sync>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stepped(_) => "Stepped",
+            Self::Read(_) => "Read",
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,28 +76,45 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn real() -> Self {
-        Self(Arc::new(Inner { stepped: None, agenda: Mutex::default(), changed: Notify::new(), holding: watch::Sender::new(0) }))
+        Self::reading(machine_time)
+    }
+
+    /// A clock that nobody steps and that shows what `read` says: for a node the machine's time, for a test one that jumps as a machine's may.
+    #[must_use]
+    pub fn reading(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self::of(Source::Read(Box::new(read)))
     }
 
     /// A clock that stands at `at` until it is [set](Clock::set).
     #[must_use]
     pub fn stepped(at: Timestamp) -> Self {
         let (stepped, _) = watch::channel(at);
-        Self(Arc::new(Inner { stepped: Some(stepped), agenda: Mutex::default(), changed: Notify::new(), holding: watch::Sender::new(0) }))
+        Self::of(Source::Stepped(stepped))
+    }
+
+    fn of(source: Source) -> Self {
+        Self(Arc::new(Inner { source, agenda: Mutex::default(), changed: Notify::new(), holding: watch::Sender::new(0) }))
+    }
+
+    fn stepping(&self) -> Option<&watch::Sender<Timestamp>> {
+        match &self.0.source {
+            Source::Stepped(stepped) => Some(stepped),
+            Source::Read(_) => None,
+        }
     }
 
     /// Whether time is given from outside.
     #[must_use]
     pub fn is_stepped(&self) -> bool {
-        self.0.stepped.is_some()
+        self.stepping().is_some()
     }
 
     /// The present.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        match &self.0.stepped {
-            Some(stepped) => *stepped.borrow(),
-            None => machine_time(),
+        match &self.0.source {
+            Source::Stepped(stepped) => *stepped.borrow(),
+            Source::Read(read) => read(),
         }
     }
 
@@ -90,7 +123,7 @@ impl Clock {
     /// # Errors
     /// [`ClockError`].
     pub fn set(&self, to: Timestamp) -> Result<(), ClockError> {
-        let stepped = self.0.stepped.as_ref().ok_or(ClockError::NotStepped)?;
+        let stepped = self.stepping().ok_or(ClockError::NotStepped)?;
         let now = *stepped.borrow();
         if to < now {
             return Err(ClockError::Backwards { now, to });
@@ -118,13 +151,13 @@ impl Clock {
     }
 
     async fn reach(&self, at: Timestamp) {
-        if let Some(stepped) = &self.0.stepped {
+        if let Some(stepped) = self.stepping() {
             // The sender lives as long as this clock, so the wait ends only at the time.
             let _ = stepped.subscribe().wait_for(|now| *now >= at).await;
             return;
         }
         loop {
-            let left = at.since(machine_time());
+            let left = at.since(self.now());
             if left.is_zero() {
                 return;
             }

@@ -3,7 +3,13 @@
 
 mod solo;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use chain::{
     code::Code,
@@ -153,6 +159,49 @@ async fn a_first_proposal_from_a_wrong_clock_is_not_valid_and_a_certified_one_is
     let verdict = app.port.validate(Height(1), 0, proposer, block.bytes, Origin::Synced).await.unwrap();
     assert!(verdict.valid);
     stop(app).await;
+}
+
+#[tokio::test]
+async fn a_machine_clock_that_jumps_stops_the_node_and_a_little_behind_only_slows_the_blocks_times() {
+    const MINUTE: u64 = 60_000;
+    // How far the clock moves, ms; whether a block is made, and what is said otherwise.
+    let cases = [
+        (-3_600_000_i64, Err("before the newest block")),
+        (-11_000, Err("before the newest block")),
+        (-9_000, Ok(())),
+        (0, Ok(())),
+        (59 * 60_000, Ok(())),
+        (61 * 60_000, Err("the clock jumped")),
+        (400 * 24 * 3_600_000, Err("the clock jumped")),
+    ];
+    for (moved, expected) in cases {
+        let solo = Solo::found();
+        let shown = Arc::new(AtomicU64::new(NOON.ms() + MINUTE));
+        let read = Arc::clone(&shown);
+        let clock = Clock::reading(move || Timestamp::from_ms(read.load(Ordering::Relaxed)));
+        let app = solo.start_with(clock, Limits::default());
+        app.handle.submit(solo.sell(0, 1, address_of(&resident(1)), 5)).await.unwrap();
+        solo.decide(&app.port).await;
+        let first = app.handle.snapshot().unwrap().tip().timestamp;
+        assert_eq!(first.ms(), NOON.ms() + MINUTE);
+        shown.store((NOON.ms() + MINUTE).checked_add_signed(moved).unwrap(), Ordering::Relaxed);
+        match (app.port.propose(Height(2), 0).await, expected) {
+            (Ok(proposed), Ok(())) => {
+                app.port.commit(solo.certify(Height(2), proposed.hash)).await.unwrap();
+                let second = app.handle.snapshot().unwrap().tip().timestamp;
+                assert_eq!(second.ms(), (first.ms() + 1).max(shown.load(Ordering::Relaxed)), "moved by {moved} ms");
+                stop(app).await;
+            }
+            (Err(error), Err(words)) => {
+                assert!(error.to_string().contains(words), "moved by {moved} ms: {error}");
+                assert_eq!(app.handle.tip().height, Height(1));
+                let node::app::App { handle, port, ended, stop: _stop } = app;
+                drop((handle, port));
+                assert!(ended.await.unwrap().is_err(), "the node stops");
+            }
+            (answer, _) => panic!("moved by {moved} ms: {answer:?}"),
+        }
+    }
 }
 
 #[tokio::test]

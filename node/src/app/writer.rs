@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chain::{
     hash::Hash32,
-    id::TxId,
+    id::{Height, TxId},
     params::Params,
     record::Key,
     state::MemoryState,
@@ -239,7 +239,8 @@ impl Writer {
     /// The present by this machine's clock.
     ///
     /// # Errors
-    /// Where the clock jumped further than time can have passed: somebody must confirm it by starting the node again.
+    /// Where the clock jumped further than time can have passed, or back behind the newest block: somebody must look at it and start the node again. A little
+    /// behind is allowed: blocks then follow each other by a millisecond until the clock has caught up.
     pub(super) fn present(&mut self) -> Result<Timestamp, WriterFault> {
         let now = self.clock().now();
         if self.clock().is_stepped() {
@@ -250,7 +251,14 @@ impl Writer {
         let latest = before.saturating_add(passed).saturating_add(LARGEST_JUMP);
         if now > latest {
             return Err(WriterFault::Broken(format!(
-                "the clock jumped from {before} to {now} while {passed:?} passed: set it right, or start again and confirm it"
+                "the clock jumped from {before} to {now} while {} s passed: set it right; or, if it is right now, start again with --confirm-clock",
+                passed.ms() / 1_000
+            )));
+        }
+        let newest = self.parent.timestamp;
+        if self.parent.height > Height(0) && now < newest.saturating_sub(BEHIND) {
+            return Err(WriterFault::Broken(format!(
+                "this machine's clock shows {now}, before the newest block of {newest}: set it right and start again"
             )));
         }
         self.seen = (now, Instant::now());
