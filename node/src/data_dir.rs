@@ -47,6 +47,12 @@ pub enum DataDirError {
         /// Which.
         path: String,
     },
+    /// There was a node here, whose genesis document is gone.
+    #[error("{path} is missing, but the directory holds a node: restore it from a backup, or from another node of the federation")]
+    GenesisMissing {
+        /// The document.
+        path: String,
+    },
     /// The genesis document cannot be read.
     #[error("{path}: {message}")]
     Genesis {
@@ -111,9 +117,12 @@ impl DataDir {
     /// Claims the directory for this process.
     ///
     /// # Errors
-    /// [`DataDirError::Uninitialised`], [`DataDirError::InUse`], [`DataDirError::Io`].
+    /// [`DataDirError::Uninitialised`], [`DataDirError::GenesisMissing`], [`DataDirError::InUse`], [`DataDirError::Io`].
     pub fn lock(&self) -> Result<Lock, DataDirError> {
         if !self.genesis_file().is_file() {
+            if self.database().exists() || self.keys().exists() {
+                return Err(DataDirError::GenesisMissing { path: self.genesis_file().display().to_string() });
+            }
             return Err(DataDirError::Uninitialised { path: self.0.display().to_string() });
         }
         let path = self.0.join("lock");

@@ -3,7 +3,11 @@
 //! It copies what is stored, whether it is sound or not: an audit shall see what is there. It judges nothing and changes nothing. Called by `wattd export`
 //! and, through a channel, by the API.
 
-use std::io::{self, Write};
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use chain::{
@@ -61,20 +65,41 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
+impl ExportError {
+    /// Whether what is stored is damaged.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::State(_) | Self::Missing { .. } => true,
+            Self::Samples(_) | Self::Framing(_) | Self::Codec(_) | Self::Write(_) => false,
+        }
+    }
+}
+
+/// A whole stream.
+#[derive(Debug)]
+pub struct Written {
+    /// What it holds.
+    pub end: End,
+    /// The first value that does not match its checksum. It was written as it is, for an audit to see.
+    pub damaged: Option<ExportError>,
+}
+
 /// Where an export gets raw samples: those of a session's reading, or nothing where they were erased or are not kept.
 pub type SamplesOf<'a> = &'a dyn Fn(SessionId, u64) -> Result<Option<Samples>, String>;
 
 /// Writes everything from genesis to the newest block at this moment; `progress` is called with the height written and the last one.
 ///
 /// # Errors
-/// [`ExportError`]; what was written until then is no whole stream and an audit says so. A damaged value alone is told after the whole stream was written.
+/// [`ExportError`]; what was written until then is no whole stream and an audit says so.
 pub fn write(
     reader: &Reader,
     genesis: &Genesis,
     samples: SamplesOf<'_>,
     out: &mut dyn Write,
     mut progress: impl FnMut(Height, Height),
-) -> Result<End, ExportError> {
+) -> Result<Written, ExportError> {
     // One view for all: the state written at the end is that of the last block written.
     let snapshot = reader.snapshot()?;
     let last = snapshot.tip().height;
@@ -127,10 +152,43 @@ pub fn write(
     }
     out.write_all(&frame_value(RecordKind::End, &end)?)?;
     out.flush()?;
-    match (damaged, unsound) {
-        (Some(error), _) => Err(error.into()),
-        (None, Some(fault)) => Err(ExportError::State(fault)),
-        (None, None) => Ok(end),
+    Ok(Written { end, damaged: damaged.map(ExportError::Store).or_else(|| unsound.map(ExportError::State)) })
+}
+
+/// Lets `write` fill a file that appears under its name only once it is whole and on the disk.
+///
+/// # Errors
+/// The file is there already, cannot be made, or `write` failed; then nothing is left behind.
+pub fn into_new_file<T, E: From<io::Error>>(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, E>) -> Result<T, E> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let name = path.file_name().ok_or_else(|| named(io::Error::new(io::ErrorKind::InvalidInput, "this names no file")))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let free = || match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(named(error)),
+        Ok(_) => Err(named(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file already: choose another name, or remove it"))),
+    };
+    free()?;
+    // Beside it, so that the last step only changes a name.
+    let partial = Partial(folder.join(format!(".{}.{}.part", name.to_string_lossy(), std::process::id())));
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(&partial.0).map_err(named)?;
+    let mut out = io::BufWriter::new(file);
+    let answer = write(&mut out)?;
+    let file = out.into_inner().map_err(|error| named(error.into_error()))?;
+    file.sync_all().map_err(named)?;
+    free()?;
+    fs::rename(&partial.0, path).map_err(named)?;
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(named)?;
+    Ok(answer)
+}
+
+/// A file that is removed unless it has got its name.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After the renaming there is none.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -159,8 +217,9 @@ pub fn stream(
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut pieces = Pieces { sender: sender.clone(), piece: Vec::with_capacity(PIECE_BYTES) };
-        if let Err(error) = write(&reader, &genesis, &samples, &mut pieces, |_, _| ()) {
-            // Whoever reads sees that the stream ends early; a reader that has gone away is no error of ours.
+        let written = write(&reader, &genesis, &samples, &mut pieces, |_, _| ());
+        if let Err(error) = written.and_then(|Written { damaged, .. }| damaged.map_or(Ok(()), Err)) {
+            // Whoever reads sees that something is wrong; a reader that has gone away is no error of ours.
             if !matches!(&error, ExportError::Write(write) if write.kind() == io::ErrorKind::BrokenPipe) {
                 tracing::error!(%error, "an export was not finished");
             }

@@ -80,7 +80,7 @@ pub enum KeyError {
         mode: u32,
     },
     /// Its content is no key.
-    #[error("key file {path} does not hold 64 hexadecimal digits")]
+    #[error("key file {path} does not hold 64 hexadecimal digits: restore it from a backup")]
     Malformed {
         /// Which.
         path: String,

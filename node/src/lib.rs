@@ -13,6 +13,7 @@ pub mod export;
 pub mod gateway;
 pub mod init;
 pub mod keys;
+pub mod listen;
 mod mempool;
 pub mod scheduler;
 pub mod sender;
@@ -26,7 +27,6 @@ use chain::{crypto::address_of, genesis_kind::NetworkKind, id::Height};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
 use tokio::{
-    net::TcpListener,
     sync::{oneshot, watch},
     task::JoinHandle,
 };
@@ -36,9 +36,10 @@ use crate::{
     app::{App, AppConfig, LARGEST_JUMP, Limits},
     clock::Clock,
     config::{Config, ConfigError},
-    consensus::{ConsensusConfig, ConsensusError, StartError},
+    consensus::{ConsensusConfig, ConsensusError, LostLog, StartError},
     data_dir::{DataDir, DataDirError},
     keys::{KeyError, KeyName},
+    listen::{Addresses, Claim, ListenError},
     stepped::{SteppedClock, SteppedError},
     store::{Opened, Store, StoreError},
 };
@@ -52,6 +53,8 @@ pub struct RunOptions {
     pub clock_socket: Option<PathBuf>,
     /// Whether the operator has confirmed this machine's clock.
     pub clock_confirmed: ClockConfirmed,
+    /// What is done where the log of consensus is missing or damaged.
+    pub lost_log: LostLog,
 }
 
 /// Whether somebody has looked at this machine's clock.
@@ -83,8 +86,13 @@ pub enum NodeError {
     #[error(transparent)]
     Stepped(#[from] SteppedError),
     /// A key that genesis does not know.
-    #[error("the validator key of this directory, {0}, is not among the validators of its genesis document")]
+    #[error("the validator key of this directory, {0}, is not among the validators of its genesis document: restore keys/validator.key")]
     NotAValidator(String),
+    /// A network key that genesis does not bind to the validator.
+    #[error(
+        "the network key of this directory, {0}, is not the one that its genesis document names beside the validator: restore keys/network.key"
+    )]
+    OtherNetworkKey(String),
     /// A stepped clock on a chain that is meant.
     #[error("--clock is for test federations: the genesis document of this chain says live")]
     LiveChain,
@@ -92,13 +100,8 @@ pub enum NodeError {
     #[error("{0}")]
     Clock(String),
     /// An address is taken, or not this machine's.
-    #[error("cannot listen on {address}: {error}; another program may use it, choose another in config.toml")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Consensus did not start.
     #[error(transparent)]
     ConsensusStart(#[from] StartError),
@@ -118,6 +121,30 @@ pub enum NodeError {
     },
 }
 
+impl NodeError {
+    /// Whether what is stored is damaged, missing or older than it was: starting again changes nothing, somebody must restore it.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Export(error) => error.is_damage(),
+            Self::ConsensusStart(error) => error.is_damage(),
+            Self::Consensus(ConsensusError::LogDamaged(_)) => true,
+            Self::DataDir(error) => matches!(error, DataDirError::GenesisMissing { .. }),
+            Self::Config(_)
+            | Self::Key(_)
+            | Self::Stepped(_)
+            | Self::NotAValidator(_)
+            | Self::OtherNetworkKey(_)
+            | Self::LiveChain
+            | Self::Clock(_)
+            | Self::Listen(_)
+            | Self::Consensus(_)
+            | Self::Stopped { .. } => false,
+        }
+    }
+}
+
 /// Runs a node until `shutdown` resolves.
 ///
 /// # Errors
@@ -129,18 +156,15 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let config = Config::read(&data.config_file())?;
     let validator = keys::read(&KeyName::Validator.file(data.path()))?;
     let proposer = address_of(&validator);
-    if !genesis.validators.iter().any(|member| member.address == proposer) {
+    let network_key = keys::read(&KeyName::Network.file(data.path()))?;
+    let Some(member) = genesis.validators.iter().find(|member| member.address == proposer) else {
         return Err(NodeError::NotAValidator(proposer.to_string()));
+    };
+    if member.network_key.0 != address_of(&network_key).0 {
+        return Err(NodeError::OtherNetworkKey(address_of(&network_key).to_string()));
     }
 
     let chain_id = genesis.chain_id();
-    info!(%chain_id, network = genesis.network, moniker = config.moniker, "opening the database");
-    let opened = Store::open(&data.database(), &genesis)?;
-    let tip = opened.parent.height;
-    let stepped = connect_clock(&options, genesis.kind, chain_id, tip).await?;
-    let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
-    require_plausible(&clock, &opened, options.clock_confirmed)?;
-
     let consensus_config = ConsensusConfig {
         directory: data.wal(),
         listen: config.network.listen.clone(),
@@ -148,8 +172,18 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         moniker: config.moniker.clone(),
         chain_id,
         validator_key: validator,
-        network_key: keys::read(&KeyName::Network.file(data.path()))?,
+        network_key,
+        lost_log: options.lost_log,
     };
+    let claims = claim_addresses(&config, &consensus_config)?;
+    info!(%chain_id, network = genesis.network, moniker = config.moniker, "opening the database");
+    let opened = Store::open(&data.database(), &genesis)?;
+    let tip = opened.parent.height;
+    consensus::examine_log(&consensus_config, tip).await?;
+    let stepped = connect_clock(&options, genesis.kind, chain_id, tip).await?;
+    let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
+    require_plausible(&clock, &opened, options.clock_confirmed)?;
+
     if genesis.validator_set().is_ok_and(|set| set.faults_tolerated() == 0) {
         info!("fewer than four validators: no fault is tolerated, the chain stands still while one of them is down");
     }
@@ -161,8 +195,10 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let starting = clock.work();
     let (clock_ended, stepping) = serve_clock(stepped, &handle);
     let (parts_stop, parts_stopping) = watch::channel(false);
-    let roles = start_roles(data, &config, &handle, &clock, &parts_stopping).await?;
-    let api = serve_api(config.api.listen, &handle, clock, genesis, roles.queue, roles.samples).await?;
+    let roles = start_roles(data, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
+    let api = serve_api(claims.api, &handle, clock, genesis, roles.queue, roles.samples)?;
+    // Nobody may have taken it while the database was read.
+    listen::require_free(NETWORK_LISTEN, claims.network)?;
     let mut consensus = consensus::start(consensus_config, port).await?;
     drop(starting);
     info!(height = %tip, "ready");
@@ -198,6 +234,26 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     result.and(last_words.map_err(NodeError::Consensus))
 }
 
+/// What this node listens on.
+struct Claims {
+    api: Claim,
+    /// Where this node runs a gateway.
+    gateway: Option<Claim>,
+    /// Tried, and bound by consensus.
+    network: SocketAddr,
+}
+
+const NETWORK_LISTEN: &str = "network.listen";
+
+fn claim_addresses(config: &Config, consensus: &ConsensusConfig) -> Result<Claims, NodeError> {
+    let mut addresses = Addresses::default();
+    let network = consensus::listen_address(consensus)?;
+    drop(addresses.claim(NETWORK_LISTEN, network)?);
+    let api = addresses.claim("api.listen", config.api.listen)?;
+    let gateway = config.gateway.enabled.then(|| addresses.claim("gateway.listen", config.gateway.listen)).transpose()?;
+    Ok(Claims { api, gateway, network })
+}
+
 /// Consensus as a part of the node, in messages.
 const CONSENSUS: &str = "consensus";
 
@@ -229,7 +285,7 @@ pub fn export_stopped(
     data: &DataDir,
     out: &mut dyn std::io::Write,
     progress: impl FnMut(Height, Height),
-) -> Result<chain::export::End, NodeError> {
+) -> Result<export::Written, NodeError> {
     let _lock = data.lock()?;
     let genesis = data.genesis()?;
     let reader = store::Reader::open(&data.database())?;
@@ -248,9 +304,10 @@ struct Roles {
 }
 
 /// Starts gateway and scheduler, each with a key of its own, until `stop` becomes true.
-async fn start_roles(
+fn start_roles(
     data: &DataDir,
     config: &Config,
+    door: Option<Claim>,
     handle: &app::AppHandle,
     clock: &Clock,
     stop: &watch::Receiver<bool>,
@@ -268,14 +325,14 @@ async fn start_roles(
         tasks.push(watch_over(scheduler.task, stopped("scheduler"), failures.clone()));
     }
     let mut samples: api::SamplesOf = Arc::new(|_, _| Ok(None));
-    if config.gateway.enabled {
+    if let Some(door) = door {
         let key = keys::read(&KeyName::Gateway.file(data.path()))?;
         let gateway = gateway::start(data.path(), config.gateway.clone(), key, handle.clone(), clock.clone(), stop.clone())
             .map_err(|error| stopped("gateway")(error.to_string()))?;
         samples = gateway.samples;
         tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));
         let address = config.gateway.listen;
-        let listener = TcpListener::bind(address).await.map_err(|error| NodeError::Listen { address, error })?;
+        let listener = door.listen()?;
         info!(%address, "the units' door listens");
         let mut stop = stop.clone();
         tasks.push(tokio::spawn(async move {
@@ -314,15 +371,16 @@ fn watch_over<E: std::fmt::Display + Send + 'static>(
 }
 
 /// Answers HTTP in a task of its own.
-async fn serve_api(
-    address: SocketAddr,
+fn serve_api(
+    claim: Claim,
     handle: &app::AppHandle,
     clock: Clock,
     genesis: Genesis,
     queue: watch::Receiver<Vec<chain::api::QueueTicket>>,
     samples: api::SamplesOf,
 ) -> Result<JoinHandle<()>, NodeError> {
-    let listener = TcpListener::bind(address).await.map_err(|error| NodeError::Listen { address, error })?;
+    let address = claim.address();
+    let listener = claim.listen()?;
     let (reader, document, raw) = (handle.reader(), genesis.clone(), Arc::clone(&samples));
     let export: api::ExportFrom = Arc::new(move |_| {
         let raw = Arc::clone(&raw);

@@ -124,6 +124,102 @@ async fn a_changed_added_or_removed_index_entry_makes_its_index_again() {
     }
 }
 
+/// A value as the store keeps it: with its checksum.
+fn sealed(family: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
+    let length = (key.len() as u64).to_le_bytes();
+    let digest = blake3::Hasher::new().update(&[family]).update(&length).update(key).update(value).finalize();
+    [value, &digest.as_bytes()[..16]].concat()
+}
+
+#[tokio::test]
+async fn every_wrong_entry_of_the_history_is_named_and_made_again() {
+    const HISTORY: u8 = 4;
+    let solo = five_blocks().await;
+    let rows = |solo: &Solo| {
+        let db = tamper(&solo.database());
+        let family = db.cf_handle("history").unwrap();
+        db.iterator_cf(family, rocksdb::IteratorMode::Start).map(|row| row.unwrap()).collect::<Vec<_>>()
+    };
+    let good = rows(&solo);
+    let names = [
+        "entry 0 of level 0 (header 1)",
+        "entry 1 of level 0 (header 2)",
+        "entry 2 of level 0 (header 3)",
+        "entry 3 of level 0 (header 4)",
+        "entry 4 of level 0 (header 5)",
+        "entry 0 of level 1 (headers 1 to 2)",
+        "entry 1 of level 1 (headers 3 to 4)",
+        "entry 0 of level 2 (headers 1 to 4)",
+    ];
+    assert_eq!(good.len(), names.len());
+    for ((key, value), name) in good.iter().zip(names) {
+        for change in 0..3 {
+            {
+                let db = tamper(&solo.database());
+                let family = db.cf_handle("history").unwrap();
+                match change {
+                    // Another digest with a good checksum, one without, and none.
+                    0 => db.put_cf(family, key, sealed(HISTORY, key, &[7; 32])).unwrap(),
+                    1 => db.put_cf(family, key, &value[1..]).unwrap(),
+                    _ => db.delete_cf(family, key).unwrap(),
+                }
+            }
+            assert_eq!(solo.open().unwrap().rebuilt, [format!("history {name}")]);
+            assert_eq!(rows(&solo), good);
+        }
+    }
+    let stranger = [&[0][..], &5_u64.to_be_bytes()].concat();
+    {
+        let db = tamper(&solo.database());
+        db.put_cf(db.cf_handle("history").unwrap(), &stranger, sealed(HISTORY, &stranger, &[7; 32])).unwrap();
+    }
+    assert_eq!(solo.open().unwrap().rebuilt, [format!("history key {}, which belongs to no header", hex::encode(&stranger))]);
+    assert_eq!(rows(&solo), good);
+    assert!(solo.open().unwrap().rebuilt.is_empty());
+}
+
+#[tokio::test]
+async fn a_block_with_a_good_checksum_that_its_neighbours_do_not_know_is_named() {
+    const BLOCKS: u8 = 0;
+    let solo = five_blocks().await;
+    for height in [1_u64, 2, 3, 4, 5] {
+        let key = height.to_be_bytes();
+        // Its time, what it says about its parent, and its height.
+        for place in [110, 50, 40] {
+            let original = {
+                let db = tamper(&solo.database());
+                let family = db.cf_handle("blocks").unwrap();
+                let original = db.get_cf(family, key).unwrap().unwrap();
+                let mut block = original[..original.len() - 16].to_vec();
+                block[place] ^= 1;
+                db.put_cf(family, key, sealed(BLOCKS, &key, &block)).unwrap();
+                original
+            };
+            match solo.open() {
+                Err(StoreError::Damaged { what, .. }) => assert_eq!(what, format!("blocks of height {height}"), "byte {place}"),
+                other => panic!("height {height}, byte {place}: {other:?}"),
+            }
+            let db = tamper(&solo.database());
+            db.put_cf(db.cf_handle("blocks").unwrap(), key, original).unwrap();
+        }
+    }
+    assert!(solo.open().unwrap().rebuilt.is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_validator_set_is_named_in_letters() {
+    let solo = five_blocks().await;
+    let hash = solo.genesis.validator_set().unwrap().hash();
+    {
+        let db = tamper(&solo.database());
+        let key = [b"validators ", &hash.0[..]].concat();
+        db.put_cf(db.cf_handle("meta").unwrap(), key, "no set").unwrap();
+    }
+    let Err(error) = solo.open() else { panic!("opened") };
+    let text = error.to_string();
+    assert!(text.contains(&format!("validator set {hash}")) && text.is_ascii(), "{text}");
+}
+
 #[tokio::test]
 async fn another_schema_or_chain_is_refused() {
     let solo = five_blocks().await;

@@ -7,8 +7,10 @@ use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
 use clap::{Args, Parser, Subcommand};
 use firmware_core::{DeviceId, SensorId};
 use node::{
-    ClockConfirmed, RunOptions,
+    ClockConfirmed, NodeError, RunOptions,
+    consensus::LostLog,
     data_dir::DataDir,
+    export::{self, Written},
     gateway::units::{self, Registry},
     init::{self, InitOptions},
     telemetry::{self, LogFormat},
@@ -17,7 +19,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// A node of Commonwatt: charging tokens, sessions and receipts of a condominium.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 what is stored is damaged or missing: do not start it again blindly."
+)]
 struct Cli {
     /// Log one JSON object a line instead of text.
     #[arg(long, global = true)]
@@ -133,7 +139,16 @@ struct RunArgs {
     /// The machine's clock is right although more than an hour has passed since the newest block.
     #[arg(long)]
     confirm_clock: bool,
+    /// Begin a new log of consensus where the old one is missing or damaged.
+    ///
+    /// Only after the other validators have decided the height or, alone, after making sure that no copy of this node runs anywhere: what this validator has
+    /// voted for is forgotten with the log. A damaged log is kept beside the new one.
+    #[arg(long)]
+    new_consensus_log: bool,
 }
+
+/// The exit code where what is stored is damaged or missing: a supervisor must not start the node again and again.
+const DAMAGED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -148,7 +163,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wattd: {}", told(&error));
-            ExitCode::FAILURE
+            if error.downcast_ref::<NodeError>().is_some_and(NodeError::is_damage) { ExitCode::from(DAMAGED) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -200,6 +215,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         data: DataDir::new(args.data),
         clock_socket: args.clock,
         clock_confirmed: if args.confirm_clock { ClockConfirmed::ByOperator } else { ClockConfirmed::No },
+        lost_log: if args.new_consensus_log { LostLog::BeginNew } else { LostLog::Refuse },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {
@@ -245,22 +261,20 @@ fn unit(command: UnitCommand) -> anyhow::Result<()> {
 }
 
 fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let end = if args.out.as_os_str() == "-" {
-        node::export_stopped(&DataDir::new(args.data.clone()), &mut std::io::stdout().lock(), show_progress)?
+    let data = DataDir::new(args.data.clone());
+    let Written { end, damaged } = if args.out.as_os_str() == "-" {
+        node::export_stopped(&data, &mut std::io::stdout().lock(), show_progress)?
     } else {
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.out);
-        let file = file.with_context(|| format!("cannot make {}", args.out.display()))?;
-        let mut out = std::io::BufWriter::new(file);
-        let end = node::export_stopped(&DataDir::new(args.data.clone()), &mut out, show_progress)?;
-        let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).context("writing the last bytes")?;
-        file.sync_all().context("writing the last bytes")?;
-        end
+        export::into_new_file(&args.out, |out| node::export_stopped(&data, out, show_progress).map_err(anyhow::Error::from))?
     };
     eprintln!(
         "{} blocks with {} transactions, {} records of samples, {} keys of the state",
         end.blocks, end.transactions, end.samples, end.state_keys
     );
-    Ok(())
+    match damaged {
+        None => Ok(()),
+        Some(error) => Err(anyhow::Error::from(NodeError::from(error)).context("exported as it is stored, but not all of it is sound")),
+    }
 }
 
 /// A line on a terminal that is written over as the export goes on.

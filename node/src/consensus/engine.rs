@@ -3,8 +3,8 @@
 //! What is proposed, validated and committed is `driver`'s matter. Called by `mod` only.
 
 use std::{
-    io::{Cursor, ErrorKind},
-    path::{Path, PathBuf},
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -14,30 +14,25 @@ use arc_malachitebft_app_channel::{
         config::{
             ConsensusConfig as EngineConsensus, GossipSubConfig, NodeConfig, P2pConfig, PubSubProtocol, ValuePayload, ValueSyncConfig,
         },
-        engine::wal::decode_entry,
         types::codec::Codec as _,
-        wal::Log,
     },
 };
 use chain::id::Height;
 use ed25519_dalek::SigningKey;
 use libp2p::{Multiaddr, identity::Keypair};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
     ConsensusConfig, StartError,
     codec::{MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
     context::Context,
+    log,
     signing::{Keys, Signatures},
 };
 
-/// The log's file in consensus' own directory.
-const LOG_FILE: &str = "wal";
-/// How long a stopping engine may take to end its tasks, and its log's thread to let go of the file.
+/// How long a stopping engine may take to end its tasks.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
-/// Between two looks at a log that another thread of this process still holds.
-const LOG_RETRY: Duration = Duration::from_millis(10);
 /// Connections from one address; a federation on one machine comes from one.
 const MAX_CONNECTIONS_PER_IP: usize = 100;
 /// How often peers are told our height.
@@ -91,13 +86,23 @@ pub(super) fn peer_id(key: &SigningKey) -> Result<String, StartError> {
     Ok(keypair(key)?.public().to_peer_id().to_string())
 }
 
-fn listen_address(text: &str) -> Result<Multiaddr, StartError> {
+/// The address of a multiaddress `/ip4/<address>/tcp/<port>`, or with `ip6`.
+///
+/// # Errors
+/// [`StartError::Listen`]: names are not listened on, and the engine would panic on a transport that it does not know or speak QUIC if asked to.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, StartError> {
+    let bad = || StartError::Listen { address: text.to_owned() };
     let parts: Vec<&str> = text.split('/').collect();
-    match parts.as_slice() {
-        // The engine panics on an address without a transport that it knows, and would speak QUIC if asked to.
-        ["", "ip4" | "ip6" | "dns" | "dns4" | "dns6", _, "tcp", _] => {}
-        _ => return Err(StartError::Listen { address: text.to_owned() }),
-    }
+    let (ip, port) = match parts.as_slice() {
+        ["", "ip4", ip, "tcp", port] => (IpAddr::V4(ip.parse().map_err(|_| bad())?), port),
+        ["", "ip6", ip, "tcp", port] => (IpAddr::V6(ip.parse().map_err(|_| bad())?), port),
+        _ => return Err(bad()),
+    };
+    Ok(SocketAddr::new(ip, port.parse().map_err(|_| bad())?))
+}
+
+fn listen_multiaddress(text: &str) -> Result<Multiaddr, StartError> {
+    listen_address(text)?;
     text.parse().map_err(|_| StartError::Listen { address: text.to_owned() })
 }
 
@@ -111,7 +116,7 @@ fn peer_address(text: &str) -> Result<Multiaddr, StartError> {
 
 fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
     let mut p2p = P2pConfig {
-        listen_addr: listen_address(&config.listen)?,
+        listen_addr: listen_multiaddress(&config.listen)?,
         persistent_peers: config.peers.iter().map(|peer| peer_address(peer)).collect::<Result<_, _>>()?,
         persistent_peers_only: true,
         // Meshes can degrade after restarts; explicit peers always get every message.
@@ -140,8 +145,8 @@ pub(super) async fn start(config: &ConsensusConfig, tip: Height) -> Result<Engin
     let settings = settings(config)?;
     std::fs::create_dir_all(&config.directory)
         .map_err(|error| StartError::Directory { path: config.directory.clone(), message: error.to_string() })?;
-    let log = config.directory.join(LOG_FILE);
-    examine_log(&log, tip).await?;
+    let log = log::path_in(&config.directory);
+    log::examine(&log, tip, config.lost_log).await?;
 
     let keys = Keys::new(config.chain_id, config.validator_key.clone());
     let keypair = keypair(&config.network_key)?;
@@ -164,38 +169,6 @@ pub(super) async fn start(config: &ConsensusConfig, tip: Height) -> Result<Engin
     Ok(Engine { channels, handle, log })
 }
 
-/// Reads the whole log before the engine does: on a damaged entry the engine stops and hangs, because a vote might have been forgotten, and says so only in
-/// its log file. A log of a height far beyond the database's means that an older copy of the database was restored.
-async fn examine_log(path: &Path, tip: Height) -> Result<(), StartError> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let mut log = open_log(path).await?;
-    let damaged = |entry: usize, message: String| StartError::LogDamaged { path: path.to_owned(), entry, message };
-    if log.sequence() > tip.next().0 {
-        return Err(StartError::DatabaseBehindLog { log: Height(log.sequence()), tip });
-    }
-    let entries = log.iter().map_err(|error| damaged(0, error.to_string()))?;
-    for (index, entry) in entries.enumerate() {
-        let bytes = entry.map_err(|error| damaged(index, error.to_string()))?;
-        decode_entry::<Context, _, _>(&Wire, Cursor::new(&bytes)).map_err(|error| damaged(index, error.to_string()))?;
-    }
-    Ok(())
-}
-
-/// Opens the log alone; waits a moment for a thread of an engine that has just been stopped.
-async fn open_log(path: &Path) -> Result<Log, StartError> {
-    let deadline = Instant::now() + STOP_LIMIT;
-    loop {
-        match Log::open(path) {
-            Ok(log) => return Ok(log),
-            // The lock's failure has no kind of its own.
-            Err(error) if error.kind() == ErrorKind::Other && Instant::now() < deadline => sleep(LOG_RETRY).await,
-            Err(error) => return Err(StartError::LogUnreadable { path: path.to_owned(), message: error.to_string() }),
-        }
-    }
-}
-
 impl Engine {
     /// Ends the engine's tasks within a bounded time and waits until its log is closed. Everything that was voted on is in the log already: the engine
     /// flushes before it sends.
@@ -210,7 +183,7 @@ impl Engine {
             }
         }
         drop(channels);
-        match open_log(&log).await {
+        match log::open(&log).await {
             Ok(_) => info!("consensus has stopped and closed its log"),
             Err(error) => warn!(%error, "the log of consensus is still held"),
         }

@@ -5,7 +5,7 @@
 //!
 //! - `context`: the engine's types over those of `chain`; the order of proposers.
 //! - `signing`: what is signed, by which domain; `codec`: the bytes of messages and of the write-ahead log.
-//! - `engine`: start, stop, network, examination of the log; `driver`: the loop of questions and answers.
+//! - `engine`: start, stop, network; `log`: examination of the write-ahead log; `driver`: the loop of questions and answers.
 //!
 //! Idle is silent: after a commit the engine is told to go on only when the application has work. With one to three validators no fault is tolerated.
 //! Called by `lib.rs` only, which stops consensus before the application.
@@ -14,12 +14,13 @@ mod codec;
 mod context;
 mod driver;
 mod engine;
+mod log;
 mod metrics;
 mod signing;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use chain::id::{ChainId, Height};
 use ed25519_dalek::SigningKey;
@@ -56,6 +57,18 @@ pub struct ConsensusConfig {
     pub validator_key: SigningKey,
     /// The key of the network's connections.
     pub network_key: SigningKey,
+    /// What is done where the log of a chain that has blocks is missing or damaged.
+    pub lost_log: LostLog,
+}
+
+/// What is done where the log of consensus is missing or damaged although there are blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LostLog {
+    /// Nothing is started: what this validator voted for may be forgotten, and another vote could contradict it.
+    #[default]
+    Refuse,
+    /// The operator has made sure that no vote is out that could be contradicted; a damaged log is set aside.
+    BeginNew,
 }
 
 impl fmt::Debug for ConsensusConfig {
@@ -74,7 +87,7 @@ impl fmt::Debug for ConsensusConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address to listen on.
-    #[error("cannot listen on {address:?}: expected a multiaddress such as /ip4/127.0.0.1/tcp/8422")]
+    #[error("cannot listen on {address:?} (network.listen in config.toml): expected a multiaddress such as /ip4/127.0.0.1/tcp/8422")]
     Listen {
         /// As configured.
         address: String,
@@ -106,23 +119,36 @@ pub enum StartError {
     },
     /// The log is damaged.
     #[error(
-        "the log of consensus {} is damaged at entry {entry}: {message}. A vote of this validator may be missing from it, and voting again could contradict \
-         it: do not start this validator before its peers have decided the height, or, alone, before you have made sure that no copy of it runs anywhere; \
-         then remove the file",
+        "the log of consensus {} is damaged in {place}: {message}. A vote of this validator may be missing from it, and voting again could contradict it: \
+         restore it; or wait until the other validators have decided the height (alone: make sure that no copy of this node runs anywhere), then start with \
+         --new-consensus-log",
         path.display()
     )]
     LogDamaged {
         /// Where.
         path: PathBuf,
-        /// Which entry, from 0.
-        entry: usize,
+        /// Its head, or which entry, from 0.
+        place: String,
         /// What is wrong with it.
         message: String,
     },
+    /// There are blocks and no log.
+    #[error(
+        "the log of consensus {} is missing, but the chain is at height {tip}. What this validator has voted for since may be forgotten with it, and voting \
+         again could contradict it: restore the log; or wait until the other validators have decided the next height (alone: make sure that no copy of \
+         this node runs anywhere), then start with --new-consensus-log",
+        path.display()
+    )]
+    LogMissing {
+        /// Where it should be.
+        path: PathBuf,
+        /// The database's last block.
+        tip: Height,
+    },
     /// The database is older than the log.
     #[error(
-        "the log of consensus is at height {log}, but the database ends at {tip}: an older copy of the database was restored. Restore the newest, or \
-         synchronise again"
+        "the log of consensus is at height {log}, but the database ends at {tip}: an older copy of the database was restored, or one of its files (db/*.log, \
+         db/MANIFEST-*) is missing or cut short. Restore the newest database, or resync"
     )]
     DatabaseBehindLog {
         /// The log's height.
@@ -136,6 +162,23 @@ pub enum StartError {
     /// The engine did not start.
     #[error("the consensus engine did not start: {0}")]
     Engine(String),
+}
+
+impl StartError {
+    /// Whether the log or the database is damaged, missing or old.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::LogDamaged { .. } | Self::LogMissing { .. } | Self::DatabaseBehindLog { .. } => true,
+            Self::Listen { .. }
+            | Self::Peer { .. }
+            | Self::NetworkKey(_)
+            | Self::Directory { .. }
+            | Self::LogUnreadable { .. }
+            | Self::App(_)
+            | Self::Engine(_) => false,
+        }
+    }
 }
 
 /// Why consensus ended; the process must exit with a failure, and whoever supervises it must not restart it blindly on [`ConsensusError::LogDamaged`].
@@ -181,6 +224,22 @@ impl ConsensusHandle {
     pub async fn ended(&mut self) -> Result<(), ConsensusError> {
         (&mut self.task).await?
     }
+}
+
+/// The address that consensus will listen on.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub fn listen_address(config: &ConsensusConfig) -> Result<SocketAddr, StartError> {
+    engine::listen_address(&config.listen)
+}
+
+/// Examines the log against the newest block `tip` before anything is started; [`start`] does so again.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn examine_log(config: &ConsensusConfig, tip: Height) -> Result<(), StartError> {
+    log::examine(&log::path_in(&config.directory), tip, config.lost_log).await
 }
 
 /// Starts consensus on the application's last committed block. Needs a tokio runtime with time and input/output.

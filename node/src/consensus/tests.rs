@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::{ConsensusConfig, ConsensusError, ConsensusHandle, StartError, metrics_text, peer_id, start};
+use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, examine_log, metrics_text, peer_id, start};
 use crate::app::port::{Answer, AppError, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
 
 const CHAIN: ChainId = ChainId(Hash32([9; 32]));
@@ -192,6 +192,7 @@ fn config(directory: &Path, seed: u8) -> ConsensusConfig {
         chain_id: CHAIN,
         validator_key: key(seed),
         network_key: key(seed + 100),
+        lost_log: LostLog::Refuse,
     }
 }
 
@@ -308,24 +309,49 @@ fn refuses_a_damaged_log_and_a_database_older_than_its_log() {
     let log = config.directory.join("wal");
     let whole = std::fs::read(&log).unwrap();
 
-    let mut damaged = whole.clone();
-    let middle = damaged.len() / 2;
-    damaged[middle] ^= 0x40;
-    std::fs::write(&log, &damaged).unwrap();
+    // Head, an entry's length, its bytes: every byte matters but the flag that the engine does not read, and none is passed over in silence.
+    for place in (0..whole.len()).step_by(3) {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0x40;
+        std::fs::write(&log, &damaged).unwrap();
+        let refused = runtime().block_on(examine_log(&config, Height(2))).unwrap_err();
+        assert!(matches!(refused, StartError::LogDamaged { .. } | StartError::DatabaseBehindLog { .. }), "byte {place}: {refused}");
+    }
     let refused = runtime().block_on(start(config.clone(), app.serve())).unwrap_err();
-    assert!(matches!(refused, StartError::LogDamaged { .. }), "{refused}");
+    assert!(matches!(refused, StartError::LogDamaged { .. } | StartError::DatabaseBehindLog { .. }), "{refused}");
+    for short in [0, 5] {
+        std::fs::write(&log, &whole[..short]).unwrap();
+        let refused = runtime().block_on(start(config.clone(), app.serve())).unwrap_err();
+        assert!(matches!(refused, StartError::LogDamaged { .. }), "{refused}");
+    }
+    std::fs::remove_file(&log).unwrap();
+    let refused = runtime().block_on(start(config.clone(), app.serve())).unwrap_err();
+    assert!(matches!(refused, StartError::LogMissing { tip: Height(2), .. }), "{refused}");
 
     std::fs::write(&log, &whole).unwrap();
     let older = FakeApp::new(&[key(4)], &key(4));
-    let refused = runtime().block_on(start(config, older.serve())).unwrap_err();
+    let refused = runtime().block_on(start(config.clone(), older.serve())).unwrap_err();
     assert!(matches!(refused, StartError::DatabaseBehindLog { log: Height(3), tip: Height(0) }), "{refused}");
+
+    // The explicit way on keeps the damaged log beside the new one.
+    std::fs::write(&log, &whole[..5]).unwrap();
+    app.disk.lock().unwrap().broken_from = None;
+    let config = ConsensusConfig { lost_log: LostLog::BeginNew, ..config };
+    runtime().block_on(async {
+        let handle = start(config, app.serve()).await.unwrap();
+        app.reach(5).await;
+        stop(handle).await;
+    });
+    assert_eq!(std::fs::read(log.with_extension("damaged-1")).unwrap(), &whole[..5]);
 }
 
 #[test]
 fn refuses_addresses_that_it_cannot_use() {
     let directory = TempDir::new().unwrap();
     let (app, config) = alone(&directory, 5);
-    for listen in ["", "127.0.0.1:8422", "/ip4/127.0.0.1/udp/8422/quic-v1", "/ip4/1.2.3/tcp/1"] {
+    for listen in
+        ["", "127.0.0.1:8422", "/ip4/127.0.0.1/udp/8422/quic-v1", "/ip4/1.2.3/tcp/1", "/dns4/localhost/tcp/1", "/ip4/127.0.0.1/tcp/65536"]
+    {
         let config = ConsensusConfig { listen: listen.to_owned(), ..config.clone() };
         let refused = runtime().block_on(start(config, app.serve())).unwrap_err();
         assert!(matches!(refused, StartError::Listen { .. }), "{refused}");

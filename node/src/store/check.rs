@@ -1,4 +1,5 @@
-//! The check at start: every value's checksum, no gap in the chain, the state against the newest header, the indexes against their digests.
+//! The check at start: every value's checksum, no gap in the chain and every header linked to the one before, the state against the newest header, the
+//! history of headers and the indexes against the blocks.
 //!
 //! It reads the whole database once, from end to end, and executes nothing: that the chain follows its rules is an audit's matter. Only where the state's
 //! root is wrong is the chain replayed, to name the keys that differ. Called by [`super::Store::open`] alone.
@@ -12,17 +13,21 @@ use contracts::{
 };
 use tracing::warn;
 
-use super::*;
+use super::{history::Headers, *};
 
 pub(super) fn open_checked(database: Database, genesis: &Genesis) -> Result<Opened, StoreError> {
     let view = database.view();
     let tip: StoredTip = required(&database, &view, META_TIP)?;
-    for family in [Family::Blocks, Family::Certificates, Family::Receipts] {
-        check_heights(&database, &view, family, tip.height)?;
+    let mut headers = Headers::new(genesis.chain_id());
+    check_heights(&database, &view, Family::Blocks, tip.height, |height, block| headers.block(height, block))?;
+    for family in [Family::Certificates, Family::Receipts] {
+        check_heights(&database, &view, family, tip.height, |_, _| Ok(()))?;
     }
-    let newest = newest_header(&database, &view, tip)?;
+    let (newest, history, mut rebuilt) = headers.finish(&database, tip)?;
+    if !rebuilt.is_empty() {
+        warn!(entries = rebuilt.join(", "), "the history of headers does not match the blocks: these entries are made again");
+    }
     let (state, tree) = read_state(&database, &view)?;
-    let history = read_history(&database, &view, tip, newest.as_ref())?;
     let validators = check_roots(&database, &view, genesis, newest.as_ref(), &state, &tree)?;
 
     let mut undecided = Vec::new();
@@ -50,25 +55,30 @@ pub(super) fn open_checked(database: Database, genesis: &Genesis) -> Result<Open
         };
         index::rebuild(&database, &wrong, &mut digests, tip.height, &block_at)?;
     }
-    let rebuilt = wrong.iter().map(|index| index.name()).collect();
+    rebuilt.extend(wrong.iter().map(|index| index.name().to_owned()));
     let parent = Parent { chain_id: genesis.chain_id(), height: tip.height, hash: tip.hash, timestamp: tip.timestamp, history, validators };
     let reader = Reader::new(database, Present { tip, header: newest, tree: tree.clone() });
     Ok(Opened { store: Store { reader, digests }, state, tree, parent, undecided, rebuilt })
 }
 
-/// Every checksum of a family, and each height from 1 to the tip exactly once.
-fn check_heights(database: &Database, view: &db::View<'_>, family: Family, tip: Height) -> Result<(), StoreError> {
+/// Every checksum of a family, and each height from 1 to the tip exactly once; shows every value to `each`.
+fn check_heights(
+    database: &Database,
+    view: &db::View<'_>,
+    family: Family,
+    tip: Height,
+    mut each: impl FnMut(Height, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut expected = Height(1);
     database.each(view, family, &[], |key, value| {
-        value?;
-        if key != height_key(expected) || expected > tip {
-            let what = if expected > tip { family.describe(key) } else { family.describe(&height_key(expected)) };
-            return Err(if expected > tip {
-                StoreError::Damaged { what, why: format!("the newest block is of height {tip}") }
-            } else {
-                StoreError::Missing { what }
-            });
+        let value = value?;
+        if expected > tip {
+            return Err(StoreError::Damaged { what: family.describe(key), why: format!("the newest block is of height {tip}") });
         }
+        if key != height_key(expected) {
+            return Err(StoreError::Missing { what: family.describe(&height_key(expected)) });
+        }
+        each(expected, &value)?;
         expected = expected.next();
         Ok(Walk::On)
     })?;
@@ -76,20 +86,6 @@ fn check_heights(database: &Database, view: &db::View<'_>, family: Family, tip: 
         return Err(StoreError::Missing { what: family.describe(&height_key(expected)) });
     }
     Ok(())
-}
-
-fn newest_header(database: &Database, view: &db::View<'_>, tip: StoredTip) -> Result<Option<Header>, StoreError> {
-    if tip.height == Height(0) {
-        return Ok(None);
-    }
-    let key = height_key(tip.height);
-    let what = || Family::Blocks.describe(&key);
-    let block: Block = database.read(view, Family::Blocks, &key)?.ok_or_else(|| StoreError::Missing { what: what() })?;
-    let found = block.header.hash();
-    if found != tip.hash {
-        return Err(StoreError::Damaged { what: what(), why: format!("its hash is {found}, the tip's {}", tip.hash) });
-    }
-    Ok(Some(block.header))
 }
 
 fn read_state(database: &Database, view: &db::View<'_>) -> Result<(MemoryState, Tree), StoreError> {
@@ -102,19 +98,6 @@ fn read_state(database: &Database, view: &db::View<'_>) -> Result<(MemoryState, 
         Ok::<_, StoreError>(Walk::On)
     })?;
     Ok((state, builder.finish()))
-}
-
-/// The history up to the tip, compared with the root in the newest header.
-fn read_history(database: &Database, view: &db::View<'_>, tip: StoredTip, newest: Option<&Header>) -> Result<History, StoreError> {
-    let Some(newest) = newest else { return Ok(History::new()) };
-    let count = tip.height.0.saturating_sub(1);
-    let mut history = snapshot::with_nodes(database, view, |node_at| History::load(count, node_at))?;
-    if history.root() != newest.history_root {
-        let why = format!("its root is {}, the newest header names {}", history.root(), newest.history_root);
-        return Err(StoreError::Damaged { what: "the history of headers".to_owned(), why });
-    }
-    history.append(tip.hash);
-    Ok(history)
 }
 
 /// The state against the newest header, or against genesis before the first block; gives the validators of the next height.

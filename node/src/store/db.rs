@@ -17,6 +17,8 @@ use rocksdb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::files::{self, Found};
+
 /// What a stored record of the node may measure at most, in bytes.
 pub const MAX_VALUE_BYTES: usize = 16 << 20;
 
@@ -71,7 +73,11 @@ impl Family {
                 Ok(bytes) => format!("{} of height {}", self.name(), u64::from_be_bytes(bytes)),
                 Err(_) => format!("{} key {}", self.name(), hex::encode(key)),
             },
-            Self::Meta => format!("meta key {}", String::from_utf8_lossy(key)),
+            Self::Meta => match key.strip_prefix(super::META_VALIDATORS) {
+                Some(hash) => format!("validator set {}", hex::encode(hash)),
+                None if key.is_ascii() => format!("meta key {}", key.escape_ascii()),
+                None => format!("meta key {}", hex::encode(key)),
+            },
             Self::State | Self::History | Self::Index | Self::Undecided => format!("{} key {}", self.name(), hex::encode(key)),
         }
     }
@@ -94,8 +100,10 @@ pub enum StoreError {
         /// Family and key.
         what: String,
     },
-    /// RocksDB found one of its files damaged.
-    #[error("damaged file {file}: {message}: restore or resync")]
+    /// RocksDB found one of its files damaged or missing, or cannot read it.
+    #[error(
+        "damaged file {file}: {message}: restore or resync (put the directory back from a backup, or move it away and let the node sync)"
+    )]
     Corrupt {
         /// The file, as exactly as it is known.
         file: String,
@@ -115,7 +123,7 @@ pub enum StoreError {
         expected: u32,
     },
     /// Of another chain than the genesis document.
-    #[error("the database belongs to chain {found}, the genesis document to {expected}")]
+    #[error("the database belongs to chain {found}, the genesis document to {expected}: restore the one that was exchanged or changed")]
     WrongChain {
         /// The database's.
         found: String,
@@ -133,6 +141,17 @@ pub enum StoreError {
         /// RocksDB's words.
         message: String,
     },
+}
+
+impl StoreError {
+    /// Whether what is stored is damaged or missing, so that starting again changes nothing.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Missing { .. } | Self::Corrupt { .. } => true,
+            Self::Schema { .. } | Self::WrongChain { .. } | Self::Place(_) | Self::Database { .. } => false,
+        }
+    }
 }
 
 impl From<StoreError> for ReadFault {
@@ -161,14 +180,16 @@ pub enum Create {
 }
 
 impl Database {
-    /// Opens the database in `path`.
+    /// Opens the database in `path`. One is made only where there is nothing at all: RocksDB itself would make a new one over the remains of another.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Database`].
-    pub fn open(path: &Path, create: Create) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, create: Create) -> Result<(Self, Found), StoreError> {
+        let found = files::look(path)?;
+        let make = create == Create::IfMissing && found == Found::Nothing;
         let mut options = Options::default();
-        options.create_if_missing(create == Create::IfMissing);
-        options.create_missing_column_families(create == Create::IfMissing);
+        options.create_if_missing(make);
+        options.create_missing_column_families(make);
         // A record torn by a crash was never acknowledged; a changed byte elsewhere in the log is damage, and must not silently cost the blocks after it.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_paranoid_checks(true);
@@ -181,8 +202,8 @@ impl Database {
             options.set_write_buffer_size(16 << 20);
             ColumnFamilyDescriptor::new(family.name(), options)
         });
-        let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| explain(path, &error))?;
-        Ok(Self { db, path: path.to_owned() })
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| files::explain(path, &error))?;
+        Ok((Self { db, path: path.to_owned() }, found))
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
@@ -190,7 +211,7 @@ impl Database {
     }
 
     fn explain(&self, error: &rocksdb::Error) -> StoreError {
-        explain(&self.path, error)
+        files::explain(&self.path, error)
     }
 
     /// A consistent view of the present.
@@ -376,52 +397,4 @@ pub fn decode<T: DeserializeOwned + Serialize>(family: Family, key: &[u8], bytes
 
 fn damaged(family: Family, key: &[u8], error: &CodecError) -> StoreError {
     StoreError::Damaged { what: family.describe(key), why: error.to_string() }
-}
-
-/// RocksDB's errors are sentences; where one names no file, the write-ahead logs are the only files without a name of their own in it.
-fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
-    let message = error.to_string();
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => StoreError::Corrupt { file: damaged_file(path, &message), message },
-        rocksdb::ErrorKind::NotFound
-        | rocksdb::ErrorKind::NotSupported
-        | rocksdb::ErrorKind::InvalidArgument
-        | rocksdb::ErrorKind::IOError
-        | rocksdb::ErrorKind::MergeInProgress
-        | rocksdb::ErrorKind::Incomplete
-        | rocksdb::ErrorKind::ShutdownInProgress
-        | rocksdb::ErrorKind::TimedOut
-        | rocksdb::ErrorKind::Aborted
-        | rocksdb::ErrorKind::Busy
-        | rocksdb::ErrorKind::Expired
-        | rocksdb::ErrorKind::TryAgain
-        | rocksdb::ErrorKind::CompactionTooLarge
-        | rocksdb::ErrorKind::ColumnFamilyDropped
-        | rocksdb::ErrorKind::Unknown => StoreError::Database { path: path.display().to_string(), message },
-    }
-}
-
-fn damaged_file(path: &Path, message: &str) -> String {
-    let names = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.filter(|name| !name.starts_with("LOG")).collect();
-    names.sort();
-    let stem = |name: &str| name.split('.').next().map(|stem| stem.trim_start_matches('0').to_owned()).unwrap_or_default();
-    if let Some(name) = names.iter().find(|name| message.contains(name.as_str())) {
-        return path.join(name).display().to_string();
-    }
-    // "file number 12" and the like.
-    let numbers: Vec<&str> = message.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty()).collect();
-    let lower = message.to_lowercase();
-    let of_manifest = lower.contains("manifest") || lower.contains("versionedit");
-    if let Some(name) = names.iter().find(|name| of_manifest && name.starts_with("MANIFEST")) {
-        return path.join(name).display().to_string();
-    }
-    if lower.contains("current") {
-        return path.join("CURRENT").display().to_string();
-    }
-    if let Some(name) = names.iter().find(|name| name.ends_with(".sst") && numbers.contains(&stem(name).as_str())) {
-        return path.join(name).display().to_string();
-    }
-    let logs: Vec<_> = names.iter().filter(|name| name.ends_with(".log")).map(|name| path.join(name).display().to_string()).collect();
-    if logs.is_empty() { path.display().to_string() } else { logs.join(" or ") }
 }

@@ -128,10 +128,19 @@ pub fn connector_bytes(id: ConnectorId) -> [u8; 8] {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Digests(Vec<Sum>);
 
+/// The number of some entries and the XOR of their digests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-struct Sum {
+pub struct Sum {
     count: u64,
     xor: Hash32,
+}
+
+impl Sum {
+    /// Adds an entry.
+    pub fn add(&mut self, family: Family, key: &[u8], value: &[u8]) {
+        self.count = self.count.wrapping_add(1);
+        self.xor.0.iter_mut().zip(digest(family, key, value).0).for_each(|(own, other)| *own ^= other);
+    }
 }
 
 impl Digests {
@@ -144,8 +153,7 @@ impl Digests {
     fn add(&mut self, index: Index, key: &[u8], value: &[u8]) {
         let place = Index::ALL.iter().position(|other| *other == index);
         if let Some(sum) = place.and_then(|place| self.0.get_mut(place)) {
-            sum.count = sum.count.wrapping_add(1);
-            sum.xor.0.iter_mut().zip(digest(Family::Index, key, value).0).for_each(|(own, other)| *own ^= other);
+            sum.add(Family::Index, key, value);
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod check;
 mod db;
+mod files;
+mod history;
 mod index;
 mod snapshot;
 
@@ -38,6 +40,7 @@ pub use self::{
 };
 use self::{
     db::{Create, Database, Family, Walk, height_key},
+    files::Found,
     index::Digests,
 };
 
@@ -118,8 +121,8 @@ pub struct Opened {
     pub parent: Parent,
     /// Proposals for the next height.
     pub undecided: Vec<Undecided>,
-    /// Indexes that were wrong and have been made again.
-    pub rebuilt: Vec<&'static str>,
+    /// What was wrong and has been made again: indexes and entries of the history, by name.
+    pub rebuilt: Vec<String>,
 }
 
 impl Store {
@@ -128,11 +131,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: another schema or chain, a damaged file, a changed or missing value (named). Wrong indexes are made again and named.
     pub fn open(path: &Path, genesis: &Genesis) -> Result<Opened, StoreError> {
-        let database = Database::open(path, Create::IfMissing)?;
+        let (database, found) = Database::open(path, Create::IfMissing)?;
         check_schema(&database)?;
         let view = database.view();
         let expected = genesis.chain_id();
         match database.read::<ChainId>(&view, Family::Meta, META_CHAIN)? {
+            None if found == Found::Filled => return Err(StoreError::Missing { what: Family::Meta.describe(META_CHAIN) }),
             None => {
                 drop(view);
                 begin(&database, genesis)?;
@@ -222,7 +226,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::open(path, Create::Never)?;
+        let (database, _) = Database::open(path, Create::Never)?;
         check_schema(&database)?;
         let view = database.view();
         let tip: StoredTip = required(&database, &view, META_TIP)?;

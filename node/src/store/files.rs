@@ -1,0 +1,156 @@
+//! RocksDB's files, as far as people must know of them: what is in a directory before it is opened, and which file a failure is about.
+//!
+//! Nothing is read but names, sizes and RocksDB's sentences. Called by `db`.
+
+use std::{fs, io::ErrorKind, path::Path};
+
+use super::db::StoreError;
+
+/// What a database's directory holds before it is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nothing of a database.
+    Nothing,
+    /// A database in which nothing was written: the process that made it ended before it wrote the first state.
+    Begun,
+    /// A database with something in it.
+    Filled,
+}
+
+/// Looks into a directory.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where there are files of a database without the one that names the others: RocksDB would begin a new one over them.
+pub fn look(path: &Path) -> Result<Found, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Database { path: path.display().to_string(), message: error.to_string() };
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(failed(error)),
+    };
+    let (mut current, mut table, mut manifest) = (false, false, false);
+    let mut logs = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        current |= name == "CURRENT";
+        manifest |= name.starts_with("MANIFEST-");
+        table |= is_numbered(&name, ".sst");
+        if is_numbered(&name, ".log") {
+            logs.push(entry.metadata().map_err(failed)?.len());
+        }
+    }
+    match (current, table || manifest || !logs.is_empty()) {
+        (false, false) => Ok(Found::Nothing),
+        (false, true) => {
+            let message = "it is missing, although there are other files of a database".to_owned();
+            Err(StoreError::Corrupt { file: path.join("CURRENT").display().to_string(), message })
+        }
+        // A log is made together with a database, and the first state goes into it.
+        (true, _) if !table && !logs.is_empty() && logs.iter().all(|bytes| *bytes == 0) => Ok(Found::Begun),
+        (true, _) => Ok(Found::Filled),
+    }
+}
+
+/// RocksDB's error with the file that it is about.
+pub fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let message = error.to_string();
+    let corrupt = || StoreError::Corrupt { file: damaged_file(path, &message), message: message.clone() };
+    let other = || StoreError::Database { path: path.display().to_string(), message: message.clone() };
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => corrupt(),
+        // A file that is missing or cannot be read is named with its path; a full disk and a second process are no damage.
+        rocksdb::ErrorKind::IOError if named_file(&message).is_some() && !is_passing(&message) => corrupt(),
+        // Column families that the manifest does not know any more.
+        rocksdb::ErrorKind::InvalidArgument if message.to_lowercase().contains("column famil") => corrupt(),
+        rocksdb::ErrorKind::IOError
+        | rocksdb::ErrorKind::InvalidArgument
+        | rocksdb::ErrorKind::NotFound
+        | rocksdb::ErrorKind::NotSupported
+        | rocksdb::ErrorKind::MergeInProgress
+        | rocksdb::ErrorKind::Incomplete
+        | rocksdb::ErrorKind::ShutdownInProgress
+        | rocksdb::ErrorKind::TimedOut
+        | rocksdb::ErrorKind::Aborted
+        | rocksdb::ErrorKind::Busy
+        | rocksdb::ErrorKind::Expired
+        | rocksdb::ErrorKind::TryAgain
+        | rocksdb::ErrorKind::CompactionTooLarge
+        | rocksdb::ErrorKind::ColumnFamilyDropped
+        | rocksdb::ErrorKind::Unknown => other(),
+    }
+}
+
+/// Whether an input or output error has nothing to do with what is stored.
+fn is_passing(message: &str) -> bool {
+    ["No space left", "lock ", "Too many open files", "Disk quota"].iter().any(|words| message.contains(words))
+}
+
+/// The file that RocksDB's sentence names, whether it is there or not; where it names none, the one that it must be.
+fn damaged_file(path: &Path, message: &str) -> String {
+    // After any failure while it opens a database, RocksDB suspects the manifest too.
+    let message = message.split("  The file ").next().unwrap_or(message);
+    let named = |name: &str| path.join(name).display().to_string();
+    if let Some(name) = named_file(message) {
+        return named(name);
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let lower = message.to_lowercase();
+    if ["manifest", "versionedit", "descriptor", "meta-", "column famil", "comparator"].iter().any(|word| lower.contains(word))
+        && let Some(name) = names.iter().rfind(|name| name.starts_with("MANIFEST-"))
+    {
+        return named(name);
+    }
+    if lower.contains("current") {
+        return named("CURRENT");
+    }
+    // "file number 12" and the like.
+    let numbers: Vec<u64> = message.split(|letter: char| !letter.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+    let number = |name: &str| name.split('.').next().and_then(|stem| stem.parse::<u64>().ok());
+    let table = names.iter().find(|name| is_numbered(name, ".sst") && number(name).is_some_and(|own| numbers.contains(&own)));
+    if let Some(name) = table {
+        return named(name);
+    }
+    let tables = || names.iter().filter(|name| is_numbered(name, ".sst")).map(|name| named(name)).collect::<Vec<_>>();
+    if ["propert", "footer", "magic number", "sst", "block "].iter().any(|word| lower.contains(word)) && !tables().is_empty() {
+        return tables().join(" or ");
+    }
+    // The logs are the only files without a name of their own in RocksDB's words; a damaged one holds something.
+    let filled = |name: &&String| is_numbered(name, ".log") && fs::metadata(path.join(name)).is_ok_and(|found| found.len() > 0);
+    let logs: Vec<_> = names.iter().filter(filled).map(|name| named(name)).collect();
+    if logs.is_empty() { path.display().to_string() } else { logs.join(" or ") }
+}
+
+/// The first word of a message that is the name of one of RocksDB's files.
+fn named_file(message: &str) -> Option<&str> {
+    let words = message.split(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_')));
+    words.map(|word| word.trim_end_matches('.')).find(|word| {
+        let manifest =
+            word.strip_prefix("MANIFEST-").is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+        manifest || *word == "CURRENT" || is_numbered(word, ".sst") || is_numbered(word, ".log")
+    })
+}
+
+fn is_numbered(name: &str, suffix: &str) -> bool {
+    name.strip_suffix(suffix).is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_a_sentence_names_is_told_even_where_it_is_missing() {
+        let cases = [
+            ("Corruption: Can't access /000012.sst: IO error: No such file or directory: while stat a file", Some("000012.sst")),
+            ("IO error: No such file or directory: While opening a file: /data/db/MANIFEST-000005: No such file", Some("MANIFEST-000005")),
+            ("Corruption: CURRENT file does not end with newline", Some("CURRENT")),
+            ("Corruption: checksum mismatch in log", None),
+        ];
+        for (message, name) in cases {
+            assert_eq!(named_file(message), name, "{message}");
+        }
+    }
+}

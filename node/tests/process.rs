@@ -1,0 +1,124 @@
+//! A whole `wattd` process: its addresses, its silence, its exports.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
+mod solo;
+mod wattd;
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use wattd::{Home, free_addresses};
+
+#[test]
+fn a_taken_address_is_refused_before_anything_is_started() {
+    let home = Home::found();
+    for (setting, address) in [("api.listen", home.api), ("gateway.listen", home.gateway), ("network.listen", home.network)] {
+        let other = TcpListener::bind(address).unwrap();
+        let (code, text) = home.refusal(&[]).expect("refused");
+        assert_eq!(code, 1, "{text}");
+        for words in [&address.to_string(), setting, "config.toml", "os error 98", "choose another"] {
+            assert!(text.contains(words), "{setting}: {words:?} is not in: {text}");
+        }
+        assert!(!home.data.database().exists(), "nothing was begun");
+        drop(other);
+    }
+    // The engine itself would share the network's port with another node.
+    let running = home.start(&[]);
+    let [api, gateway, _] = free_addresses();
+    let second = Home::found_at(api, gateway, home.network);
+    let (code, text) = second.refusal(&[]).expect("refused");
+    assert!(code == 1 && text.contains(&home.network.to_string()) && text.contains("network.listen"), "{code}: {text}");
+    running.stop();
+    second.start(&[]).stop();
+}
+
+#[test]
+fn a_killed_node_has_its_addresses_back_at_once_although_connections_were_open() {
+    let home = Home::found();
+    for _ in 0..3 {
+        let running = home.start(&[]);
+        let open: Vec<_> = [home.api, home.gateway, home.network].map(TcpStream::connect).into_iter().collect();
+        assert!(open.iter().all(Result::is_ok), "{open:?}");
+        running.kill();
+        home.start(&[]).kill();
+        drop(open);
+    }
+}
+
+#[test]
+fn an_idle_node_is_silent_and_commits_at_once_when_somebody_comes() {
+    let home = Home::found();
+    let mut running = home.start(&[]);
+    // A start may decide one height without work.
+    running.reach(1);
+    std::thread::sleep(Duration::from_millis(200));
+    let silent = home.height();
+    for sale in 1..=2 {
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(home.height(), silent + sale - 1, "an idle chain makes no blocks");
+        home.sell(sale);
+        assert_eq!(home.height(), silent + sale, "one transaction, one block");
+    }
+    running.stop();
+}
+
+#[test]
+fn an_export_appears_whole_or_not_at_all() {
+    let home = Home::found();
+    let running = home.start(&[]);
+    home.sell(1);
+    let out = home.folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let file = out.join("chain.export");
+    let name = file.to_str().unwrap();
+    let export = || home.wattd(&["export", "--out", name]);
+    let text = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let names = || fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
+
+    let refused = export();
+    assert!(refused.status.code() == Some(1) && text(&refused).contains("in use"), "{}", text(&refused));
+    assert!(names().is_empty(), "{:?}", names());
+    running.stop();
+
+    let done = export();
+    assert!(done.status.success(), "{}", text(&done));
+    let whole = fs::read(&file).unwrap();
+    let streamed = home.wattd(&["export", "--out", "-"]);
+    assert!(streamed.status.success() && streamed.stdout == whole);
+    let again = export();
+    assert!(again.status.code() == Some(1) && text(&again).contains("there is a file already"), "{}", text(&again));
+    assert_eq!((names(), fs::read(&file).unwrap()), (vec!["chain.export".to_owned()], whole.clone()));
+
+    // A damaged value is exported as it is, for an audit to see, and told; a missing one leaves no file.
+    let key = 1_u64.to_be_bytes();
+    let original = {
+        let db = solo::tamper(&home.data.database());
+        let family = db.cf_handle("receipts").unwrap();
+        let original = db.get_cf(family, key).unwrap().unwrap();
+        db.put_cf(family, key, [&original[..], &[0]].concat()).unwrap();
+        original
+    };
+    fs::remove_file(&file).unwrap();
+    let damaged = export();
+    let words = text(&damaged);
+    assert!(damaged.status.code() == Some(3) && words.contains("receipts of height 1") && words.contains("exported as it is"), "{words}");
+    assert_eq!(names(), ["chain.export"]);
+    fs::remove_file(&file).unwrap();
+    {
+        let db = solo::tamper(&home.data.database());
+        db.delete_cf(db.cf_handle("receipts").unwrap(), key).unwrap();
+    }
+    let missing = export();
+    let words = text(&missing);
+    assert!(missing.status.code() == Some(3) && words.contains("receipts of height 1") && words.contains("restore"), "{words}");
+    assert!(names().is_empty(), "{:?}", names());
+    {
+        let db = solo::tamper(&home.data.database());
+        db.put_cf(db.cf_handle("receipts").unwrap(), key, original).unwrap();
+    }
+    assert!(export().status.success());
+    assert_eq!(fs::read(&file).unwrap(), whole);
+}

@@ -1,0 +1,215 @@
+//! The real `wattd`, founded, started, asked over HTTP and ended as an operator would: for tests of what only a whole process shows.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use chain::{crypto::address_of, hash::Hash32, id::CondominiumId, quantity::Amount, time::Timestamp};
+use contracts::call::{Body, Call, SellTokens, Transaction};
+use node::{
+    data_dir::DataDir,
+    keys::{self, KeyName},
+};
+
+/// Long enough for any machine; nothing is judged by it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A founded node: a live chain on the machine's clock.
+pub struct Home {
+    pub folder: tempfile::TempDir,
+    pub data: DataDir,
+    pub api: SocketAddr,
+    pub gateway: SocketAddr,
+    pub network: SocketAddr,
+}
+
+/// A `wattd` that runs; it does not outlive this.
+pub struct Running<'a> {
+    home: &'a Home,
+    child: Child,
+}
+
+/// What became of a start.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It ended by itself, with an exit code and these words on standard error.
+    Refused { code: i32, text: String },
+    /// It went on from this height.
+    Started { height: u64 },
+}
+
+impl Home {
+    /// Founds a node on free ports.
+    pub fn found() -> Self {
+        let [api, gateway, network] = free_addresses();
+        Self::found_at(api, gateway, network)
+    }
+
+    pub fn found_at(api: SocketAddr, gateway: SocketAddr, network: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::new(folder.path().join("node"));
+        let home = Self { folder, data, api, gateway, network };
+        let network = format!("/ip4/{}/tcp/{}", network.ip(), network.port());
+        let (api, gateway) = (api.to_string(), gateway.to_string());
+        let listen = ["--api-listen", &api, "--gateway-listen", &gateway, "--network-listen", &network];
+        let output = home.wattd(&[&["init", "--name", "TRO"][..], &listen].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        home
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattd"));
+        command.args(arguments).arg("--data").arg(self.data.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of `wattd` to its end.
+    pub fn wattd(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Running<'_> {
+        let log = File::create(self.log()).unwrap();
+        let child = self.command(&[&["run"], arguments].concat()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Running { home: self, child }
+    }
+
+    /// Starts the node and waits until it has decided the height with which every start begins.
+    pub fn start(&self, arguments: &[&str]) -> Running<'_> {
+        let mut running = self.spawn(arguments);
+        let until = Instant::now() + PATIENCE;
+        while self.http("GET", "/api/v1/health", &[]).is_none_or(|(status, _)| status != 200) {
+            let ended = running.child.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < until, "{ended:?}: {}", fs::read_to_string(self.log()).unwrap());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        running
+    }
+
+    /// Starts a node and waits until it ends by itself or is ready to decide.
+    pub fn outcome(&self, arguments: &[&str]) -> Outcome {
+        let mut running = self.spawn(arguments);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = running.child.try_wait().unwrap() {
+                return Outcome::Refused { code: status.code().unwrap_or(-1), text: fs::read_to_string(self.log()).unwrap() };
+            }
+            let text = fs::read_to_string(self.log()).unwrap();
+            assert!(Instant::now() < until, "{text}");
+            if text.contains("consensus is ready") {
+                return Outcome::Started { height: self.height() };
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The exit code and the last words of a node that ends by itself; nothing where it goes on.
+    pub fn refusal(&self, arguments: &[&str]) -> Option<(i32, String)> {
+        match self.outcome(arguments) {
+            Outcome::Refused { code, text } => Some((code, text)),
+            Outcome::Started { .. } => None,
+        }
+    }
+
+    /// Starts a node, waits for the height that every start decides, and ends it.
+    pub fn height_after_start(&self, arguments: &[&str]) -> u64 {
+        let before = self.start(arguments);
+        let height = self.height();
+        before.stop();
+        height
+    }
+
+    /// One request; nothing where nobody answers.
+    pub fn http(&self, method: &str, path: &str, body: &[u8]) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.api).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let length = body.len();
+        let kind = "application/octet-stream";
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n",
+            self.api
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(body).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split_whitespace().nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    pub fn height(&self) -> u64 {
+        let (status, body) = self.http("GET", "/api/v1/status", &[]).unwrap();
+        assert_eq!(status, 200, "{body}");
+        height_in(&body).unwrap()
+    }
+
+    /// The treasurer's sale with this number, from 1, committed.
+    pub fn sell(&self, sale: u64) {
+        let key = keys::read(&KeyName::Treasurer.file(self.data.path())).unwrap();
+        let buyer = address_of(&ed25519_dalek::SigningKey::from_bytes(&[7; 32]));
+        let (condominium, amount) = (CondominiumId(1), Amount::from_micro(1_000_000));
+        let call = Call::SellTokens(SellTokens { condominium, account: buyer, amount, sale, payment: Hash32::ZERO });
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let valid_until = Timestamp::from_ms(u64::try_from(now).unwrap() + 3_600_000);
+        let account = address_of(&key);
+        let chain_id = self.data.genesis().unwrap().chain_id();
+        let body = Body { chain_id, account, signer: account, nonce: sale - 1, valid_until, call };
+        let transaction = Transaction::sign(body, &key).unwrap();
+        let (status, body) = self.http("POST", "/api/v1/transactions?wait=committed&timeout_ms=50000", transaction.bytes()).unwrap();
+        assert_eq!(status, 200, "{body}");
+    }
+}
+
+impl Running<'_> {
+    /// Waits until the chain has this height.
+    pub fn reach(&mut self, height: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.home.height() < height {
+            assert!(Instant::now() < until, "{}", fs::read_to_string(self.home.log()).unwrap());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it as a supervisor does.
+    pub fn stop(mut self) {
+        // A shell knows the word everywhere; the process is ours and not yet waited for, so the number is still its own.
+        let asked = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status().unwrap();
+        assert!(asked.success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", fs::read_to_string(self.home.log()).unwrap());
+    }
+
+    /// Ends it where it is.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Three addresses on loopback that nobody listens on.
+pub fn free_addresses() -> [SocketAddr; 3] {
+    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
+}
+
+fn height_in(status: &str) -> Option<u64> {
+    let document: serde_json::Value = serde_json::from_str(status).ok()?;
+    document["height"].as_str()?.parse().ok()
+}
