@@ -1,13 +1,15 @@
 //! The golden vectors of `chain/vectors`: values, hashes, signatures, certificates and proofs that an independent program made from the description of the
 //! formats. Every good one must come out of our code byte for byte, every bad one must be refused for the reason that it names.
 
+mod reading;
+
 use std::fmt::Debug;
 
 use chain::{
     block::{Block, Header},
     certificate::{CertificateError, CommitCertificate, ProposalBody, ValidatorSet, ValidatorSetError, VoteBody},
     code::Code,
-    codec::{self, CodecError},
+    codec,
     crypto::{self, Domain, Signature},
     export::{End, Framing, FramingError, Record, Samples, StatePage, frame, preamble, sample_leaf},
     hash::{Context, Hash32},
@@ -23,71 +25,9 @@ use chain::{
     tree::{StateProof, Tree},
 };
 use ed25519_dalek::SigningKey;
+use reading::{LIMIT, bad, bytes, file, good, hash, hashes, list, number, text};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-
-const LIMIT: usize = 1 << 20;
-
-fn file(name: &str) -> Value {
-    let path = format!("{}/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    let list = value[name].as_array().unwrap_or_else(|| panic!("no list {name}"));
-    assert!(!list.is_empty() || value.get("name").is_some(), "{name} is empty");
-    list
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_else(|| panic!("no text {name} in {value}"))
-}
-
-fn bytes(value: &Value, name: &str) -> Vec<u8> {
-    hex::decode(text(value, name)).expect("hexadecimal digits")
-}
-
-fn hash(value: &Value, name: &str) -> Hash32 {
-    Hash32(bytes(value, name).try_into().expect("32 bytes"))
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value[name].as_u64().unwrap_or_else(|| panic!("no number {name} in {value}"))
-}
-
-fn hashes(value: &Value, name: &str) -> Vec<Hash32> {
-    list(value, name).iter().map(|digest| Hash32::from_hex(digest.as_str().expect("text")).expect("a digest")).collect()
-}
-
-/// How much the reader of this vector allows.
-fn limit(vector: &Value) -> usize {
-    vector["limit"].as_u64().map_or(LIMIT, |limit| usize::try_from(limit).expect("small"))
-}
-
-/// What the value's bytes and JSON say must be one value, and that value must give the same bytes and JSON.
-fn good<T: Serialize + DeserializeOwned + PartialEq + Debug>(vector: &Value) -> T {
-    let name = text(vector, "name");
-    let encoded = bytes(vector, "bytes");
-    let value: T = codec::decode(&encoded, limit(vector)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(codec::encode(&value).as_ref(), Ok(&encoded), "{name}");
-    assert_eq!(serde_json::to_value(&value).expect("has JSON"), vector["json"], "{name}");
-    let from_json: T = serde_json::from_value(vector["json"].clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(from_json, value, "{name}");
-    value
-}
-
-fn bad<T: Serialize + DeserializeOwned + PartialEq + Debug>(vector: &Value) {
-    let kind = match codec::decode::<T>(&bytes(vector, "bytes"), limit(vector)) {
-        Ok(value) => panic!("{}: {value:?}", text(vector, "name")),
-        Err(CodecError::TooLong { .. }) => "too_long",
-        Err(CodecError::Malformed(_)) => "malformed",
-        Err(CodecError::Trailing(_)) => "trailing",
-        Err(CodecError::NotCanonical) => "not_canonical",
-        Err(CodecError::Unencodable(_)) => "unencodable",
-    };
-    assert_eq!(kind, text(vector, "error"), "{}", text(vector, "name"));
-}
 
 /// What a type's vectors say beside bytes and JSON.
 trait Known: Serialize + DeserializeOwned + PartialEq + Debug {
