@@ -4,6 +4,7 @@
 //! and so cannot be signed. Every field that has a value is said. Called by the confirm screen and by `watt chain tx`.
 
 use chain::{
+    api::QueueTicket,
     id::Address,
     quantity::{Amount, Currents},
     receipt::{Event, PauseReason, SkipReason},
@@ -329,6 +330,13 @@ pub const fn skip_reason(reason: SkipReason) -> &'static str {
         SkipReason::LowerPriority => "another has paid for priority",
         SkipReason::UnitLost => "its unit does not answer",
     }
+}
+
+/// Why a charge waits, in words; the time that the node's text ends with is left out where the ticket has it, to be said in the reader's own zone.
+#[must_use]
+pub fn waiting(ticket: &QueueTicket) -> &str {
+    let text = ticket.reason.as_str();
+    ticket.expected_at.and_then(|_| text.rsplit_once(", about ")).map_or(text, |(why, _)| why)
 }
 
 /// Why a charge pauses, in words.

@@ -140,6 +140,7 @@ impl Follow {
 
     fn events_of(&mut self, committed: &Committed) -> Result<Vec<Sent>, StoreError> {
         let mut events = Vec::new();
+        self.filter.learn(committed);
         for (location, receipt) in committed.located() {
             let bytes = committed.block.transactions.get(location.index as usize);
             let by_account = self.filter.account.is_some_and(|account| {
@@ -161,6 +162,7 @@ impl Follow {
                 events.extend(sent.json_data(&data).ok());
             }
         }
+        self.filter.forget(committed);
         Ok(events)
     }
 }
@@ -179,15 +181,41 @@ impl Filter {
         session.map_or(Ok(false), |session| self.is_of(app, session, account))
     }
 
+    /// Takes from a block whose sessions it opens and settles, so that the database is asked for those alone that were opened before the stream.
+    fn learn(&mut self, committed: &Committed) {
+        let Some(account) = self.account else { return };
+        for event in committed.receipts.iter().flat_map(|receipt| &receipt.events) {
+            if let Event::SessionOpened { session, account: opener, .. } = event {
+                self.know(*session, *opener == account);
+            }
+            if let Event::SessionSettled(bill) = event {
+                self.know(bill.session, bill.account == account);
+            }
+        }
+    }
+
+    /// Nothing follows a settlement.
+    fn forget(&mut self, committed: &Committed) {
+        for event in committed.receipts.iter().flat_map(|receipt| &receipt.events) {
+            if let Event::SessionSettled(bill) = event {
+                self.known.remove(&bill.session);
+            }
+        }
+    }
+
+    fn know(&mut self, session: SessionId, is_of: bool) {
+        if self.known.len() >= MAX_KNOWN_SESSIONS {
+            self.known.clear();
+        }
+        self.known.insert(session, is_of);
+    }
+
     fn is_of(&mut self, app: &AppHandle, session: SessionId, account: Address) -> Result<bool, StoreError> {
         if let Some(known) = self.known.get(&session) {
             return Ok(*known);
         }
         let is_of = owner(app, session)? == Some(account);
-        if self.known.len() >= MAX_KNOWN_SESSIONS {
-            self.known.clear();
-        }
-        self.known.insert(session, is_of);
+        self.know(session, is_of);
         Ok(is_of)
     }
 }

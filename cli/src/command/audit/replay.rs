@@ -2,6 +2,7 @@
 
 use std::{fs::File, path::PathBuf};
 
+use ::chain::{api::Unit, words::in_words};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -128,7 +129,7 @@ fn answer(report: &AuditReport) -> Result<Answer, CommandError> {
 }
 
 fn table(answer: &Answer, pinned: bool) -> String {
-    let tokens = |micro: u64| ::chain::quantity::Amount::from_micro(micro).to_string();
+    let tokens = |micro: u64| in_words(Unit::MicroTokens, micro);
     let trust = if pinned { "the one that was asked for" } else { "compare it with the one that you know" };
     Facts::new()
         .with("verdict", "everything is as the rules demand")
@@ -137,7 +138,7 @@ fn table(answer: &Answer, pinned: bool) -> String {
         .with("transactions", format!("{}, of which {} were rejected", answer.transactions, answer.rejected))
         .with("signatures", answer.signatures.to_string())
         .with("bills", format!("{}, each computed again; {} sessions are open", answer.bills, answer.open_sessions))
-        .with("energy", format!("{} Wh", answer.energy_wh))
+        .with("energy", in_words(Unit::WattHours, answer.energy_wh))
         .with("escrowed", tokens(answer.escrowed))
         .with("paid", tokens(answer.paid))
         .with("refunded", tokens(answer.refunded))

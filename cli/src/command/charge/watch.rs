@@ -126,7 +126,7 @@ pub(super) fn standing(view: &SessionView, currency: &str) -> String {
     if session.state == SessionState::Queued {
         let Some(ticket) = queue else { return format!("{}: the scheduler has not looked at it yet", state_text(session)) };
         let when = ticket.expected_at.map(|at| format!(", about {}", time(at))).unwrap_or_default();
-        return format!("waiting, place {}: {}{when}", ticket.position, ticket.reason);
+        return format!("waiting, place {}: {}{when}", ticket.position, describe::waiting(ticket));
     }
     let money = format!("{} of {}", tokens(cost, currency), tokens(session.escrow, currency));
     // The ledger knows what was attested and nothing since.
@@ -188,12 +188,12 @@ mod tests {
             group: GroupId::new(CondominiumId(1), 1),
             position: 2,
             since: at,
-            reason: "2 of 2 places busy".to_owned(),
+            reason: "2 of 2 places busy, you are second, about 21:20".to_owned(),
             skipped: None,
             expected_at: Some(at),
         };
         let waits = shown(&queued, Some(ticket));
-        assert!(waits.contains("place 2: 2 of 2 places busy") && waits.contains(&time(at)), "{waits}");
+        assert!(waits.contains("place 2: 2 of 2 places busy, you are second, about 20") && waits.ends_with(&time(at)), "{waits}");
         assert!(shown(&queued, None).contains("waiting"));
         let charging = Session { state: SessionState::Charging, granted: Currents::from_ma([16_000; 3]), ..queued };
         assert!(shown(&charging, None).contains("nothing attested yet"));

@@ -55,7 +55,7 @@ pub(in crate::command) fn view_facts(view: &SessionView, currency: &str) -> Fact
                 None => facts,
                 Some(ticket) => facts
                     .with("place in the queue", format!("{} of group {}", ticket.position, ticket.group))
-                    .with("why it waits", ticket.reason.as_str())
+                    .with("why it waits", describe::waiting(ticket))
                     .with_some("passed over", ticket.skipped.map(describe::skip_reason))
                     .with_some("about when", ticket.expected_at.map(time)),
             }
