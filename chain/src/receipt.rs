@@ -33,6 +33,12 @@ impl Receipt {
     pub fn leaf(&self) -> Hash32 {
         codec::encode(self).map_or(Hash32::ZERO, |bytes| Context::ReceiptLeaf.hash(&[&bytes]))
     }
+
+    /// The bill of a session, if it was settled here; a block that settles several sessions may bill them in one receipt.
+    #[must_use]
+    pub fn bill_of(&self, session: SessionId) -> Option<&SessionReceipt> {
+        self.events.iter().filter_map(Event::bill).find(|bill| bill.session == session)
+    }
 }
 
 /// The root over receipts, in order.

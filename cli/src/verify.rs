@@ -95,7 +95,7 @@ pub fn session_receipt(
     trusted: &ValidatorSet,
 ) -> Result<(SessionReceipt, Verdict), VerifyError> {
     let mut verdict = receipt(proven, chain_id, trusted)?;
-    let bill = bill_of(proven, session).ok_or(VerifyError::OtherSession(session))?;
+    let bill = proven.receipt.bill_of(session).copied().ok_or(VerifyError::OtherSession(session))?;
     if bill.paid.checked_add(bill.refund) != Some(bill.escrow) {
         return Err(VerifyError::Bill { escrow: bill.escrow.micro(), paid: bill.paid.micro(), refund: bill.refund.micro() });
     }
@@ -106,12 +106,6 @@ pub fn session_receipt(
         .relied_on
         .push("the validators having applied the rules of billing: `watt audit` recomputes the bill from its readings".to_owned());
     Ok((bill, verdict))
-}
-
-/// The bill in a receipt, if it is of this session.
-#[must_use]
-pub fn bill_of(proven: &ProvenReceipt, session: SessionId) -> Option<SessionReceipt> {
-    proven.receipt.events.iter().filter_map(Event::bill).find(|bill| bill.session == session).copied()
 }
 
 /// Checks that a key has the value, or none, in the state after a block that the validators decided; gives the value's bytes.

@@ -255,14 +255,7 @@ fn view(snapshot: &Snapshot<'_>, id: SessionId, tickets: &[QueueTicket]) -> Resu
     }
     let Some(location) = snapshot.settlement(id)? else { return Ok(None) };
     let Some((receipt, _)) = snapshot.receipt(location)? else { return Ok(None) };
-    Ok(bill_of(&receipt.events, id).map(|bill| SessionView::Settled { id, height: location.height, index: location.index, receipt: bill }))
-}
-
-fn bill_of(events: &[Event], id: SessionId) -> Option<SessionReceipt> {
-    events
-        .iter()
-        .find_map(|event| if let Event::SessionSettled(bill) = event { Some(*bill) } else { None })
-        .filter(|bill| bill.session == id)
+    Ok(receipt.bill_of(id).map(|bill| SessionView::Settled { id, height: location.height, index: location.index, receipt: *bill }))
 }
 
 fn open_view(id: SessionId, session: Session, tickets: &[QueueTicket]) -> SessionView {
