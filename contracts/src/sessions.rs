@@ -35,6 +35,8 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
+pub use self::meter::most_energy;
+
 /// Why and when a session is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct End {

@@ -126,7 +126,8 @@ fn check_register(session: &Session, connector: &Connector, granted_at: Timestam
     }
     let start = session.meter.map_or(reading.register_wh, |meter| meter.start);
     let energy = reading.register_wh.saturating_sub(start);
-    if possible(energy, connector.rated, reading.at.since(granted_at)) { Ok(()) } else { Err(Code::ReadingImpossible.into()) }
+    let most = most_energy(connector.rated, reading.at.since(granted_at));
+    if most.is_some_and(|most| energy <= most) { Ok(()) } else { Err(Code::ReadingImpossible.into()) }
 }
 
 /// Volts that a phase has at most: 230 V and a tenth (EN 50160).
@@ -138,15 +139,17 @@ const ALLOWANCE_WH: u128 = 50;
 /// Microjoules (mA · V · ms) in a hundredth of a watt-hour, times a hundred twice: what one watt-hour is in the unit of the comparison.
 const WH_IN_HUNDREDTHS_OF_MICROJOULES: u128 = 3_600_000_000 * 100;
 
-/// Whether electricity can bring so much energy in so much time: `phases × 253 V × rated × time × 1.05 + 50 Wh`, compared exactly; on phases that are rated
-/// differently, the sum over them. Values that cannot be counted cannot be either.
-fn possible(energy: WattHours, rated: Currents, time: Duration) -> bool {
-    let found = u128::from(energy.get()).checked_mul(WH_IN_HUNDREDTHS_OF_MICROJOULES);
-    let bound = || {
-        let flow = u128::from(rated.total_ma()).checked_mul(MAX_VOLTS)?.checked_mul(u128::from(time.ms()))?;
-        flow.checked_mul(TOLERANCE_HUNDREDTHS)?.checked_add(ALLOWANCE_WH.checked_mul(WH_IN_HUNDREDTHS_OF_MICROJOULES)?)
-    };
-    found.zip(bound()).is_some_and(|(found, bound)| found <= bound)
+/// The most energy that electricity can bring in so much time: `phases × 253 V × rated × time × 1.05 + 50 Wh`, rounded down; on phases that are rated
+/// differently, the sum over them. Nothing where that cannot be counted.
+///
+/// A register that shows more is no meter's: readings of it are refused, and a gateway sees it before it attests one.
+#[must_use]
+pub fn most_energy(rated: Currents, time: Duration) -> Option<WattHours> {
+    let flow = u128::from(rated.total_ma()).checked_mul(MAX_VOLTS)?.checked_mul(u128::from(time.ms()))?;
+    let allowance = ALLOWANCE_WH.checked_mul(WH_IN_HUNDREDTHS_OF_MICROJOULES)?;
+    let bound = flow.checked_mul(TOLERANCE_HUNDREDTHS)?.checked_add(allowance)?.checked_div(WH_IN_HUNDREDTHS_OF_MICROJOULES)?;
+    // More than any register can show.
+    Some(WattHours::new(u64::try_from(bound).unwrap_or(u64::MAX)))
 }
 
 /// The cost after a reading, and how much energy the escrow pays for where the cost is past it.
