@@ -16,6 +16,7 @@ pub mod keys;
 pub mod listen;
 mod mempool;
 pub mod scheduler;
+mod seal;
 pub mod sender;
 pub mod stepped;
 pub mod store;

@@ -18,11 +18,10 @@ use rocksdb::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::files::{self, Found};
+use crate::seal;
 
 /// What a stored record of the node may measure at most, in bytes.
 pub const MAX_VALUE_BYTES: usize = 16 << 20;
-
-const SEAL_BYTES: usize = 16;
 
 /// A family of keys; each is a RocksDB column family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -314,10 +313,7 @@ pub struct Batch<'a> {
 impl Batch<'_> {
     /// Sets a value, with its checksum.
     pub fn put(&mut self, family: Family, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let mut sealed = Vec::with_capacity(value.len().saturating_add(SEAL_BYTES));
-        sealed.extend_from_slice(value);
-        sealed.extend_from_slice(&seal(family, key, value));
-        self.batch.put_cf(self.database.family(family)?, key, sealed);
+        self.batch.put_cf(self.database.family(family)?, key, seal::sealed(family as u8, key, value));
         Ok(())
     }
 
@@ -358,35 +354,17 @@ pub fn height_key(height: Height) -> [u8; 8] {
 
 /// The digest behind a value's checksum.
 pub fn digest(family: Family, key: &[u8], value: &[u8]) -> Hash32 {
-    let mut hasher = blake3::Hasher::new();
-    // Both lengths are fixed by what goes before, so that no two triples give the same bytes.
-    hasher.update(&[family as u8]);
-    hasher.update(&(key.len() as u64).to_le_bytes());
-    hasher.update(key);
-    hasher.update(value);
-    Hash32(*hasher.finalize().as_bytes())
+    seal::digest(family as u8, key, value)
 }
 
-fn seal(family: Family, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
-    let mut seal = [0; SEAL_BYTES];
-    seal.iter_mut().zip(digest(family, key, value).0).for_each(|(place, byte)| *place = byte);
-    seal
-}
-
-fn unseal(family: Family, key: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+fn unseal(family: Family, key: &[u8], sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
     let wrong = || StoreError::Damaged { what: family.describe(key), why: "its checksum does not match".to_owned() };
-    let len = sealed.len().checked_sub(SEAL_BYTES).ok_or_else(wrong)?;
-    let (value, found) = sealed.split_at(len);
-    if seal(family, key, value) != found {
-        return Err(wrong());
-    }
-    sealed.truncate(len);
-    Ok(sealed)
+    seal::unsealed(family as u8, key, sealed).ok_or_else(wrong)
 }
 
 /// The stored bytes without their checksum, whether it matches or not.
 pub fn strip_seal(mut sealed: Vec<u8>) -> Vec<u8> {
-    sealed.truncate(sealed.len().saturating_sub(SEAL_BYTES));
+    sealed.truncate(sealed.len().saturating_sub(seal::SEAL_BYTES));
     sealed
 }
 
