@@ -22,7 +22,9 @@ impl Garage {
             }
             self.height = height;
         }
-        concerned.sort_unstable();
+        // Who must open is told first: what he gives up may be somebody else's only after his unit has said so.
+        let may_flow = |connector: &usize| self.places[*connector].stay.is_some_and(|stay| stay.phase == Phase::Charging);
+        concerned.sort_unstable_by_key(|connector| (may_flow(connector), *connector));
         concerned.dedup();
         Ok(concerned)
     }
