@@ -39,7 +39,7 @@ pub struct Problem {
     pub status: u16,
     /// What was expected, what was found, and what to do.
     pub detail: String,
-    /// The stable name: a [`Code`]'s slug, or one of the API's own (`ambiguous`, `bad_request`, `internal`, `not_found`, `timeout`, `too_large`, `too_slow`,
+    /// The stable name: a [`Code`]'s slug, or one of the API's own (`ambiguous`, `bad_request`, `gone`, `internal`, `not_found`, `timeout`, `too_large`, `too_slow`,
     /// `unavailable`, `uri_too_long`, `headers_too_large`, `wrong_content_type`, `wrong_method`).
     pub code: String,
     /// What is wrong by name: a query parameter, a part of the path, a header, or a field of the transaction.

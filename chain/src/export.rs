@@ -122,6 +122,17 @@ impl Samples {
     }
 }
 
+/// What a gateway has of the raw samples behind a reading.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeptSamples {
+    /// All of them.
+    Here(Samples),
+    /// It had them and has dropped them, because they were older than it was told to keep.
+    Pruned,
+    /// It knows of no such reading.
+    Unknown,
+}
+
 /// A part of the state: keys with their values, in order of key.
 pub type StatePage = Vec<(Vec<u8>, Vec<u8>)>;
 

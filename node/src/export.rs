@@ -13,7 +13,7 @@ use bytes::Bytes;
 use chain::{
     block::Block,
     codec::CodecError,
-    export::{End, FramingError, MAX_STATE_BYTES, RecordKind, Samples, frame, frame_value, preamble},
+    export::{End, FramingError, KeptSamples, MAX_STATE_BYTES, RecordKind, frame, frame_value, preamble},
     hash::Hash32,
     id::{Height, SessionId},
     receipt::{Event, Receipt},
@@ -87,7 +87,7 @@ pub struct Written {
 }
 
 /// Where an export gets raw samples: those of a session's reading, or nothing where they were erased or are not kept.
-pub type SamplesOf<'a> = &'a dyn Fn(SessionId, u64) -> Result<Option<Samples>, String>;
+pub type SamplesOf<'a> = &'a dyn Fn(SessionId, u64) -> Result<KeptSamples, String>;
 
 /// Writes everything from genesis to the newest block at this moment; `progress` is called with the height written and the last one.
 ///
@@ -122,7 +122,7 @@ pub fn write(
         if let (Ok(block), Ok(receipts)) = (Block::decode(&block), snapshot.receipts(height)) {
             end.transactions += block.transactions.len() as u64;
             for (session, sequence) in readings_with_samples(&block, &receipts.unwrap_or_default()) {
-                if let Some(found) = samples(session, sequence).map_err(ExportError::Samples)? {
+                if let KeptSamples::Here(found) = samples(session, sequence).map_err(ExportError::Samples)? {
                     out.write_all(&frame_value(RecordKind::Samples, &found)?)?;
                     end.samples += 1;
                 }
@@ -212,7 +212,7 @@ fn readings_with_samples(block: &Block, receipts: &[Receipt]) -> Vec<(SessionId,
 pub fn stream(
     reader: Reader,
     genesis: Genesis,
-    samples: impl Fn(SessionId, u64) -> Result<Option<Samples>, String> + Send + 'static,
+    samples: impl Fn(SessionId, u64) -> Result<KeptSamples, String> + Send + 'static,
 ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {

@@ -24,7 +24,7 @@ pub mod telemetry;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use chain::{crypto::address_of, genesis_kind::NetworkKind, id::Height};
+use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, id::Height};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
 use tokio::{
@@ -56,6 +56,8 @@ pub struct RunOptions {
     pub clock_confirmed: ClockConfirmed,
     /// What is done where the log of consensus is missing or damaged.
     pub lost_log: LostLog,
+    /// The way on where the gateway's database is missing.
+    pub missing_gateway_database: gateway::MissingDatabase,
 }
 
 /// Whether somebody has looked at this machine's clock.
@@ -112,6 +114,9 @@ pub enum NodeError {
     /// The export.
     #[error(transparent)]
     Export(#[from] export::ExportError),
+    /// The gateway did not start, or its database cannot be read.
+    #[error(transparent)]
+    Gateway(#[from] gateway::GatewayError),
     /// A part of the node failed; it stopped before it could do harm.
     #[error("{part} stopped: {message}")]
     Stopped {
@@ -130,6 +135,7 @@ impl NodeError {
             Self::Store(error) => error.is_damage(),
             Self::Export(error) => error.is_damage(),
             Self::ConsensusStart(error) => error.is_damage(),
+            Self::Gateway(error) => error.is_damage(),
             Self::Consensus(ConsensusError::LogDamaged(_)) => true,
             Self::DataDir(error) => matches!(error, DataDirError::GenesisMissing { .. }),
             Self::Config(_)
@@ -196,8 +202,8 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let starting = clock.work();
     let (clock_ended, stepping) = serve_clock(stepped, &handle);
     let (parts_stop, parts_stopping) = watch::channel(false);
-    let roles = start_roles(data, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
-    let api = serve_api(claims.api, &handle, clock, genesis, roles.queue, roles.samples)?;
+    let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
+    let api = serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics))?;
     // Nobody may have taken it while the database was read.
     listen::require_free(NETWORK_LISTEN, claims.network)?;
     let mut consensus = consensus::start(consensus_config, port).await?;
@@ -290,8 +296,7 @@ pub fn export_stopped(
     let _lock = data.lock()?;
     let genesis = data.genesis()?;
     let reader = store::Reader::open(&data.database())?;
-    let samples =
-        gateway::stored_samples(data.path()).map_err(|error| NodeError::Stopped { part: "gateway", message: error.to_string() })?;
+    let samples = gateway::stored_samples(data.path()).map_err(gateway::GatewayError::Store)?;
     Ok(export::write(&reader, &genesis, &*samples, out, progress)?)
 }
 
@@ -299,6 +304,8 @@ pub fn export_stopped(
 struct Roles {
     queue: watch::Receiver<Vec<chain::api::QueueTicket>>,
     samples: api::SamplesOf,
+    /// What the gateway counts.
+    metrics: gateway::MetricsText,
     /// Resolves when one of them cannot go on.
     failed: std::pin::Pin<Box<dyn Future<Output = NodeError> + Send>>,
     tasks: Vec<JoinHandle<()>>,
@@ -306,13 +313,14 @@ struct Roles {
 
 /// Starts gateway and scheduler, each with a key of its own, until `stop` becomes true.
 fn start_roles(
-    data: &DataDir,
+    options: &RunOptions,
     config: &Config,
     door: Option<Claim>,
     handle: &app::AppHandle,
     clock: &Clock,
     stop: &watch::Receiver<bool>,
 ) -> Result<Roles, NodeError> {
+    let data = &options.data;
     let (failures, mut failed) = tokio::sync::mpsc::channel::<NodeError>(2);
     let stopped = |part| move |message| NodeError::Stopped { part, message };
     let mut tasks = Vec::new();
@@ -325,12 +333,15 @@ fn start_roles(
         queue = scheduler.board;
         tasks.push(watch_over(scheduler.task, stopped("scheduler"), failures.clone()));
     }
-    let mut samples: api::SamplesOf = Arc::new(|_, _| Ok(None));
+    let mut samples: api::SamplesOf = Arc::new(|_, _| Ok(KeptSamples::Unknown));
+    let mut metrics: gateway::MetricsText = Arc::new(String::new);
     if let Some(door) = door {
         let key = keys::read(&KeyName::Gateway.file(data.path()))?;
-        let gateway = gateway::start(data.path(), config.gateway.clone(), key, handle.clone(), clock.clone(), stop.clone())
-            .map_err(|error| stopped("gateway")(error.to_string()))?;
+        let start =
+            gateway::Start { data_dir: data.path(), settings: config.gateway.clone(), key, missing: options.missing_gateway_database };
+        let gateway = gateway::start(start, handle.clone(), clock.clone(), stop.clone())?;
         samples = gateway.samples;
+        metrics = gateway.metrics;
         tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));
         let address = config.gateway.listen;
         let listener = door.listen()?;
@@ -352,7 +363,7 @@ fn start_roles(
             None => std::future::pending().await,
         }
     });
-    Ok(Roles { queue, samples, failed, tasks })
+    Ok(Roles { queue, samples, metrics, failed, tasks })
 }
 
 /// Passes on why a part ended, unless it was told to.
@@ -377,8 +388,7 @@ fn serve_api(
     handle: &app::AppHandle,
     clock: Clock,
     genesis: Genesis,
-    queue: watch::Receiver<Vec<chain::api::QueueTicket>>,
-    samples: api::SamplesOf,
+    (queue, samples, metrics): (watch::Receiver<Vec<chain::api::QueueTicket>>, api::SamplesOf, gateway::MetricsText),
 ) -> Result<JoinHandle<()>, NodeError> {
     let address = claim.address();
     let listener = claim.listen()?;
@@ -394,7 +404,7 @@ fn serve_api(
         queue,
         samples,
         export,
-        consensus_metrics: Arc::new(consensus::metrics_text),
+        consensus_metrics: Arc::new(move || metrics() + &consensus::metrics_text()),
         metrics: Arc::default(),
         shared: Arc::default(),
     };

@@ -33,7 +33,7 @@ use axum::{
 use bytes::Bytes;
 use chain::{
     api::{CondominiumView, QueueTicket},
-    export::Samples,
+    export::KeptSamples,
     id::{Height, SessionId},
     transaction::MAX_TRANSACTION_BYTES,
 };
@@ -65,7 +65,7 @@ pub const MAX_URI_BYTES: usize = 4 << 10;
 pub const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// Raw samples behind a reading, from the gateway's own store; nothing where they are not kept or erased.
-pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<Option<Samples>, String> + Send + Sync>;
+pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<KeptSamples, String> + Send + Sync>;
 
 /// The chain from a height on as an export stream, piece by piece.
 pub type ExportFrom = Arc<dyn Fn(Height) -> Pin<Box<dyn Stream<Item = Result<Bytes, std::io::Error>> + Send>> + Send + Sync>;

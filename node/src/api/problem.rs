@@ -94,6 +94,11 @@ impl ApiProblem {
         serde_json::to_vec(&*problem.0).ok()
     }
 
+    /// 410.
+    pub fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", "it was here and is no more", detail)
+    }
+
     /// 405.
     pub fn wrong_method(method: &Method, path: &str) -> Self {
         let detail = format!("{path} does not take {method}: see the header Allow for what it takes");

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use axum::{Json, extract::State};
 use chain::{
     api::{Page, ProvenReceipt, QueueTicket, ReadingView, SessionView},
+    export::KeptSamples,
     hash::Hash32,
     id::{Address, ConnectorId, SessionId, TxId},
     quantity::{Amount, Cost, WattHours},
@@ -214,10 +215,21 @@ pub async fn samples(
     let session = session_named(&state.app.snapshot()?, &id)?;
     let sequence: u64 = parse(&sequence, "reading")?;
     let found = (state.samples)(session, sequence).map_err(|cause| ApiProblem::internal(&cause))?;
-    let samples = found.ok_or_else(|| {
-        ApiProblem::not_found(format!("no raw samples of reading {sequence} of session {session} are kept here: they may have been erased"))
-            .about("reading")
-    })?;
+    let samples = match found {
+        KeptSamples::Here(samples) => samples,
+        KeptSamples::Pruned => {
+            return Err(ApiProblem::gone(format!(
+                "the raw samples of reading {sequence} of session {session} were dropped by this gateway, whose operator keeps them for a limited time \
+                 (gateway.keep_samples_days): the reading itself and its root stay on the chain"
+            ))
+            .about("reading"));
+        }
+        KeptSamples::Unknown => {
+            let detail =
+                format!("no raw samples of reading {sequence} of session {session} are kept here: they may be with another gateway");
+            return Err(ApiProblem::not_found(detail).about("reading"));
+        }
+    };
     let root = samples.root();
     let bytes = samples.samples.iter().map(hex::encode).collect();
     Ok(Json(SamplesView { session, sequence, salt: samples.salt, root, samples: bytes }))

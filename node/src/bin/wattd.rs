@@ -11,7 +11,10 @@ use node::{
     consensus::LostLog,
     data_dir::DataDir,
     export::{self, Written},
-    gateway::units::{self, Registry},
+    gateway::{
+        MissingDatabase,
+        units::{self, Registry},
+    },
     init::{self, InitOptions},
     telemetry::{self, LogFormat},
 };
@@ -145,6 +148,12 @@ struct RunArgs {
     /// voted for is forgotten with the log. A damaged log is kept beside the new one.
     #[arg(long)]
     new_consensus_log: bool,
+    /// Begin with a new gateway database although the chain shows that there was one: only where it is lost for good.
+    ///
+    /// Open sessions go on from their last accepted reading. Raw samples from before can no longer be shown, and a unit's message that somebody recorded before
+    /// could be accepted once more. It changes nothing where the database is there.
+    #[arg(long)]
+    new_gateway_database: bool,
 }
 
 /// The exit code where what is stored is damaged or missing: a supervisor must not start the node again and again.
@@ -214,6 +223,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
     let options = RunOptions {
         data: DataDir::new(args.data),
         clock_socket: args.clock,
+        missing_gateway_database: if args.new_gateway_database { MissingDatabase::BeginAnew } else { MissingDatabase::Refuse },
         clock_confirmed: if args.confirm_clock { ClockConfirmed::ByOperator } else { ClockConfirmed::No },
         lost_log: if args.new_consensus_log { LostLog::BeginNew } else { LostLog::Refuse },
     };

@@ -35,6 +35,13 @@ pub struct GatewayConfig {
     pub mains_v: u16,
     /// How long a phase may stay above its limit before the unit opens its relay, in ms, at most 10,000.
     pub over_limit_grace_ms: u16,
+    /// How many messages a second a unit may send on the average, in real time; 0: any number.
+    pub unit_messages_per_s: u16,
+    /// And how many more it may send at once after a silence, at least 1.
+    pub unit_burst: u32,
+    /// For how many days raw samples are kept, counted from when they were taken, at least 90 (so long may a reading be disputed); 0: for ever. Those of a
+    /// session that is not settled always are.
+    pub keep_samples_days: u32,
     /// Where units send from now on, `host:port`; empty: where they send already.
     pub server: String,
 }
@@ -54,6 +61,9 @@ impl Default for GatewayConfig {
             lost_after_leases: 3,
             mains_v: 230,
             over_limit_grace_ms: 5_000,
+            unit_messages_per_s: 20,
+            unit_burst: 5_000,
+            keep_samples_days: 3 * 365,
             server: String::new(),
         }
     }
@@ -83,6 +93,8 @@ impl GatewayConfig {
             ("attest_escrow_percent", self.attest_escrow_percent <= 100, "0 to 100 percent"),
             ("mains_v", (100..=260).contains(&self.mains_v), "100 to 260 volts"),
             ("over_limit_grace_ms", self.over_limit_grace_ms <= 10_000, "at most 10000 milliseconds"),
+            ("unit_burst", self.unit_burst > 0, "at least 1 message"),
+            ("keep_samples_days", self.keep_samples_days == 0 || self.keep_samples_days >= 90, "0 for ever, or at least 90 days"),
             ("server", Host::new(&self.server).is_ok(), "host:port of letters, digits, dots and hyphens, at most 48 characters"),
         ];
         rules.into_iter().find(|(_, holds, _)| !holds).map_or(Ok(()), |(key, _, rule)| Err(BadSetting { key, rule }))

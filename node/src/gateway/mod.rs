@@ -7,11 +7,18 @@
 //! It starts no session: cards are answered politely with "refused", because nobody has mandated it. It knows no other part of the node but the application's
 //! handle. Started by `lib.rs`, which mounts its routers.
 //!
-//! Inside: [`units`] who, `http` the wire, `run` the loop, `desk` all connectors, `meter` one session, [`sample`] what is provable, `store` the disk.
+//! It holds the limits of groups by itself too (`limits`): what the chain has taken back may still flow for the length of a lease.
+//!
+//! Inside: [`units`] who, `http` the wire, `pace` how often, `run` the loop, `desk` all connectors, `meter` one session, `held` the leases of a unit, `limits`
+//! the rule for groups, [`sample`] what is provable, `store` the disk, `counters` for the operator.
 
+mod counters;
 mod desk;
+mod held;
 mod http;
+mod limits;
 mod meter;
+mod pace;
 mod run;
 pub mod sample;
 mod store;
@@ -20,18 +27,23 @@ mod tests;
 pub mod units;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use axum::Router;
-use chain::{export::Samples, id::SessionId};
+use chain::{
+    export::KeptSamples,
+    id::SessionId,
+    record::{Key, Signer},
+};
 use ed25519_dalek::SigningKey;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 
+use self::store::Create;
 pub use self::{
     store::StoreError,
     units::{UNITS_FILE, UnitsError},
@@ -58,13 +70,50 @@ pub enum GatewayError {
     /// A setting.
     #[error(transparent)]
     Setting(#[from] BadSetting),
+    /// The database is gone although this gateway's key has worked before.
+    #[error(
+        "gateway_database_missing: the gateway's key has signed {transactions} transactions of this chain, but there is no gateway database in {path}. Restore \
+         it from a backup. If it is lost for good, start once with --new-gateway-database: open sessions go on from their last accepted reading; raw samples from \
+         before can no longer be shown, and a message of a unit that somebody recorded before could be accepted once more"
+    )]
+    DatabaseMissing {
+        /// Where it should be.
+        path: PathBuf,
+        /// How often its key has signed.
+        transactions: u64,
+    },
     /// The node's state or this process.
     #[error("the gateway cannot go on: {0}")]
     State(String),
 }
 
-/// The raw samples behind a session's reading; nothing where this gateway has none. The error is for people.
-pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<Option<Samples>, String> + Send + Sync>;
+impl GatewayError {
+    /// Whether what is stored is damaged or missing: starting again changes nothing, somebody must restore it.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(StoreError::Missing { .. } | StoreError::Damaged { .. }) | Self::DatabaseMissing { .. } => true,
+            Self::Store(StoreError::Database { is_corrupt, .. }) => *is_corrupt,
+            Self::Store(StoreError::Schema { .. }) | Self::Units(_) | Self::Setting(_) | Self::State(_) => false,
+        }
+    }
+}
+
+/// What to do where the gateway's database is missing although its key has signed transactions of this chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MissingDatabase {
+    /// Not to start: somebody may find it.
+    #[default]
+    Refuse,
+    /// To begin with a new one, as the operator has said.
+    BeginAnew,
+}
+
+/// The raw samples behind a session's reading, as far as this gateway has them. The error is for people.
+pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<KeptSamples, String> + Send + Sync>;
+
+/// What the gateway counts, in Prometheus' text form.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A running gateway.
 pub struct Gateway {
@@ -72,6 +121,8 @@ pub struct Gateway {
     pub units: Router,
     /// The raw samples behind readings, for whoever checks an attestation.
     pub samples: SamplesOf,
+    /// What it counts, for `/metrics`.
+    pub metrics: MetricsText,
     /// Ends after `stop`, or with the error for which the node must stop.
     pub task: JoinHandle<Result<(), GatewayError>>,
 }
@@ -88,43 +139,86 @@ impl std::fmt::Debug for Gateway {
 /// [`StoreError`].
 pub fn stored_samples(data_dir: &Path) -> Result<SamplesOf, StoreError> {
     let folder = data_dir.join(FOLDER);
-    if !folder.exists() {
-        return Ok(Arc::new(|_, _| Ok(None)));
+    match store::Store::open(&folder, Create::Never) {
+        Ok(store) => Ok(samples_of(Arc::new(store))),
+        Err(StoreError::Missing { .. }) => Ok(Arc::new(|_, _| Ok(KeptSamples::Unknown))),
+        Err(error) => Err(error),
     }
-    Ok(samples_of(Arc::new(store::Store::open(&folder)?)))
 }
 
 fn samples_of(store: Arc<store::Store>) -> SamplesOf {
     Arc::new(move |session, sequence| store.samples_of(session, sequence).map_err(|error| error.to_string()))
 }
 
-/// Starts the gateway of the node whose data is in `data_dir`, signing with `key`, until `stop` becomes true.
+/// What a gateway is started with.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The node's data directory.
+    pub data_dir: &'a Path,
+    /// What the operator chose.
+    pub settings: GatewayConfig,
+    /// The key that it signs with.
+    pub key: SigningKey,
+    /// The way on where its database is missing.
+    pub missing: MissingDatabase,
+}
+
+/// Starts a gateway until `stop` becomes true.
 ///
 /// # Errors
 /// [`GatewayError`].
-pub fn start(
-    data_dir: &Path,
-    settings: GatewayConfig,
-    key: SigningKey,
-    app: AppHandle,
-    clock: Clock,
-    stop: watch::Receiver<bool>,
-) -> Result<Gateway, GatewayError> {
+pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Result<Gateway, GatewayError> {
+    let Start { data_dir, settings, key, missing } = start;
     settings.check()?;
     let starting = Some(clock.work());
     let registry = units::LiveRegistry::open(data_dir)?;
-    let store = Arc::new(store::Store::open(&data_dir.join(FOLDER))?);
+    let sender = Sender::new(app.clone(), clock.clone(), key);
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
-    let params = app.snapshot().and_then(|snapshot| snapshot.params()).map_err(|error| GatewayError::State(error.to_string()))?;
-    let mut desk = desk::Desk::new(settings, params, Arc::clone(&store));
+    let state = |error: &dyn std::fmt::Display| GatewayError::State(error.to_string());
+    let snapshot = app.snapshot().map_err(|error| state(&error))?;
+    let params = snapshot.params().map_err(|error| state(&error))?;
+    let signer: Option<Signer> = snapshot.record(&Key::Signer(sender.address())).map_err(|error| state(&error))?;
+    drop(snapshot);
+    let transactions = signer.map_or(0, |signer| signer.nonce);
+    let (store, is_lost) = open_store(&data_dir.join(FOLDER), transactions, missing)?;
+    let (store, counters) = (Arc::new(store), Arc::new(counters::Counters::default()));
+    let pace = pace::Pace::new(&settings);
+    let mut desk = desk::Desk::new(settings, params, sender.address(), Arc::clone(&store), Arc::clone(&counters));
+    let mut write = store::Write::default();
     for unit in registry.current().iter() {
-        desk.add_unit(unit).map_err(|error| GatewayError::State(error.to_string()))?;
+        desk.add_unit(unit).map_err(|error| state(&error))?;
+        if is_lost {
+            desk.suppose_lease(unit, clock.now(), &mut write);
+        }
     }
+    store.write(write)?;
     let (asks, receiver) = mpsc::channel(http::ASK_CAPACITY);
-    let door = http::Door { units: Arc::new(Mutex::new(registry)), asks, clock: clock.clone() };
-    let sender = Sender::new(app.clone(), clock.clone(), key);
+    let door = http::Door {
+        units: Arc::new(Mutex::new(registry)),
+        pace: Arc::new(Mutex::new(pace)),
+        asks,
+        clock: clock.clone(),
+        counters: Arc::clone(&counters),
+    };
     tracing::info!(account = %sender.address(), connectors = desk.connectors().len(), "gateway started");
     let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, commits, starting };
-    Ok(Gateway { units: http::units(door), samples: samples_of(store), task: tokio::spawn(gateway.run(stop)) })
+    let metrics = Arc::new(move || counters.text());
+    Ok(Gateway { units: http::units(door), samples: samples_of(store), metrics, task: tokio::spawn(gateway.run(stop)) })
+}
+
+/// Opens the database; tells whether one is lost and a new one was made in its place.
+fn open_store(folder: &Path, transactions: u64, missing: MissingDatabase) -> Result<(store::Store, bool), GatewayError> {
+    if transactions == 0 {
+        return Ok((store::Store::open(folder, Create::IfMissing)?, false));
+    }
+    match (store::Store::open(folder, Create::Never), missing) {
+        (Ok(store), _) => Ok((store, false)),
+        (Err(StoreError::Missing { path }), MissingDatabase::Refuse) => Err(GatewayError::DatabaseMissing { path, transactions }),
+        (Err(StoreError::Missing { path }), MissingDatabase::BeginAnew) => {
+            tracing::warn!(path = %path.display(), transactions, "the gateway begins with a new database, as its operator has said");
+            Ok((store::Store::open(folder, Create::IfMissing)?, true))
+        }
+        (Err(error), _) => Err(error.into()),
+    }
 }

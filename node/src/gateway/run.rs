@@ -7,7 +7,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use chain::{
-    id::{ConnectorId, Height},
+    id::{ConnectorId, Height, SessionId},
     time::{Duration, Timestamp},
 };
 use firmware_core::ProtocolError;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     GatewayError,
-    desk::{Desk, DeskError, Sight},
+    desk::{Desk, DeskError},
     http::{Ask, Question},
     store::{Store, Write},
 };
@@ -167,31 +167,33 @@ impl Loop {
     async fn look_at_all(&mut self) -> Result<(), GatewayError> {
         let mut write = Write::default();
         let ids = self.desk.connectors();
-        self.look(&ids, &mut write)?;
+        let stopped = Desk::stopped_sessions(&self.app.snapshot().map_err(trouble)?).map_err(failed)?;
+        self.look(&ids, Some(&stopped), &mut write)?;
         self.write(write).await
     }
 
-    fn look(&mut self, ids: &[ConnectorId], write: &mut Write) -> Result<(), GatewayError> {
+    /// Takes in what the newest state says of connectors, and of the site where that is asked for, with the sessions there that are over: all of one state.
+    fn look(&mut self, ids: &[ConnectorId], site: Option<&[SessionId]>, write: &mut Write) -> Result<(), GatewayError> {
+        if ids.is_empty() && site.is_none() {
+            return Ok(());
+        }
         let now = self.clock.now();
-        for (id, sight) in self.sights(ids)? {
-            self.desk.update(id, sight, now, write).map_err(failed)?;
+        let snapshot = self.app.snapshot().map_err(trouble)?;
+        self.desk.set_params(snapshot.params().map_err(trouble)?);
+        for id in ids {
+            let sight = self.desk.look(&snapshot, *id).map_err(failed)?;
+            self.desk.update(*id, sight, now, write).map_err(failed)?;
+        }
+        if let Some(stopped) = site {
+            self.desk.survey(&snapshot, snapshot.tip().height, stopped).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn sights(&mut self, ids: &[ConnectorId]) -> Result<Vec<(ConnectorId, Sight)>, GatewayError> {
-        let snapshot = self.app.snapshot().map_err(trouble)?;
-        self.desk.set_params(snapshot.params().map_err(trouble)?);
-        ids.iter().map(|id| Ok((*id, self.desk.look(&snapshot, *id).map_err(failed)?))).collect()
-    }
-
     async fn on_commit(&mut self, commit: &Committed) -> Result<(), GatewayError> {
         let news = self.desk.news(&commit.receipts, commit.block.header.timestamp);
-        if news.connectors.is_empty() {
-            return Ok(());
-        }
         let mut write = Write::default();
-        self.look(&news.connectors, &mut write)?;
+        self.look(&news.connectors, news.site.then_some(&news.stopped[..]), &mut write)?;
         self.desk.apply(&news, self.clock.now(), &mut write).map_err(failed)?;
         self.write(write).await
     }
@@ -204,8 +206,9 @@ impl Loop {
         while let Some(Ask { unit, question, answer, work }) = next.take() {
             if !self.desk.knows(&unit) {
                 self.desk.add_unit(&unit).map_err(failed)?;
-                self.look(&[unit.connector], &mut write)?;
+                self.look(&[unit.connector], Some(&[]), &mut write)?;
             }
+            self.desk.drop_old(unit.connector, now, &mut write).map_err(failed)?;
             let result = match question {
                 Question::Config(message) => self.desk.config(&unit, &message, now, &mut write),
                 Question::Readings(body) => self.desk.readings(&unit, &body, now, &mut write),

@@ -1,32 +1,42 @@
 //! The gateway's own database: what units have said and what the gateway has decided, apart from the chain's.
 //!
 //! Every decision is here, synced, before anybody acts on it, so that a process killed at any moment goes on exactly where it was. Samples are kept as they
-//! came; readings name the range of samples behind them. It decides nothing. Called by the gateway's desk and by those who serve sample proofs.
+//! came, until they are older than the operator wants and their session is settled; readings name the range of samples behind them. Every value ends in a seal
+//! over table, key and value, so that one that was changed behind our back is named and not believed. It decides nothing. Called by the gateway's desk and by
+//! those who serve sample proofs.
+
+mod records;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
 use chain::{
     codec,
-    export::Samples,
+    export::{KeptSamples, Samples},
     hash::Hash32,
     id::{ConnectorId, SessionId},
-    quantity::{Cost, WattHours},
     time::Timestamp,
 };
-use contracts::call::Reading;
-use firmware_core::{DeviceId, Seen};
+use firmware_core::DeviceId;
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
+use self::records::UnitRow;
+pub use self::records::{Book, DecidedReading, Ending, UnitMemory};
 use super::sample::{RawSample, SAMPLE_BYTES};
+use crate::seal;
 
 /// The version of this layout; another one is refused.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// The most that one record may measure, in bytes.
 const MAX_RECORD_BYTES: usize = 64 << 10;
+
+/// What RocksDB keeps in every database that is one.
+const MARK_OF_A_DATABASE: &str = "CURRENT";
 
 /// A table; each is a RocksDB column family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,10 +53,12 @@ enum Table {
     Salts,
     /// Session and sequence → the decided reading.
     Readings,
+    /// Connector → the index of the first sample that is kept.
+    Kept,
 }
 
 impl Table {
-    const ALL: [Self; 6] = [Self::Meta, Self::Units, Self::Samples, Self::Books, Self::Salts, Self::Readings];
+    const ALL: [Self; 7] = [Self::Meta, Self::Units, Self::Samples, Self::Books, Self::Salts, Self::Readings, Self::Kept];
 
     const fn name(self) -> &'static str {
         match self {
@@ -56,117 +68,65 @@ impl Table {
             Self::Books => "books",
             Self::Salts => "salts",
             Self::Readings => "readings",
+            Self::Kept => "kept",
         }
     }
 }
 
 /// Why the gateway's database does not answer; the gateway stops.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the gateway's database in {path}: {message}")]
-pub struct StoreError {
-    /// Where.
-    pub path: PathBuf,
-    /// RocksDB's words, or what is wrong with a record.
-    pub message: String,
+pub enum StoreError {
+    /// There is none where one must be.
+    #[error("there is no gateway database in {path}")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A value whose seal does not match, or whose bytes are no such record.
+    #[error(
+        "the gateway's database in {path}: {what} was changed or damaged ({why}): restore the directory from a backup, or move it away and start with \
+         --new-gateway-database"
+    )]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// Table and key.
+        what: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Written by another version of this program.
+    #[error(
+        "the gateway's database in {path} has schema {found}, this program needs {SCHEMA_VERSION}: run the version that wrote it, or, once no session is open, \
+         move the directory away and start with --new-gateway-database"
+    )]
+    Schema {
+        /// Where.
+        path: PathBuf,
+        /// What the database says.
+        found: String,
+    },
+    /// Damaged files, or any other failure of RocksDB or the disk.
+    #[error(
+        "the gateway's database in {path}: {message}: restore the directory from a backup, or move it away and start with --new-gateway-database"
+    )]
+    Database {
+        /// Where.
+        path: PathBuf,
+        /// RocksDB's words.
+        message: String,
+        /// Whether it found a damaged file.
+        is_corrupt: bool,
+    },
 }
 
-/// A session's metering, as far as it is decided.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Book {
-    /// Of which session.
-    pub session: SessionId,
-    /// The salt of its samples' leaves.
-    pub salt: Hash32,
-    /// The sequence number of the last decided reading; 0 before the first.
-    pub decided: u64,
-    /// The first decided register.
-    pub start: Option<WattHours>,
-    /// The time and register of the last decided reading.
-    pub last: Option<(Timestamp, WattHours)>,
-    /// The exact cost up to it, as the chain will bill it.
-    pub cost: Cost,
-    /// The index of the first sample that is in no reading yet.
-    pub next_leaf: u64,
-    /// What is known of the vehicle.
-    pub vehicle: Vehicle,
-    /// Why no more current may flow, if that is decided.
-    pub ending: Ending,
-    /// Whether nothing is left to be metered.
-    pub finished: bool,
-    /// Whether the meter can no longer be believed: nothing more is attested.
-    pub frozen: bool,
-}
-
-/// What is known of a vehicle since its session began.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub struct Vehicle {
-    /// A plug was seen.
-    pub plugged: bool,
-    /// It has drawn power.
-    pub charged: bool,
-    /// The most power that it drew, in W.
-    pub peak_w: u16,
-    /// The power that it drew last, if it was not zero, in W.
-    pub last_w: u16,
-    /// Since when it takes nothing although it could.
-    pub zero_since: Option<Timestamp>,
-}
-
-/// Why the gateway lets no more current flow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-pub enum Ending {
-    /// It does.
-    #[default]
-    None,
-    /// The vehicle is full or gone; a reading says so.
-    Vehicle,
-    /// The escrow is spent; a reading shows it.
-    Money,
-    /// Something is wrong, since then; to be reported.
-    Fault(chain::record::Fault, Timestamp),
-}
-
-impl Book {
-    /// The book of a session of which nothing is metered yet.
-    #[must_use]
-    pub fn new(session: SessionId, salt: Hash32, next_leaf: u64) -> Self {
-        Self {
-            session,
-            salt,
-            decided: 0,
-            start: None,
-            last: None,
-            cost: Cost::ZERO,
-            next_leaf,
-            vehicle: Vehicle::default(),
-            ending: Ending::None,
-            finished: false,
-            frozen: false,
-        }
-    }
-}
-
-/// A reading that was decided, and what it rests on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct DecidedReading {
-    /// What is attested.
-    pub reading: Reading,
-    /// The index of the first sample behind it.
-    pub first_leaf: u64,
-    /// The index after the last one.
-    pub end_leaf: u64,
-    /// The session's exact cost with it.
-    pub cost: Cost,
-}
-
-/// What was seen of a unit, and when it was last heard.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
-struct UnitRow {
-    boot: u32,
-    counter: u32,
-    sample: u32,
-    tap: u16,
-    heard_at: Timestamp,
+/// Whether a database may be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Create {
+    /// It is made where there is none.
+    IfMissing,
+    /// It must be there.
+    Never,
 }
 
 /// Changes that become durable together.
@@ -182,10 +142,9 @@ impl Write {
         self.puts.is_empty()
     }
 
-    /// What was seen of a unit at an instant.
-    pub fn seen(&mut self, device: DeviceId, seen: &Seen, heard_at: Timestamp) {
-        let Seen { boot, counter, sample, tap } = *seen;
-        self.put(Table::Units, device.0.to_be_bytes().to_vec(), &UnitRow { boot, counter, sample, tap, heard_at });
+    /// What is remembered of a unit.
+    pub fn unit(&mut self, device: DeviceId, memory: &UnitMemory) {
+        self.put(Table::Units, device.0.to_be_bytes().to_vec(), &UnitRow::from(memory));
     }
 
     /// Samples of a connector, the first of them with this index.
@@ -195,6 +154,16 @@ impl Write {
             bytes.extend_from_slice(&sample.encode());
         }
         self.puts.push((Table::Samples, sample_key(connector, first), Some(bytes)));
+    }
+
+    /// Drops the samples of one message, the first of them with this index.
+    pub fn drop_samples(&mut self, connector: ConnectorId, first: u64) {
+        self.puts.push((Table::Samples, sample_key(connector, first), None));
+    }
+
+    /// Samples of a connector are kept from this index on.
+    pub fn kept_from(&mut self, connector: ConnectorId, index: u64) {
+        self.put(Table::Kept, connector_key(connector), &index);
     }
 
     /// The book of a connector's open session.
@@ -229,7 +198,18 @@ impl Write {
 }
 
 /// The samples of one message, one after the other, and the index of the first.
-type Message = (u64, Box<[u8]>);
+type Message = (u64, Vec<u8>);
+
+/// An old message that may be dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OldMessage {
+    /// The index of its first sample.
+    pub first: u64,
+    /// The index after its last one.
+    pub end: u64,
+    /// When the last one was taken.
+    pub taken_at: Timestamp,
+}
 
 /// The database.
 #[derive(Debug)]
@@ -239,14 +219,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database in `path`, or makes one. RocksDB's lock keeps a second process out.
+    /// Opens the database in `path`, or makes one where that is allowed. RocksDB's lock keeps a second process out.
     ///
     /// # Errors
     /// [`StoreError`], also for another schema version.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |message: String| StoreError { path: path.to_owned(), message };
+    pub fn open(path: &Path, create: Create) -> Result<Self, StoreError> {
+        let new = !path.join(MARK_OF_A_DATABASE).exists();
+        if new && create == Create::Never {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
         let mut options = Options::default();
-        options.create_if_missing(true);
+        options.create_if_missing(create == Create::IfMissing);
         options.create_missing_column_families(true);
         // A record torn by a crash was never acknowledged; a changed byte elsewhere in the log is damage: opening past it would forget counters, and with
         // them which messages were seen before.
@@ -259,24 +242,28 @@ impl Store {
             options.set_compression_type(DBCompressionType::Lz4);
             ColumnFamilyDescriptor::new(table.name(), options)
         });
-        let db = DB::open_cf_descriptors(&options, path, tables).map_err(|error| {
-            failed(format!("{}; restore the directory from a backup, or, once no session is open, move it away", error.into_string()))
-        })?;
+        let db = DB::open_cf_descriptors(&options, path, tables).map_err(|error| failure(path, &error))?;
         let store = Self { db, path: path.to_owned() };
-        match store.get::<u32>(Table::Meta, b"schema")? {
-            Some(SCHEMA_VERSION) => {}
-            Some(found) => {
-                return Err(store.failed(format!(
-                    "schema {found}, this program needs {SCHEMA_VERSION}: run the version that wrote it, or move the directory away once no session is open"
-                )));
-            }
+        store.check_schema()?;
+        Ok(store)
+    }
+
+    fn check_schema(&self) -> Result<(), StoreError> {
+        let schema = |found: String| StoreError::Schema { path: self.path.clone(), found };
+        let stored = self.db.get_cf(self.family(Table::Meta), SCHEMA_KEY).map_err(|error| self.failed(&error))?;
+        match stored {
+            // The layout before had no seals: its record is the number alone.
+            Some(bytes) if bytes.len() <= seal::SEAL_BYTES => Err(schema("1".to_owned())),
+            Some(_) => match self.get::<u32>(Table::Meta, SCHEMA_KEY)? {
+                Some(found) if found != SCHEMA_VERSION => Err(schema(found.to_string())),
+                Some(_) | None => Ok(()),
+            },
             None => {
                 let mut write = Write::default();
-                write.put(Table::Meta, b"schema".to_vec(), &SCHEMA_VERSION);
-                store.write(write)?;
+                write.put(Table::Meta, SCHEMA_KEY.to_vec(), &SCHEMA_VERSION);
+                self.write(write)
             }
         }
-        Ok(store)
     }
 
     /// Makes changes durable: they are on the disk when this returns.
@@ -287,22 +274,21 @@ impl Store {
         let mut batch = WriteBatch::default();
         for (table, key, value) in write.puts {
             match value {
-                Some(value) => batch.put_cf(self.family(table), key, value),
+                Some(value) => batch.put_cf(self.family(table), &key, seal::sealed(table as u8, &key, &value)),
                 None => batch.delete_cf(self.family(table), key),
             }
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(batch, &options).map_err(|error| self.failed(error.into_string()))
+        self.db.write_opt(batch, &options).map_err(|error| self.failed(&error))
     }
 
-    /// What was seen of a unit, and when it was last heard.
+    /// What is remembered of a unit.
     ///
     /// # Errors
     /// [`StoreError`], here and below.
-    pub fn unit(&self, device: DeviceId) -> Result<Option<(Seen, Timestamp)>, StoreError> {
-        let row = self.get::<UnitRow>(Table::Units, &device.0.to_be_bytes())?;
-        Ok(row.map(|UnitRow { boot, counter, sample, tap, heard_at }| (Seen { boot, counter, sample, tap }, heard_at)))
+    pub fn unit(&self, device: DeviceId) -> Result<Option<UnitMemory>, StoreError> {
+        Ok(self.get::<UnitRow>(Table::Units, &device.0.to_be_bytes())?.map(UnitMemory::from))
     }
 
     /// The newest sample of a connector with its index.
@@ -324,8 +310,9 @@ impl Store {
         let start = self.message_before(connector, from)?.map_or(from, |(first, _)| first);
         let mode = IteratorMode::From(&sample_key(connector, start), Direction::Forward);
         for row in self.db.iterator_cf(self.family(Table::Samples), mode) {
-            let (key, bytes) = row.map_err(|error| self.failed(error.into_string()))?;
+            let (key, sealed) = row.map_err(|error| self.failed(&error))?;
             let Some(first) = index_of(connector, &key).filter(|first| *first < to) else { break };
+            let bytes = self.unsealed(Table::Samples, &key, sealed.into_vec())?;
             for (index, chunk) in (first..).zip(bytes.chunks_exact(SAMPLE_BYTES)) {
                 if (from..to).contains(&index) {
                     found.extend(RawSample::decode(chunk));
@@ -338,11 +325,29 @@ impl Store {
     /// The last message whose first sample has an index of at most `index`.
     fn message_before(&self, connector: ConnectorId, index: u64) -> Result<Option<Message>, StoreError> {
         let mode = IteratorMode::From(&sample_key(connector, index), Direction::Reverse);
-        match self.db.iterator_cf(self.family(Table::Samples), mode).next() {
-            Some(Ok((key, bytes))) => Ok(index_of(connector, &key).map(|first| (first, bytes))),
-            Some(Err(error)) => Err(self.failed(error.into_string())),
-            None => Ok(None),
-        }
+        self.message(connector, mode)
+    }
+
+    fn message(&self, connector: ConnectorId, mode: IteratorMode<'_>) -> Result<Option<Message>, StoreError> {
+        let Some(row) = self.db.iterator_cf(self.family(Table::Samples), mode).next() else { return Ok(None) };
+        let (key, sealed) = row.map_err(|error| self.failed(&error))?;
+        let Some(first) = index_of(connector, &key) else { return Ok(None) };
+        Ok(Some((first, self.unsealed(Table::Samples, &key, sealed.into_vec())?)))
+    }
+
+    /// The first message of a connector that begins at an index or after it.
+    pub fn old_message(&self, connector: ConnectorId, from: u64) -> Result<Option<OldMessage>, StoreError> {
+        let mode = IteratorMode::From(&sample_key(connector, from), Direction::Forward);
+        let Some((first, bytes)) = self.message(connector, mode)? else { return Ok(None) };
+        let count = u64::try_from(bytes.len() / SAMPLE_BYTES).unwrap_or(u64::MAX);
+        let last = bytes.chunks_exact(SAMPLE_BYTES).next_back().and_then(RawSample::decode);
+        let taken_at = Timestamp::from_ms(last.map_or(0, |raw| raw.sample.at_ms));
+        Ok(Some(OldMessage { first, end: first.saturating_add(count), taken_at }))
+    }
+
+    /// The index of the first sample of a connector that is kept.
+    pub fn kept_from(&self, connector: ConnectorId) -> Result<u64, StoreError> {
+        Ok(self.get(Table::Kept, &connector_key(connector))?.unwrap_or_default())
     }
 
     /// The book of a connector's open session.
@@ -360,31 +365,52 @@ impl Store {
         self.get(Table::Readings, &reading_key(session, sequence))
     }
 
-    /// The raw samples behind a decided reading; nothing where there is none.
-    pub fn samples_of(&self, session: SessionId, sequence: u64) -> Result<Option<Samples>, StoreError> {
-        let Some((connector, salt)) = self.salt(session)? else { return Ok(None) };
-        let Some(decided) = self.reading(session, sequence)? else { return Ok(None) };
+    /// The raw samples behind a decided reading.
+    pub fn samples_of(&self, session: SessionId, sequence: u64) -> Result<KeptSamples, StoreError> {
+        let Some((connector, salt)) = self.salt(session)? else { return Ok(KeptSamples::Unknown) };
+        let Some(decided) = self.reading(session, sequence)? else { return Ok(KeptSamples::Unknown) };
+        // Asked before and after: a message may be dropped meanwhile.
+        let pruned = || Ok::<_, StoreError>(decided.first_leaf < self.kept_from(connector)?.min(decided.end_leaf));
+        if pruned()? {
+            return Ok(KeptSamples::Pruned);
+        }
         let samples = self.samples(connector, decided.first_leaf, decided.end_leaf)?;
-        Ok(Some(Samples { session, sequence, salt, samples: samples.iter().map(|raw| raw.encode().to_vec()).collect() }))
+        if pruned()? {
+            return Ok(KeptSamples::Pruned);
+        }
+        Ok(KeptSamples::Here(Samples { session, sequence, salt, samples: samples.iter().map(|raw| raw.encode().to_vec()).collect() }))
     }
 
     fn get<T: DeserializeOwned + Serialize>(&self, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
-        let bytes = self.db.get_cf(self.family(table), key).map_err(|error| self.failed(error.into_string()))?;
-        let decode = |bytes: Vec<u8>| {
-            let damaged = |error| self.failed(format!("{} {}: {error}: restore it from a backup", table.name(), hex::encode(key)));
-            codec::decode(&bytes, MAX_RECORD_BYTES).map_err(damaged)
-        };
-        bytes.map(decode).transpose()
+        let Some(sealed) = self.db.get_cf(self.family(table), key).map_err(|error| self.failed(&error))? else { return Ok(None) };
+        let bytes = self.unsealed(table, key, sealed)?;
+        codec::decode(&bytes, MAX_RECORD_BYTES).map(Some).map_err(|error| self.damaged(table, key, error.to_string()))
+    }
+
+    fn unsealed(&self, table: Table, key: &[u8], sealed: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        seal::unsealed(table as u8, key, sealed).ok_or_else(|| self.damaged(table, key, "its checksum does not match".to_owned()))
     }
 
     fn family(&self, table: Table) -> &ColumnFamily {
         self.db.cf_handle(table.name()).expect("every table was opened with the database")
     }
 
-    fn failed(&self, message: String) -> StoreError {
-        StoreError { path: self.path.clone(), message }
+    fn damaged(&self, table: Table, key: &[u8], why: String) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), what: format!("{} {}", table.name(), hex::encode(key)), why }
+    }
+
+    fn failed(&self, error: &rocksdb::Error) -> StoreError {
+        failure(&self.path, error)
     }
 }
+
+fn failure(path: &Path, error: &rocksdb::Error) -> StoreError {
+    let is_corrupt = error.kind() == rocksdb::ErrorKind::Corruption;
+    StoreError::Database { path: path.to_owned(), message: error.to_string(), is_corrupt }
+}
+
+/// Where the schema version is.
+const SCHEMA_KEY: &[u8] = b"schema";
 
 fn connector_key(id: ConnectorId) -> Vec<u8> {
     [id.condominium.0.to_be_bytes(), id.number.to_be_bytes()].concat()
@@ -406,44 +432,4 @@ fn reading_key(session: SessionId, sequence: u64) -> Vec<u8> {
     let mut key = session.0.0.to_vec();
     key.extend(sequence.to_be_bytes());
     key
-}
-
-#[cfg(test)]
-mod tests {
-    use chain::id::CondominiumId;
-    use firmware_core::Sample;
-
-    use super::*;
-
-    #[test]
-    fn samples_are_found_by_range_whatever_messages_they_came_in_and_survive_a_reopening() {
-        let folder = tempfile::tempdir().unwrap();
-        let connector = ConnectorId::new(CondominiumId(1), 7);
-        let other = ConnectorId::new(CondominiumId(1), 8);
-        let raw = |number: u32| RawSample {
-            device: DeviceId(1),
-            boot: 1,
-            number,
-            sample: Sample { at_ms: u64::from(number), ..Sample::default() },
-        };
-        let all: Vec<_> = (0..20).map(raw).collect();
-        {
-            let store = Store::open(folder.path()).unwrap();
-            for (first, end) in [(0_usize, 3), (3, 4), (4, 14), (14, 20)] {
-                let mut write = Write::default();
-                write.samples(connector, first as u64, &all[first..end]);
-                write.samples(other, first as u64, &all[..1]);
-                store.write(write).unwrap();
-            }
-        }
-        let store = Store::open(folder.path()).unwrap();
-        for from in 0..20 {
-            for to in from..=20 {
-                assert_eq!(store.samples(connector, from as u64, to as u64).unwrap(), all[from..to], "{from}..{to}");
-            }
-        }
-        assert_eq!(store.newest_sample(connector).unwrap(), Some((19, all[19])));
-        assert_eq!(store.newest_sample(ConnectorId::new(CondominiumId(1), 9)).unwrap(), None);
-        assert_eq!(store.newest_sample(ConnectorId::new(CondominiumId(1), 1)).unwrap(), None);
-    }
 }

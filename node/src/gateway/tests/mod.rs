@@ -2,18 +2,30 @@
 //!
 //! No node, network or clock: blocks are made of what the desk wants submitted, messages are made by `firmware_core::Unit`. A crash throws away everything but
 //! the two disks: the gateway's database and the chain's state.
+//!
+//! This file is that small world; its stories are in `billing`, `door`, `ends`, `faults`, `limits`, `losses` and `messages`.
+
+mod billing;
+mod door;
+mod ends;
+mod faults;
+mod limits;
+mod losses;
+mod messages;
+mod neighbour;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
+    export::KeptSamples,
     hash::Hash32,
     id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
     params::Params,
     quantity::{Amount, Currents, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt},
     record::{
-        Account, Condominium, Connector, Control, EndReason, Fault, Group, Key, PlugSignal, Role, RoleGrant, Service, SessionState, Signer,
-        SignerScope, TariffHead, TariffVersion,
+        Account, Condominium, Connector, Control, Group, Key, PlugSignal, Role, RoleGrant, Service, Session, Signer, SignerScope,
+        TariffHead, TariffVersion,
     },
     state::MemoryState,
     tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
@@ -29,18 +41,22 @@ use firmware_core::{Capabilities, DeviceId, Flags, Identity, Keys, ProtocolError
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
+    counters::Counters,
     desk::Desk,
-    store::{Store, Write},
+    store::{Create, Store, Write},
     units::KnownUnit,
 };
 use crate::config::GatewayConfig;
 
 const HOME: CondominiumId = CondominiumId(1);
 const PLACE: ConnectorId = ConnectorId::new(HOME, 1);
+/// A second place beside the first.
+const NEXT: ConnectorId = ConnectorId::new(HOME, 2);
 const RESIDENT: Address = Address([1; 32]);
 const GATEWAY: Address = Address([2; 32]);
 const SCHEDULER: Address = Address([3; 32]);
 const REVENUE: Address = Address([4; 32]);
+const MANAGER: Address = Address([5; 32]);
 /// Monday 2026-01-05, 20:30 UTC; the night price begins half an hour later.
 const START_MS: u64 = 1_767_645_000_000;
 const NIGHT_MS: u64 = START_MS + 1_800_000;
@@ -56,6 +72,8 @@ struct World {
     /// Gone during a restart only.
     desk: Option<Desk>,
     store: Option<Arc<Store>>,
+    counters: Arc<Counters>,
+    settings: GatewayConfig,
     known: KnownUnit,
     unit: Unit,
     /// What the meter has counted, in W·ms.
@@ -63,8 +81,13 @@ struct World {
     car_ma: [u32; 3],
     plugged: bool,
     crashes: bool,
+    /// Accepted readings of the sessions at [`PLACE`].
     accepted: BTreeMap<u64, Reading>,
+    /// The bill of the session at [`PLACE`].
     bill: Option<SessionReceipt>,
+    /// Sessions and bills of [`NEXT`], and units that serve it.
+    elsewhere: BTreeMap<SessionId, Option<SessionReceipt>>,
+    others: Vec<KnownUnit>,
 }
 
 fn tariff() -> Tariff {
@@ -100,7 +123,7 @@ impl World {
             minted_today: Amount::ZERO,
         };
         put(Key::Condominium(HOME), chain::codec::encode(&condominium).unwrap());
-        for (address, balance) in [(RESIDENT, 100_000_000), (GATEWAY, 0), (SCHEDULER, 0), (REVENUE, 0)] {
+        for (address, balance) in [(RESIDENT, 100_000_000), (GATEWAY, 0), (SCHEDULER, 0), (REVENUE, 0), (MANAGER, 0)] {
             let account = Account {
                 home: HOME,
                 balance: Amount::from_micro(balance),
@@ -112,7 +135,7 @@ impl World {
             let signer = Signer { account: address, scope: SignerScope::Owner, nonce: 0 };
             put(Key::Signer(address), chain::codec::encode(&signer).unwrap());
         }
-        for (role, address) in [(Role::Gateway, GATEWAY), (Role::Scheduler, SCHEDULER)] {
+        for (role, address) in [(Role::Gateway, GATEWAY), (Role::Scheduler, SCHEDULER), (Role::Manager, MANAGER)] {
             put(Key::Role(HOME, role, address), chain::codec::encode(&RoleGrant { from: Height(0), until: None }).unwrap());
         }
         let group = Group { parent: None, limit: Currents::from_ma([40_000; 3]), granted: Currents::ZERO, reserved: Currents::ZERO };
@@ -129,7 +152,9 @@ impl World {
             last_register: WattHours::ZERO,
             unassigned: WattHours::ZERO,
         };
-        put(Key::Connector(PLACE), chain::codec::encode(&connector).unwrap());
+        for place in [PLACE, NEXT] {
+            put(Key::Connector(place), chain::codec::encode(&connector).unwrap());
+        }
         let tariff_id = TariffId::new(HOME, 1);
         put(Key::TariffHead(tariff_id), chain::codec::encode(&TariffHead { latest: 1 }).unwrap());
         let version = TariffVersion { valid_from: Timestamp::from_ms(0), tariff: tariff() };
@@ -146,6 +171,8 @@ impl World {
             now_ms: START_MS,
             desk: None,
             store: None,
+            counters: Arc::default(),
+            settings: GatewayConfig::default(),
             known: KnownUnit { device, sensor, connector: PLACE, keys: Keys::derive(&key) },
             unit: Unit::new(identity, &key, 1).unwrap(),
             // Not a whole number of Wh, and other sessions were there before.
@@ -155,6 +182,8 @@ impl World {
             crashes: false,
             accepted: BTreeMap::new(),
             bill: None,
+            elsewhere: BTreeMap::new(),
+            others: Vec::new(),
         };
         world.restart();
         world.configure();
@@ -173,12 +202,17 @@ impl World {
     fn restart(&mut self) {
         self.desk = None;
         self.store = None;
-        let store = Arc::new(Store::open(&self.folder.path().join("gateway")).unwrap());
-        let mut desk = Desk::new(GatewayConfig::default(), Params::default(), Arc::clone(&store));
-        desk.add_unit(&self.known).unwrap();
+        let store = Arc::new(Store::open(&self.folder.path().join("gateway"), Create::IfMissing).unwrap());
+        let (settings, counters) = (self.settings.clone(), Arc::clone(&self.counters));
+        let mut desk = Desk::new(settings, Params::default(), GATEWAY, Arc::clone(&store), counters);
         let mut write = Write::default();
-        let sight = desk.look(&self.state, PLACE).unwrap();
-        desk.update(PLACE, sight, self.now(), &mut write).unwrap();
+        for unit in [&self.known].into_iter().chain(&self.others) {
+            desk.add_unit(unit).unwrap();
+            let sight = desk.look(&self.state, unit.connector).unwrap();
+            desk.update(unit.connector, sight, self.now(), &mut write).unwrap();
+        }
+        let stopped = Desk::stopped_sessions(&self.state).unwrap();
+        desk.survey(&self.state, self.height, &stopped).unwrap();
         store.write(write).unwrap();
         (self.desk, self.store) = (Some(desk), Some(store));
     }
@@ -235,7 +269,7 @@ impl World {
             if let Call::Attest(attest) = &call {
                 for reading in &attest.readings {
                     let taken = Event::ReadingHandled { session: reading.session, sequence: reading.sequence, refused: None };
-                    if events.contains(&taken) {
+                    if events.contains(&taken) && !self.elsewhere.contains_key(&reading.session) {
                         assert!(self.accepted.insert(reading.sequence, *reading).is_none(), "accepted twice");
                     }
                 }
@@ -247,7 +281,8 @@ impl World {
         self.state.apply(&changes);
         for event in receipts.iter().flat_map(|receipt| &receipt.events) {
             if let Event::SessionSettled(bill) = event {
-                assert!(self.bill.replace(*bill).is_none(), "settled twice");
+                let place = self.elsewhere.get_mut(&bill.session).unwrap_or(&mut self.bill);
+                assert!(place.replace(*bill).is_none(), "settled twice");
             }
         }
         self.maybe_crash();
@@ -258,6 +293,9 @@ impl World {
         for id in news.connectors.clone() {
             let sight = desk.look(&state, id).unwrap();
             desk.update(id, sight, now, &mut write).unwrap();
+        }
+        if news.site {
+            desk.survey(&state, self.height, &news.stopped).unwrap();
         }
         desk.apply(&news, now, &mut write).unwrap();
         self.store.as_ref().unwrap().write(write).unwrap();
@@ -308,6 +346,7 @@ impl World {
             let (known, now) = (self.known.clone(), self.now());
             let mut write = Write::default();
             let answer = self.desk().readings(&known, &body[..length], now, &mut write).unwrap();
+            self.desk().drop_old(PLACE, now, &mut write).unwrap();
             if self.crashes && self.rng.random_bool(0.05) {
                 // Killed before the write: the unit has no answer.
                 self.restart();
@@ -366,12 +405,12 @@ impl World {
         self.block(Vec::new());
     }
 
-    fn open(&mut self, max_spend: u64) -> SessionId {
+    fn open(&mut self, connector: ConnectorId, max_spend: u64) -> SessionId {
         let open = OpenSession {
-            connector: PLACE,
+            connector,
             tariff_version: 1,
             max_spend: Amount::from_micro(max_spend),
-            max_duration: Duration::from_hours(10),
+            max_duration: Duration::from_hours(72),
             energy_target: None,
             state_of_charge: None,
             depart_by: None,
@@ -383,7 +422,20 @@ impl World {
             .iter()
             .flat_map(|receipt| &receipt.events)
             .find_map(|event| if let Event::SessionOpened { session, .. } = event { Some(*session) } else { None });
-        opened.unwrap_or_else(|| panic!("{receipts:?}"))
+        let session = opened.unwrap_or_else(|| panic!("{receipts:?}"));
+        if connector != PLACE {
+            self.elsewhere.insert(session, None);
+        }
+        session
+    }
+
+    fn stop(&mut self, session: SessionId) {
+        self.block(vec![(RESIDENT, Call::StopSession(StopSession { session }))]);
+        self.deliver();
+    }
+
+    fn session(&self, id: SessionId) -> Option<Session> {
+        Ledger::new(&self.state).session(id).unwrap()
     }
 
     fn grant(&mut self, session: SessionId, current_ma: [u32; 3]) {
@@ -398,7 +450,7 @@ impl World {
         self.plugged = true;
         self.sample(Flags::NONE);
         self.post();
-        let session = self.open(max_spend);
+        let session = self.open(PLACE, max_spend);
         self.grant(session, [32_000; 3]);
         self.car_ma = car_ma;
         self.post();
@@ -412,7 +464,8 @@ impl World {
         let mut samples = 0;
         let mut next = None;
         for (sequence, reading) in &self.accepted {
-            let proof = self.store.as_ref().unwrap().samples_of(session, *sequence).unwrap().unwrap();
+            let kept = self.store.as_ref().unwrap().samples_of(session, *sequence).unwrap();
+            let KeptSamples::Here(proof) = kept else { panic!("{kept:?}") };
             assert_eq!(proof.root(), reading.samples_root, "reading {sequence}");
             samples += u64::from(reading.sample_count);
             let last = proof.samples.last().map(|bytes| super::sample::RawSample::decode(bytes).unwrap());
@@ -425,188 +478,4 @@ impl World {
         }
         assert_eq!(samples, bill.samples);
     }
-}
-
-#[test]
-fn every_watt_hour_is_billed_once_whatever_dies_and_whenever() {
-    for round in 0..4 {
-        let seed: u64 = rand::random();
-        println!("seed {seed}");
-        let mut world = World::new(seed, PlugSignal::Reported);
-        world.crashes = round > 0;
-        let session = world.begin(50_000_000, [16_000, 16_000, 0]);
-        let start = world.register_wh();
-        let seconds = world.rng.random_range(600..3_600);
-        world.run(seconds);
-        world.run(60 - (world.now_ms / 1_000) % 60);
-        // Full, with the plug in.
-        world.car_ma = [0; 3];
-        world.sample(Flags::END);
-        world.post();
-        let bill = world.bill.expect("settled in the instant in which it is full");
-        assert_eq!(bill.reason, EndReason::VehicleFull);
-        assert_eq!(bill.energy.get(), world.register_wh() - start, "no Wh is lost and none counted twice");
-        let day: u64 = energy_before(&world.accepted, NIGHT_MS, start);
-        let expected = day * DAY_PRICE + (bill.energy.get() - day) * NIGHT_PRICE;
-        assert_eq!(bill.paid.micro(), expected / 1_000, "the reading at the edge makes the bill exact");
-        world.check_proofs(session, &bill);
-        assert_ne!(world.unit.lease().relay(), Relay::Closed);
-    }
-}
-
-/// The energy until the last reading at or before `edge_ms`.
-fn energy_before(accepted: &BTreeMap<u64, Reading>, edge_ms: u64, start: u64) -> u64 {
-    accepted
-        .values()
-        .filter(|reading| reading.at.ms() <= edge_ms)
-        .map(|reading| reading.register_wh.get() - start)
-        .max()
-        .unwrap_or_default()
-}
-
-/// A tester removed the gateway's folder in the middle of a charge. The gateway began again at reading 1, the chain refused that as accepted already, and
-/// the car charged for nothing.
-#[test]
-fn goes_on_from_the_chain_where_its_own_database_is_lost() {
-    let mut world = World::new(7, PlugSignal::Reported);
-    world.begin(50_000_000, [16_000, 0, 0]);
-    world.run(2_400);
-    let readings = world.accepted.len();
-    assert!(readings > 1, "some were accepted before the loss");
-    (world.desk, world.store) = (None, None);
-    std::fs::remove_dir_all(world.folder.path().join("gateway")).unwrap();
-    world.restart();
-    world.configure();
-    world.run(2_400);
-    world.plugged = false;
-    world.sample(Flags::END);
-    world.post();
-    let bill = world.bill.expect("settled");
-    let first = world.accepted[&1].register_wh.get();
-    assert_eq!(bill.energy.get(), world.register_wh() - first, "every Wh is billed, those around the loss too");
-    assert!(world.accepted.len() > readings);
-}
-
-/// A database of the chain that had lost its last block showed a settled session as open again. The gateway, which had closed its book, drew a new salt and
-/// wrote over the first reading: its samples could no longer be proven.
-#[test]
-fn a_session_that_opens_again_keeps_its_readings_and_their_salt() {
-    let mut world = World::new(8, PlugSignal::Reported);
-    let session = world.begin(50_000_000, [16_000, 0, 0]);
-    world.run(1_200);
-    let before = world.state.clone();
-    world.plugged = false;
-    world.sample(Flags::END);
-    world.post();
-    let bill = world.bill.expect("settled");
-    world.check_proofs(session, &bill);
-    let after = std::mem::replace(&mut world.state, before);
-    world.restart();
-    world.state = after;
-    world.restart();
-    world.check_proofs(session, &bill);
-}
-
-#[test]
-fn a_session_without_money_stops_within_a_watt_hour() {
-    let mut world = World::new(1, PlugSignal::Reported);
-    // 0.5 tokens at 0.25 per kWh: 2 kWh.
-    let session = world.begin(500_000, [32_000; 3]);
-    world.run(3_600);
-    let bill = world.bill.expect("settled");
-    assert_eq!(bill.reason, EndReason::Money);
-    assert_eq!(bill.paid.micro(), 500_000);
-    assert!((2_000..=2_010).contains(&bill.energy.get()), "{} Wh", bill.energy.get());
-    world.check_proofs(session, &bill);
-}
-
-#[test]
-fn a_plug_that_goes_before_the_vehicle_is_full_means_removed() {
-    let mut world = World::new(2, PlugSignal::Reported);
-    world.begin(50_000_000, [10_000, 0, 0]);
-    world.run(600);
-    world.plugged = false;
-    world.sample(Flags::END);
-    world.post();
-    assert_eq!(world.bill.expect("settled").reason, EndReason::VehicleRemoved);
-}
-
-#[test]
-fn without_a_plug_signal_a_drop_means_removed_and_a_taper_full() {
-    for (last_ma, reason) in [(16_000, EndReason::VehicleRemoved), (6_000, EndReason::VehicleFull)] {
-        let mut world = World::new(3, PlugSignal::None);
-        world.begin(50_000_000, [16_000, 0, 0]);
-        world.run(600);
-        world.car_ma = [last_ma, 0, 0];
-        world.run(120);
-        world.car_ma = [0; 3];
-        world.run(60);
-        assert_eq!(world.bill.expect("settled").reason, reason);
-    }
-}
-
-#[test]
-fn a_stop_opens_the_relay_at_the_next_word_and_bills_until_then() {
-    let mut world = World::new(4, PlugSignal::Reported);
-    let session = world.begin(50_000_000, [16_000; 3]);
-    let start = world.register_wh();
-    world.run(630);
-    world.block(vec![(RESIDENT, Call::StopSession(StopSession { session }))]);
-    world.deliver();
-    assert!(world.bill.is_none(), "the relay is still closed");
-    world.run(60);
-    let bill = world.bill.expect("settled");
-    assert_eq!(bill.reason, EndReason::StoppedByResident);
-    assert_eq!(bill.energy.get(), world.register_wh() - start);
-    assert_ne!(world.unit.lease().relay(), Relay::Closed);
-}
-
-#[test]
-fn a_welded_relay_ends_the_session_and_a_silent_unit_is_reported() {
-    let mut world = World::new(5, PlugSignal::Reported);
-    world.begin(50_000_000, [16_000; 3]);
-    world.run(120);
-    world.sample(Flags::WELDED_RELAY);
-    world.post();
-    world.run(600);
-    assert_eq!(world.bill.expect("settled").reason, EndReason::Anomaly(Fault::WeldedRelay));
-
-    let mut world = World::new(6, PlugSignal::Reported);
-    let session = world.begin(50_000_000, [16_000; 3]);
-    world.run(120);
-    world.now_ms += 3 * 150_000;
-    world.tick();
-    let state = Ledger::new(&world.state).session(session).unwrap().unwrap().state;
-    assert!(matches!(state, SessionState::Stopping { reason: EndReason::Anomaly(Fault::UnitLost), .. }), "{state:?}");
-    world.now_ms += 400_000;
-    world.tick();
-    world.tick();
-    assert_eq!(world.bill.expect("settled").reason, EndReason::Anomaly(Fault::UnitLost));
-}
-
-#[test]
-fn tampered_foreign_and_old_messages_change_nothing() {
-    let mut world = World::new(7, PlugSignal::Reported);
-    world.begin(50_000_000, [16_000; 3]);
-    world.sample(Flags::NONE);
-    let mut body = vec![0; 1_024];
-    let length = world.unit.readings_request(counter_ms(world.now_ms), &mut body).unwrap();
-    body.truncate(length);
-    let (known, now) = (world.known.clone(), world.now());
-    let mut write = Write::default();
-    for place in 0..body.len() {
-        let mut changed = body.clone();
-        changed[place] ^= 1;
-        assert!(world.desk().readings(&known, &changed, now, &mut write).is_err(), "byte {place}");
-    }
-    let other = KnownUnit { keys: Keys::derive(&[8; 32]), ..known.clone() };
-    assert_eq!(world.desk().readings(&other, &body, now, &mut write), Err(ProtocolError::BadTag));
-    let moved = KnownUnit { sensor: SensorId::new(4).unwrap(), ..known.clone() };
-    assert_eq!(world.desk().readings(&moved, &body, now, &mut write), Err(ProtocolError::SensorMismatch));
-    assert!(write.is_empty());
-    world.desk().readings(&known, &body, now, &mut write).unwrap();
-    world.store.as_ref().unwrap().write(write).unwrap();
-    world.restart();
-    let again = world.desk().readings(&known, &body, now, &mut Write::default());
-    assert_eq!(again, Err(ProtocolError::OldCounter), "a replay is refused across a restart");
 }

@@ -1,0 +1,43 @@
+//! What the gateway counts for its operator, in Prometheus' text form; `lib.rs` puts it behind `/metrics`.
+
+use prometheus_client::{encoding::text::encode, metrics::counter::Counter, registry::Registry};
+
+/// Counters since the start of the process.
+#[derive(Debug)]
+pub(super) struct Counters {
+    registry: Registry,
+    /// Times at which current began to flow although no session was granted any.
+    pub unbidden: Counter,
+    /// Times at which a group's limit held a lease below its grant.
+    pub lowered: Counter,
+    /// Messages that came more often than a unit may send.
+    pub throttled: Counter,
+    /// Raw samples that were dropped because of their age.
+    pub dropped: Counter,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("commonwatt_gateway");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let unbidden = counter("draws_without_grant", "Times at which current began to flow although no session was granted any");
+        let lowered = counter("leases_lowered", "Times at which a group's limit held a lease below its grant");
+        let throttled = counter("messages_throttled", "Messages of units that were refused with 429");
+        let dropped = counter("samples_dropped", "Raw samples dropped because of their age");
+        Self { registry, unbidden, lowered, throttled, dropped }
+    }
+}
+
+impl Counters {
+    /// All of them.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail; the end mark would cut off what follows.
+        let _ = encode(&mut text, &self.registry);
+        text.trim_end_matches("# EOF\n").to_owned()
+    }
+}

@@ -1,0 +1,80 @@
+//! The book of a session: recorded with every decision, and made again from the disk, or from the chain where the disk has forgotten it.
+
+use chain::{
+    hash::Hash32,
+    id::{ConnectorId, SessionId},
+    record::Session,
+};
+
+use super::DeskError;
+use crate::gateway::{
+    meter::{Indexed, MAX_LEAVES, Metering},
+    store::{Book, DecidedReading, Store, Write},
+};
+
+/// Puts decisions into the write that must be durable before anybody acts on them.
+pub(super) fn record(id: ConnectorId, open: &Metering, before: Option<&Book>, out: &[DecidedReading], write: &mut Write) {
+    for decided in out {
+        write.reading(decided);
+    }
+    if before != Some(&open.book) {
+        write.book(id, &open.book);
+    }
+}
+
+/// The book of a session that has none here: an empty one where the session is new. Where this database has forgotten it, or the chain has taken a block
+/// back, the book is made again from the readings that are still here and, beyond them, from what the chain has accepted: a number, a salt or a reading that
+/// was ever used is never used for anything else, and metering goes on where it was.
+pub(super) fn book_of(
+    store: &Store,
+    id: ConnectorId,
+    session_id: SessionId,
+    session: &Session,
+    next_index: u64,
+    write: &mut Write,
+) -> Result<Book, DeskError> {
+    let salt = match store.salt(session_id)? {
+        Some((_, salt)) => salt,
+        None => {
+            let salt = Hash32(rand::random());
+            write.salt(session_id, id, &salt);
+            salt
+        }
+    };
+    let mut book = Book::new(session_id, salt, next_index);
+    while let Some(decided) = store.reading(session_id, book.decided.saturating_add(1))? {
+        book.decided = decided.reading.sequence;
+        book.start = book.start.or(Some(decided.reading.register_wh));
+        book.last = Some((decided.reading.at, decided.reading.register_wh));
+        book.cost = decided.cost;
+        book.next_leaf = decided.end_leaf;
+    }
+    if let Some(meter) = session.meter.filter(|meter| meter.sequence > book.decided) {
+        tracing::warn!(session = %session_id, "raw samples of an open session are lost: metering goes on from the chain's last reading");
+        book.decided = meter.sequence;
+        book.start = Some(meter.start);
+        book.last = Some((meter.at, meter.register));
+        // The chain's sum is within the range, or it would not have accepted the reading.
+        book.cost = session.cost.total().unwrap_or_default();
+        book.next_leaf = next_index;
+    }
+    Ok(book)
+}
+
+/// Gives a session what the disk has beyond its book: samples of no reading yet, and readings that the chain does not have.
+pub(super) fn resume(store: &Store, id: ConnectorId, next_index: u64, open: &mut Metering) -> Result<(), DeskError> {
+    let from = open.book.next_leaf;
+    let waiting = if open.has_begun() { next_index.saturating_sub(from).min(MAX_LEAVES as u64) } else { 0 };
+    let indexed = samples_between(store, id, from, from.saturating_add(waiting))?;
+    let mut undelivered = Vec::new();
+    for sequence in open.accepted().saturating_add(1)..=open.book.decided {
+        undelivered.extend(store.reading(open.id, sequence)?.map(|decided| decided.reading));
+    }
+    open.resume(&indexed, undelivered);
+    Ok(())
+}
+
+/// The samples of a connector with indexes from `from` to before `to`.
+pub(super) fn samples_between(store: &Store, id: ConnectorId, from: u64, to: u64) -> Result<Vec<Indexed>, DeskError> {
+    Ok((from..).zip(store.samples(id, from, to)?).collect())
+}

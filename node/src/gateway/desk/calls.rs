@@ -1,0 +1,83 @@
+//! What is to be submitted: everything that is decided and that the chain does not have.
+
+use chain::{
+    code::Rejection,
+    id::SessionId,
+    time::{Duration, Timestamp},
+};
+use contracts::call::{Attest, Call, Reading, ReportFault, SettleSession};
+
+use super::Desk;
+
+/// The most readings of one attestation; the chain allows no more.
+const READINGS_PER_ATTEST: usize = 256;
+
+/// The most attestations of one round.
+const ATTESTS_PER_ROUND: usize = 4;
+
+/// The most settlements and reports of one round.
+const OTHERS_PER_ROUND: usize = 256;
+
+/// How long a session rests after the chain refused what was submitted for it.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+impl Desk {
+    /// Everything that is decided and that the chain does not have: one attestation for many sessions, then faults, then settlements, so that a last reading and
+    /// its settlement share a block.
+    pub fn round(&self, now: Timestamp) -> Vec<Call> {
+        let mut readings: Vec<Reading> = Vec::new();
+        let (mut faults, mut settlements) = (Vec::new(), Vec::new());
+        let most = READINGS_PER_ATTEST.saturating_mul(ATTESTS_PER_ROUND);
+        for (id, place) in &self.places {
+            let Some(open) = &place.open else {
+                if let Some((fault, at)) = place.fault {
+                    faults.push(Call::ReportFault(ReportFault { connector: *id, session: None, fault, at }));
+                }
+                continue;
+            };
+            if open.wait_until.is_some_and(|at| at > now) {
+                continue;
+            }
+            let room = most.saturating_sub(readings.len());
+            readings.extend(open.undelivered(room).copied());
+            if let Some((fault, at)) = open.fault_to_report() {
+                faults.push(Call::ReportFault(ReportFault { connector: *id, session: Some(open.id), fault, at }));
+            }
+            if open.wants_settlement() && open.undelivered_len() <= room {
+                settlements.push(Call::SettleSession(SettleSession { session: open.id }));
+            }
+        }
+        settlements.extend(self.unserved.due(now).map(|session| Call::SettleSession(SettleSession { session })));
+        let mut calls: Vec<Call> =
+            readings.chunks(READINGS_PER_ATTEST).map(|readings| Call::Attest(Attest { readings: readings.to_vec() })).collect();
+        calls.extend(faults.into_iter().chain(settlements).take(OTHERS_PER_ROUND));
+        calls
+    }
+
+    /// The chain would refuse a call: what it is about rests a while.
+    pub fn on_refused(&mut self, call: &Call, rejection: &Rejection, now: Timestamp) {
+        tracing::warn!(call = call.action().name(), %rejection, "a call of the gateway was refused");
+        let until = Some(now.saturating_add(REFUSED_PAUSE));
+        let rest = |desk: &mut Self, session: &SessionId| {
+            if let Some(open) = desk.sessions.get(session).and_then(|id| desk.places.get_mut(id)).and_then(|place| place.open.as_mut()) {
+                open.wait_until = until;
+            }
+        };
+        if let Call::Attest(attest) = call {
+            for reading in &attest.readings {
+                rest(self, &reading.session);
+            }
+        }
+        if let Call::SettleSession(settle) = call {
+            rest(self, &settle.session);
+            self.unserved.wait(&settle.session, now.saturating_add(REFUSED_PAUSE));
+        }
+        if let Call::ReportFault(report) = call {
+            if let Some(session) = &report.session {
+                rest(self, session);
+            } else if let Some(place) = self.places.get_mut(&report.connector) {
+                place.fault = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Everything the gateway knows and decides, connector by connector; the disk always has it before anybody acts on it.
+//!
+//! No clock, network or task: it is told what units and chain say and what time it is, fills a [`Write`] with what must become durable, and says which calls are
+//! to be submitted. Called by the gateway's loop alone, which writes before it answers or submits.
+//!
+//! Inside: this file is what is known; `blocks` takes in what the chain says, `units` answers messages, `share` gives leases their limits, `books` makes and repeats what
+//! the disk has, `calls` says what is to be submitted, `unserved` minds sessions where no unit is, `old` drops samples.
+
+mod blocks;
+mod books;
+mod calls;
+mod old;
+mod share;
+mod units;
+mod unserved;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chain::{
+    id::{Address, ConnectorId, GroupId, SessionId, TariffId},
+    params::Params,
+    record::{Connector, Fault, Group},
+    tariff::Tariff,
+    time::Timestamp,
+};
+use contracts::failure::Fault as LedgerFault;
+use firmware_core::{DeviceId, Seen};
+
+use self::{old::Old, unserved::Unserved};
+use super::{
+    counters::Counters,
+    held::Held,
+    meter::{Indexed, Metering, Present},
+    store::{Store, StoreError, UnitMemory, Write},
+    units::KnownUnit,
+};
+use crate::config::GatewayConfig;
+
+/// Why the gateway cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeskError {
+    /// Its own database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain's state.
+    #[error("the state cannot be read: {0}")]
+    State(LedgerFault),
+}
+
+impl From<LedgerFault> for DeskError {
+    fn from(fault: LedgerFault) -> Self {
+        Self::State(fault)
+    }
+}
+
+/// A connector that one of our units serves.
+#[derive(Debug)]
+struct Place {
+    connector: Option<Connector>,
+    open: Option<Metering>,
+    newest: Option<Indexed>,
+    heard_at: Option<Timestamp>,
+    /// What its unit may still let through.
+    held: Held,
+    /// What flowed beyond that in the newest sample, per phase in mA, and until when it counts.
+    excess: Option<([u32; 3], Timestamp)>,
+    /// A fault that was seen while no session was open, and since when.
+    fault: Option<(Fault, Timestamp)>,
+    /// Current flows although nobody was granted any.
+    draws_unbidden: bool,
+    /// A group's limit holds its lease below its grant.
+    is_lowered: bool,
+    /// Samples that may be too old to keep.
+    old: Old,
+}
+
+impl Place {
+    fn next_index(&self) -> u64 {
+        self.newest.map_or(0, |(index, _)| index.saturating_add(1))
+    }
+}
+
+/// The gateway's knowledge.
+#[derive(Debug)]
+pub(super) struct Desk {
+    settings: GatewayConfig,
+    params: Params,
+    account: Address,
+    store: Arc<Store>,
+    counters: Arc<Counters>,
+    places: BTreeMap<ConnectorId, Place>,
+    sessions: BTreeMap<SessionId, ConnectorId>,
+    units: BTreeMap<DeviceId, Seen>,
+    tariffs: BTreeMap<(TariffId, u32), Arc<Tariff>>,
+    /// The groups above our connectors.
+    groups: BTreeMap<GroupId, Group>,
+    unserved: Unserved,
+}
+
+impl Desk {
+    /// An empty desk over a database, for the gateway whose key is that of `account`.
+    pub fn new(settings: GatewayConfig, params: Params, account: Address, store: Arc<Store>, counters: Arc<Counters>) -> Self {
+        Self {
+            settings,
+            params,
+            account,
+            store,
+            counters,
+            places: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            units: BTreeMap::new(),
+            tariffs: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            unserved: Unserved::default(),
+        }
+    }
+
+    /// Whether a unit was [added](Desk::add_unit).
+    pub fn knows(&self, unit: &KnownUnit) -> bool {
+        self.units.contains_key(&unit.device) && self.places.contains_key(&unit.connector)
+    }
+
+    /// Takes a unit into account, with what is known of it from before; its connector is to be [looked at](Desk::look) next.
+    pub fn add_unit(&mut self, unit: &KnownUnit) -> Result<(), DeskError> {
+        let memory = self.store.unit(unit.device)?;
+        let heard_at = memory.as_ref().map(|memory| memory.heard_at);
+        let UnitMemory { seen, held, .. } = memory.unwrap_or_default();
+        self.units.insert(unit.device, seen);
+        if !self.places.contains_key(&unit.connector) {
+            let newest = self.store.newest_sample(unit.connector)?;
+            let old = Old::of(&self.store, unit.connector)?;
+            let place = Place {
+                connector: None,
+                open: None,
+                newest,
+                heard_at,
+                held,
+                excess: None,
+                fault: None,
+                draws_unbidden: false,
+                is_lowered: false,
+                old,
+            };
+            self.places.insert(unit.connector, place);
+            self.unserved.is_served(unit.connector);
+        }
+        Ok(())
+    }
+
+    /// The database that knew this unit's leases is lost: it may hold one.
+    pub fn suppose_lease(&mut self, unit: &KnownUnit, now: Timestamp, write: &mut Write) {
+        let Some(place) = self.places.get_mut(&unit.connector) else { return };
+        place.held.suppose();
+        let seen = self.units.get(&unit.device).copied().unwrap_or_default();
+        write.unit(unit.device, &UnitMemory { seen, heard_at: now, held: place.held.clone() });
+    }
+
+    /// Connectors with a unit.
+    pub fn connectors(&self) -> Vec<ConnectorId> {
+        self.places.keys().copied().collect()
+    }
+
+    /// The federation's parameters have changed.
+    pub fn set_params(&mut self, params: Params) {
+        self.params = params;
+    }
+
+    /// Does what time asks for.
+    pub fn tick(&mut self, now: Timestamp, write: &mut Write) {
+        let present = Present { now, settings: &self.settings, params: &self.params };
+        for (id, place) in &mut self.places {
+            let Some(open) = &mut place.open else { continue };
+            if open.next_timer(place.heard_at, &present).is_none_or(|at| at > now) {
+                continue;
+            }
+            let before = open.book.clone();
+            let mut out = Vec::new();
+            open.tick(place.heard_at, &present, &mut out);
+            books::record(*id, open, Some(&before), &out, write);
+        }
+    }
+
+    /// When [`Desk::tick`] or [`Desk::round`] has something to do next.
+    pub fn next_timer(&self, now: Timestamp) -> Option<Timestamp> {
+        let present = Present { now, settings: &self.settings, params: &self.params };
+        let places = self.places.values().filter_map(|place| place.open.as_ref()?.next_timer(place.heard_at, &present));
+        places.chain(self.unserved.next_timer(now)).min()
+    }
+}
