@@ -98,8 +98,14 @@ fn reason_of(error: &DecodeError) -> String {
     if let DecodeError::InvalidBooleanValue(found) = error {
         return format!("expected 0 or 1, found {found}");
     }
+    if let DecodeError::UnexpectedVariant { found, .. } = error {
+        return format!("there is no kind {found}");
+    }
     if let DecodeError::OtherString(reason) = error {
         return reason.clone();
+    }
+    if let DecodeError::Other(reason) = error {
+        return (*reason).to_owned();
     }
     if matches!(error, DecodeError::LimitExceeded) {
         return "a length promises more than there can be".to_owned();

@@ -35,7 +35,7 @@ enum Expected {
 fn expected(name: &str, harm: Harm) -> Option<Expected> {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let file = name.rsplit('/').next().unwrap();
-    let restore = words(&[file, "restore or resync"]);
+    let restore = words(&["damaged file", file, "restore or resync"]);
     Some(match name {
         "config.toml" if harm == Harm::Delete => Expected::Refuse(1, words(&["config.toml", "No such file"])),
         // Without keys it is a good configuration, of the default ports.
@@ -67,6 +67,8 @@ fn expected(name: &str, harm: Harm) -> Option<Expected> {
         // It names the manifest, so that a wrong letter is a manifest that is missing.
         "db/CURRENT" => Expected::Refuse(3, words(&["damaged file", "restore or resync"])),
         "db/IDENTITY" | "db/LOCK" => Expected::LoseNothing,
+        // The gateway's own database is tested with the gateway.
+        _ if name.starts_with("gateway/") => return None,
         _ if name.starts_with("db/LOG") || name.starts_with("db/OPTIONS-") => Expected::LoseNothing,
         _ if name.starts_with("db/MANIFEST-") && matches!(harm, Harm::Delete | Harm::Empty | Harm::Flip(_)) => Expected::Refuse(3, restore),
         // Cut between two records it is an older state, which the log of consensus contradicts.
@@ -76,8 +78,6 @@ fn expected(name: &str, harm: Harm) -> Option<Expected> {
         _ if name.ends_with(".log") && matches!(harm, Harm::Flip(_)) => Expected::Refuse(3, restore),
         // RocksDB does not know that there was more; the log of consensus does.
         _ if name.ends_with(".log") => Expected::RefuseOrLoseNothing(words(&["db/*.log", "resync"])),
-        // The gateway's own database is tested with the gateway.
-        _ if name.starts_with("gateway/") => return None,
         _ => panic!("a file of a kind that nobody thought of: {name}"),
     })
 }
@@ -128,6 +128,7 @@ fn a_lost_log_of_consensus_is_begun_anew_only_where_the_operator_says_so() {
     let home = Home::found();
     let running = home.start(&[]);
     home.sell(1);
+    let before = home.height();
     running.stop();
     let log = home.data.wal().join("wal");
     let damaged = vec![0xff; 100];
@@ -139,14 +140,22 @@ fn a_lost_log_of_consensus_is_begun_anew_only_where_the_operator_says_so() {
         let (code, text) = home.refusal(&[]).expect("refused");
         assert!(code == 3 && text.contains("--new-consensus-log") && text.contains("no copy of this node runs"), "{code}: {text}");
         let height = home.height_after_start(&["--new-consensus-log"]);
-        assert!(height >= 2, "{height}");
+        assert!(height >= before, "{height}");
         assert!(home.refusal(&[]).is_none(), "the new log is one like any other");
     }
     assert_eq!(fs::read(home.data.wal().join("wal.damaged-1")).unwrap(), damaged);
 }
 
 fn check(name: &str, harm: Harm, height: u64, outcome: &Outcome, expected: &Expected) {
-    let says = |text: &str, words: &[String]| words.iter().all(|word| text.contains(word.as_str()));
+    // Of a damaged file the name counts that is said first, not those that RocksDB suspects besides.
+    let of_file = |text: &str| text.split_once("damaged file ").map(|(_, rest)| rest.split(": ").next().unwrap_or_default().to_owned());
+    let file = name.rsplit('/').next().unwrap();
+    let says = |text: &str, words: &[String]| {
+        let right = words
+            .first()
+            .is_none_or(|word| word != "damaged file" || name == "db/CURRENT" || of_file(text).is_some_and(|named| named.contains(file)));
+        right && words.iter().all(|word| text.contains(word.as_str()))
+    };
     let good = match (outcome, expected) {
         (Outcome::Refused { code, text }, Expected::Refuse(expected, words)) => code == expected && says(text, words),
         (Outcome::Refused { code, text }, Expected::RefuseOrLoseNothing(words)) => *code == 3 && says(text, words),

@@ -88,8 +88,8 @@ fn is_passing(message: &str) -> bool {
 
 /// The file that RocksDB's sentence names, whether it is there or not; where it names none, the one that it must be.
 fn damaged_file(path: &Path, message: &str) -> String {
-    // After any failure while it opens a database, RocksDB suspects the manifest too.
-    let message = message.split("  The file ").next().unwrap_or(message);
+    // Whatever fails while RocksDB reads the manifest and what that names, it suspects the manifest too, in a sentence of its own.
+    let (message, suspicion) = message.split_once("  The file ").unwrap_or((message, ""));
     let named = |name: &str| path.join(name).display().to_string();
     if let Some(name) = named_file(message) {
         return named(name);
@@ -116,6 +116,9 @@ fn damaged_file(path: &Path, message: &str) -> String {
     let tables = || names.iter().filter(|name| is_numbered(name, ".sst")).map(|name| named(name)).collect::<Vec<_>>();
     if ["propert", "footer", "magic number", "sst", "block "].iter().any(|word| lower.contains(word)) && !tables().is_empty() {
         return tables().join(" or ");
+    }
+    if let Some(name) = named_file(suspicion) {
+        return named(name);
     }
     // The logs are the only files without a name of their own in RocksDB's words; a damaged one holds something.
     let filled = |name: &&String| is_numbered(name, ".log") && fs::metadata(path.join(name)).is_ok_and(|found| found.len() > 0);
