@@ -10,7 +10,7 @@ use chain::{
     hash::Hash32,
     id::{ChainId, Height, SessionId},
     merkle::ProofError,
-    receipt::{Event, SessionReceipt},
+    receipt::SessionReceipt,
     record::Key,
 };
 use serde::Serialize;

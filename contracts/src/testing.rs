@@ -441,8 +441,7 @@ pub fn outcomes(events: &[Event]) -> Vec<Option<Code>> {
 
 /// The bill of the session that these events settled.
 pub fn bill(events: &[Event]) -> SessionReceipt {
-    let bills: Vec<_> =
-        events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(*bill) } else { None }).collect();
+    let bills: Vec<_> = events.iter().filter_map(Event::bill).copied().collect();
     assert_eq!(bills.len(), 1, "one settlement among {events:?}");
     bills[0]
 }

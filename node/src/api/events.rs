@@ -169,12 +169,12 @@ impl Follow {
 
 impl Filter {
     fn passes(&mut self, app: &AppHandle, event: &Event, by_account: bool) -> Result<bool, StoreError> {
-        let session = session_of(event);
+        let session = event.session();
         if self.session.is_some_and(|wanted| session != Some(wanted)) {
             return Ok(false);
         }
         let Some(account) = self.account else { return Ok(true) };
-        if by_account || accounts_of(event).contains(&Some(account)) {
+        if by_account || event.accounts().any(|named| named == account) {
             return Ok(true);
         }
         // Grants, pauses and readings are others' acts: they concern whoever opened the session.
@@ -188,7 +188,7 @@ impl Filter {
             if let Event::SessionOpened { session, account: opener, .. } = event {
                 self.know(*session, *opener == account);
             }
-            if let Event::SessionSettled(bill) = event {
+            if let Some(bill) = event.bill() {
                 self.know(bill.session, bill.account == account);
             }
         }
@@ -197,7 +197,7 @@ impl Filter {
     /// Nothing follows a settlement.
     fn forget(&mut self, committed: &Committed) {
         for event in committed.receipts.iter().flat_map(|receipt| &receipt.events) {
-            if let Event::SessionSettled(bill) = event {
+            if let Some(bill) = event.bill() {
                 self.known.remove(&bill.session);
             }
         }
@@ -227,65 +227,7 @@ fn owner(app: &AppHandle, session: SessionId) -> Result<Option<Address>, StoreEr
         return Ok(Some(open.account));
     }
     let Some(location) = snapshot.settlement(session)? else { return Ok(None) };
-    let settled = snapshot.receipt(location)?.and_then(|(receipt, _)| {
-        let mut bills = receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill) } else { None });
-        bills.find(|bill| bill.session == session).map(|bill| bill.account)
-    });
-    Ok(settled)
-}
-
-const fn accounts_of(event: &Event) -> [Option<Address>; 2] {
-    match event {
-        Event::AccountRegistered { account, .. }
-        | Event::TokensSold { account, .. }
-        | Event::RedemptionRequested { account, .. }
-        | Event::RedemptionPaid { account, .. }
-        | Event::RedemptionRefused { account, .. }
-        | Event::RoleGranted { account, .. }
-        | Event::RoleRevoked { account, .. }
-        | Event::SessionOpened { account, .. } => [Some(*account), None],
-        Event::Transferred { from, to, .. } => [Some(*from), Some(*to)],
-        Event::SessionSettled(bill) => [Some(bill.account), None],
-        Event::GroupPut { .. }
-        | Event::ConnectorPut { .. }
-        | Event::TariffPut { .. }
-        | Event::SessionToppedUp { .. }
-        | Event::SessionGranted { .. }
-        | Event::SessionSkipped { .. }
-        | Event::SessionPaused { .. }
-        | Event::ReadingHandled { .. }
-        | Event::EnergyUnassigned { .. }
-        | Event::FaultReported { .. }
-        | Event::SessionStopping { .. }
-        | Event::PositionPosted { .. } => [None, None],
-    }
-}
-
-const fn session_of(event: &Event) -> Option<SessionId> {
-    match event {
-        Event::SessionOpened { session, .. }
-        | Event::SessionToppedUp { session, .. }
-        | Event::SessionGranted { session, .. }
-        | Event::SessionSkipped { session, .. }
-        | Event::SessionPaused { session, .. }
-        | Event::ReadingHandled { session, .. }
-        | Event::SessionStopping { session, .. } => Some(*session),
-        Event::SessionSettled(bill) => Some(bill.session),
-        Event::AccountRegistered { .. }
-        | Event::TokensSold { .. }
-        | Event::RedemptionRequested { .. }
-        | Event::RedemptionPaid { .. }
-        | Event::RedemptionRefused { .. }
-        | Event::Transferred { .. }
-        | Event::RoleGranted { .. }
-        | Event::RoleRevoked { .. }
-        | Event::GroupPut { .. }
-        | Event::ConnectorPut { .. }
-        | Event::TariffPut { .. }
-        | Event::EnergyUnassigned { .. }
-        | Event::FaultReported { .. }
-        | Event::PositionPosted { .. } => None,
-    }
+    Ok(snapshot.receipt(location)?.and_then(|(receipt, _)| receipt.bill_of(session).map(|bill| bill.account)))
 }
 
 const fn name_of(event: &Event) -> &'static str {

@@ -9,7 +9,7 @@ use chain::{
     hash::Hash32,
     id::{Address, ConnectorId, SessionId, TxId},
     quantity::{Amount, Cost, WattHours},
-    receipt::{Cause, Event, SessionReceipt},
+    receipt::{Cause, Event},
     record::{Connector, Session},
 };
 use contracts::call::{Call, Transaction};

@@ -228,7 +228,7 @@ impl IntoResponse for Refusal {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Self::TooOften(after) = self {
             // Rounded up: earlier would be too early.
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1_000).min(3_600).max(1) as u64));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1_000).clamp(1, 3_600) as u64));
         }
         response
     }

@@ -91,8 +91,7 @@ impl Receipt {
 
 /// The session of this name that a receipt settles.
 fn kept_session(proof: &ProvenReceipt, named: &Named) -> Option<SessionId> {
-    let mut settled =
-        proof.receipt.events.iter().filter_map(|event| if let Event::SessionSettled(bill) = event { Some(bill.session) } else { None });
+    let mut settled = proof.receipt.events.iter().filter_map(Event::bill).map(|bill| bill.session);
     settled.find(|session| named.fits(session.0))
 }
 

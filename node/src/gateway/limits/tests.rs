@@ -185,13 +185,13 @@ impl Site {
         let Some(given) = usable(share, Currents::from_ma(asking.committed_ma), 6_000) else { return false };
         for (id, group) in path(&self.groups, asking.group) {
             let inside: Vec<&Point> = others.iter().filter(|other| path(&self.groups, other.group).any(|(above, _)| above == id)).collect();
-            for phase in 0..3 {
+            for (phase, given) in given.into_iter().enumerate() {
                 let ours: u64 = inside.iter().map(|other| u64::from(other.committed_ma[phase])).sum();
                 let foreign = counted(group, phase) - ours - u64::from(asking.committed_ma[phase]);
                 let carried: u64 = inside.iter().map(|other| u64::from(other.load_ma[phase])).sum();
-                let all = foreign + carried + u64::from(given[phase]);
+                let all = foreign + carried + u64::from(given);
                 assert!(
-                    all <= u64::from(group.limit.ma()[phase]) || given[phase] == 0,
+                    all <= u64::from(group.limit.ma()[phase]) || given == 0,
                     "group {id}, phase {phase}: {all} mA of {:?}",
                     group.limit
                 );
