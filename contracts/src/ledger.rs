@@ -164,3 +164,33 @@ impl<'a> Ledger<'a> {
         self.overlay.into_changes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chain::state::MemoryState;
+
+    use super::*;
+    use crate::testing::{HOME, RESIDENT, REVENUE};
+
+    #[test]
+    fn a_rollback_undoes_writes_and_events_since_the_savepoint_and_nothing_before() {
+        let base = MemoryState::new();
+        let mut ledger = Ledger::new(&base);
+        let registered = |account| Event::AccountRegistered { account, home: HOME };
+        ledger.put(&Key::Invite(RESIDENT, 1), &7_u64).unwrap();
+        ledger.emit(registered(RESIDENT));
+        let savepoint = ledger.savepoint();
+        ledger.put(&Key::Invite(RESIDENT, 1), &8_u64).unwrap();
+        ledger.put(&Key::Invite(RESIDENT, 2), &9_u64).unwrap();
+        ledger.emit(registered(REVENUE));
+        ledger.rollback(savepoint);
+        assert_eq!(ledger.get::<u64>(&Key::Invite(RESIDENT, 1)), Ok(Some(7)));
+        assert_eq!(ledger.has(&Key::Invite(RESIDENT, 2)), Ok(false));
+        let savepoint = ledger.savepoint();
+        ledger.delete(&Key::Invite(RESIDENT, 1));
+        ledger.rollback(savepoint);
+        assert_eq!(ledger.take_events(), [registered(RESIDENT)]);
+        assert_eq!(ledger.take_events(), []);
+        assert_eq!(ledger.into_changes().len(), 1);
+    }
+}
