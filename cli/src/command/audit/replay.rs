@@ -22,7 +22,7 @@ use crate::{
 #[command(after_help = "Examples:
   wattd export --data /var/lib/wattd --out chain.export && watt audit replay chain.export
   watt audit replay --node http://127.0.0.1:8420     the same from a node that runs
-  watt audit replay chain.export --chain-id 5c1f…    refuses every other chain
+  watt audit replay chain.export --chain-id CHAIN_ID    refuses every other chain
   watt audit replay chain.export --output json
 
 Exit codes: 0 everything is true, 3 something is not (height, field and transaction are named), 4 the node cannot be reached.")]
