@@ -180,6 +180,18 @@ impl Running<'_> {
         }
     }
 
+    /// Opens a connection, once it listens: the network does so a moment after the API answers.
+    pub fn connect(&self, address: SocketAddr) -> TcpStream {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match TcpStream::connect(address) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < until, "{address}: {error}: {}", fs::read_to_string(self.home.log()).unwrap()),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends it as a supervisor does.
     pub fn stop(mut self) {
         // A shell knows the word everywhere; the process is ours and not yet waited for, so the number is still its own.
