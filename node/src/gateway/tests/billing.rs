@@ -49,6 +49,23 @@ fn a_session_without_money_stops_within_a_watt_hour() {
     world.check_proofs(session, &bill);
 }
 
+/// A cost that equals the escrow to the last part spends it: one more watt-hour would be nobody's.
+#[test]
+fn a_session_whose_cost_equals_its_escrow_stops_there() {
+    let mut rich = World::new(1, PlugSignal::Reported);
+    rich.begin(50_000_000, [32_000; 3]);
+    let start = rich.register_wh();
+    rich.run(600);
+    let energy = rich.register_wh() - start;
+    let escrow = energy * DAY_PRICE / 1_000;
+
+    let mut world = World::new(1, PlugSignal::Reported);
+    world.begin(escrow, [32_000; 3]);
+    world.run(3_600);
+    let bill = world.bill.expect("settled");
+    assert_eq!((bill.reason, bill.energy.get(), bill.paid.micro()), (EndReason::Money, energy, escrow));
+}
+
 /// The energy until the last reading at or before `edge_ms`.
 fn energy_before(accepted: &BTreeMap<u64, Reading>, edge_ms: u64, start: u64) -> u64 {
     accepted
