@@ -56,6 +56,15 @@ struct Agenda {
     at_work: u64,
 }
 
+/// What a clock still waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Left {
+    /// How many have something to do in the present instant.
+    pub at_work: u64,
+    /// The earliest time that anybody sleeps until.
+    pub next_timer: Option<Timestamp>,
+}
+
 /// A stepped clock asked to go back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ClockError {
@@ -179,6 +188,13 @@ impl Clock {
         let now = self.now();
         let agenda = self.agenda();
         agenda.at_work == 0 && agenda.timers.first().is_none_or(|(at, _)| *at > now)
+    }
+
+    /// What keeps the present instant from ending, for whoever has waited long for it.
+    #[must_use]
+    pub fn left(&self) -> Left {
+        let agenda = self.agenda();
+        Left { at_work: agenda.at_work, next_timer: agenda.timers.first().map(|(at, _)| *at) }
     }
 
     /// The earliest time that anybody sleeps until.

@@ -12,7 +12,7 @@
 //! A node with this clock starts with the first `advance_to`. When the connection ends the node stops: nobody would ever move its time again.
 //! Only for chains whose genesis says `test`. Called by `lib.rs`.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Instant};
 
 use chain::{
     id::{ChainId, Height},
@@ -26,6 +26,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
+use tracing::warn;
 
 use crate::{
     app::AppHandle,
@@ -37,6 +38,9 @@ const MAX_LINE_BYTES: u64 = 4_096;
 
 /// How long quietness is awaited before it is looked at again without a sign; only a guard against a missed one.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// After how long a node that is not quiet says what it waits for, and how often: an instant's work takes milliseconds.
+const RESTLESS: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,9 +138,15 @@ impl SteppedClock {
     }
 
     async fn until_quiet(&self, app: &AppHandle) {
+        let mut said = Instant::now();
         while !(self.clock.is_quiet() && app.is_quiet()) {
             // A sign that came before this wait is kept by the clock, so none is missed.
             let _ = tokio::time::timeout(LOOK_AGAIN, self.clock.changed()).await;
+            if said.elapsed() >= RESTLESS {
+                said = Instant::now();
+                let (now, agenda, left) = (self.clock.now(), self.clock.left(), app.left());
+                warn!(%now, at_work = agenda.at_work, next_timer = ?agenda.next_timer, ?left, "something keeps this instant from ending");
+            }
         }
     }
 

@@ -287,6 +287,12 @@ impl AppHandle {
         pending.pooled == 0 && !pending.in_consensus && self.actors.are_past(self.reader.present().tip.height)
     }
 
+    /// What is pooled or in consensus, the newest block, and for which block each of those who act on commits waits: for whoever has waited long for quietness.
+    #[must_use]
+    pub fn left(&self) -> (Pending, Height, Vec<Height>) {
+        (self.pending(), self.reader.present().tip.height, self.actors.lock().values().copied().collect())
+    }
+
     fn verified(&self, bytes: &[u8]) -> Result<VerifiedTransaction, SubmitError> {
         let transaction = Transaction::decode(bytes).map_err(|error| match error {
             TransactionError::Length(found) if found > MAX_TRANSACTION_BYTES => {
