@@ -136,9 +136,9 @@ impl Writer {
         let clock = self.clock().clone();
         // At work from waking until the next timer is armed, so that a stepped clock sees no gap.
         let mut work = Some(clock.work());
+        let mut held_back = false;
         loop {
             let (mut due, heartbeat) = (self.due_timer(), self.heartbeat());
-            let holding = clock.is_holding();
             drop(work.take());
             // Consensus first: what waits for it can share its block only once the one before is through.
             let wake = tokio::select! {
@@ -147,7 +147,7 @@ impl Writer {
                 request = requests.recv() => request.map_or(Wake::Stop, |request| Wake::Request(Box::new(request))),
                 question = questions.recv() => question.map_or(Wake::Stop, Wake::Question),
                 woken = sleep(&mut due) => Wake::Timer(woken),
-                () = clock.released(), if holding => Wake::Released,
+                () = clock.released(), if held_back => Wake::Released,
                 () = tokio::time::sleep_until(heartbeat.unwrap_or_else(far_away)), if heartbeat.is_some() => Wake::Heartbeat,
             };
             work = Some(clock.work());
@@ -159,7 +159,7 @@ impl Writer {
                 Wake::Timer(woken) => drop(woken),
                 Wake::Heartbeat | Wake::Released => {}
             }
-            self.wake_consensus();
+            held_back = self.wake_consensus();
             self.show_pending();
         }
     }
@@ -199,16 +199,20 @@ impl Writer {
         !self.pool.is_empty() || due || silent
     }
 
-    fn wake_consensus(&mut self) {
+    /// Lets consensus begin the next height if there is work for it; gives whether blocks are held back, so that their release must be awaited. The clock is
+    /// asked once: a release between two looks would be missed for ever.
+    fn wake_consensus(&mut self) -> bool {
         // A dropped question means that nobody waits any more.
         self.waiter = self.waiter.take().filter(|waiter| !waiter.is_closed());
-        if !self.clock().is_holding()
+        let holding = self.clock().is_holding();
+        if !holding
             && self.has_work()
             && let Some(waiter) = self.waiter.take()
         {
             // The other side may have given up in this very moment; it will ask again.
             let _ = waiter.send(Ok(()));
         }
+        holding
     }
 
     /// Sleeps until deadlines have been due for the drift: readings from before them are in by then. Only while consensus waits.
