@@ -197,48 +197,54 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
 
     let fault = |part| move |message| NodeError::Stopped { part, message };
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
-    let App { handle, port, mut ended, stop } = app::start(app_config, opened).map_err(fault("application"))?;
-    // Nobody moves the time before everybody is there.
-    let starting = clock.work();
-    let (clock_ended, stepping) = serve_clock(stepped, &handle);
-    let (parts_stop, parts_stopping) = watch::channel(false);
-    let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
-    let api = serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics))?;
-    // Nobody may have taken it while the database was read.
-    listen::require_free(NETWORK_LISTEN, claims.network)?;
-    let mut consensus = consensus::start(consensus_config, port).await?;
-    drop(starting);
-    info!(height = %tip, "ready");
+    let App { handle, port, mut ended, stop } = app::start(app_config, opened).map_err(fault(APPLICATION))?;
+    let result = async {
+        // Nobody moves the time before everybody is there.
+        let starting = clock.work();
+        let (clock_ended, stepping) = serve_clock(stepped, &handle);
+        let (parts_stop, parts_stopping) = watch::channel(false);
+        let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
+        let api = serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics))?;
+        // Nobody may have taken it while the database was read.
+        listen::require_free(NETWORK_LISTEN, claims.network)?;
+        let mut consensus = consensus::start(consensus_config, port).await?;
+        drop(starting);
+        info!(height = %tip, "ready");
 
-    let result = tokio::select! {
-        () = shutdown => {
-            info!("stopping");
-            Ok(())
+        let result = tokio::select! {
+            () = shutdown => {
+                info!("stopping");
+                Ok(())
+            }
+            failed = roles.failed => Err(failed),
+            result = clock_ended => Err(result.map_or(NodeError::Stepped(SteppedError::Closed), NodeError::Stepped)),
+            error = end_of(&mut ended, &mut consensus) => Err(error),
+        };
+        if let Some(stepping) = stepping {
+            stepping.abort();
         }
-        failed = roles.failed => Err(failed),
-        result = clock_ended => Err(result.map_or(NodeError::Stepped(SteppedError::Closed), NodeError::Stepped)),
-        error = end_of(&mut ended, &mut consensus) => Err(error),
-    };
-    if let Some(stepping) = stepping {
-        stepping.abort();
+        api.abort();
+        // Gateway and scheduler stop before the application that they submit to.
+        parts_stop.send_replace(true);
+        for task in roles.tasks {
+            let _ = task.await;
+        }
+        // Consensus before it too: it finishes the height under way. Where it has ended itself there is nothing to wait for.
+        let consensus_ended = matches!(&result, Err(NodeError::Consensus(_) | NodeError::Stopped { part: CONSENSUS, .. }));
+        let mut last_words = Ok(());
+        if !consensus_ended {
+            consensus.stop();
+            last_words = consensus.ended().await;
+        }
+        result.and(last_words.map_err(NodeError::Consensus))
     }
-    api.abort();
-    // Gateway and scheduler stop before the application that they submit to.
-    parts_stop.send_replace(true);
-    for task in roles.tasks {
-        let _ = task.await;
-    }
-    // Consensus before it too: it finishes the height under way. Where it has ended itself there is nothing to wait for.
-    let consensus_ended = matches!(&result, Err(NodeError::Consensus(_) | NodeError::Stopped { part: CONSENSUS, .. }));
-    let mut last_words = Ok(());
-    if !consensus_ended {
-        consensus.stop();
-        last_words = consensus.ended().await;
-    }
+    .await;
     drop(stop);
-    // The application's thread closes the database.
-    let _ = tokio::time::timeout(CLOSING_TIME, ended).await;
-    result.and(last_words.map_err(NodeError::Consensus))
+    // The application's thread closes the database, also where the rest did not even start: a process that ended under it would crash after its last words.
+    if !matches!(&result, Err(NodeError::Stopped { part: APPLICATION, .. })) {
+        let _ = tokio::time::timeout(CLOSING_TIME, ended).await;
+    }
+    result
 }
 
 /// What this node listens on.
@@ -261,6 +267,9 @@ fn claim_addresses(config: &Config, consensus: &ConsensusConfig) -> Result<Claim
     Ok(Claims { api, gateway, network })
 }
 
+/// The application as a part of the node, in messages.
+const APPLICATION: &str = "application";
+
 /// Consensus as a part of the node, in messages.
 const CONSENSUS: &str = "consensus";
 
@@ -269,7 +278,7 @@ const CLOSING_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Resolves when the application or consensus ends, which neither does by itself unless something failed.
 async fn end_of(app: &mut oneshot::Receiver<Result<(), String>>, consensus: &mut consensus::ConsensusHandle) -> NodeError {
-    let stopped = |message| NodeError::Stopped { part: "application", message };
+    let stopped = |message| NodeError::Stopped { part: APPLICATION, message };
     tokio::select! {
         biased;
         result = app => match result {
