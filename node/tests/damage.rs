@@ -277,3 +277,17 @@ fn copy_files(from: &Path, to: &Path) {
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
+
+/// A process that was killed while its first database was made found half of it at the next start, and called it damaged.
+#[tokio::test]
+async fn a_database_that_was_being_made_when_the_process_ended_is_made_anew() {
+    let solo = Solo::found();
+    let unfinished = solo.database().with_extension("unfinished");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    let mut half = rocksdb::DB::open(&options, &unfinished).unwrap();
+    half.create_cf("blocks", &rocksdb::Options::default()).unwrap();
+    drop(half);
+    assert_eq!(solo.open().unwrap().parent.height, Height(0));
+    assert!(!unfinished.exists());
+}

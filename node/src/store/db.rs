@@ -17,7 +17,7 @@ use rocksdb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::files::{self, Found};
+use super::files;
 use crate::seal;
 
 /// What a stored record of the node may measure at most, in bytes.
@@ -183,9 +183,9 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`], [`StoreError::Database`].
-    pub fn open(path: &Path, create: Create) -> Result<(Self, Found), StoreError> {
-        let found = files::look(path)?;
-        let make = create == Create::IfMissing && found == Found::Nothing;
+    pub fn open(path: &Path, create: Create) -> Result<Self, StoreError> {
+        let empty = files::is_empty(path)?;
+        let make = create == Create::IfMissing && empty;
         let mut options = Options::default();
         options.create_if_missing(make);
         options.create_missing_column_families(make);
@@ -202,7 +202,7 @@ impl Database {
             ColumnFamilyDescriptor::new(family.name(), options)
         });
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| files::explain(path, &error))?;
-        Ok((Self { db, path: path.to_owned() }, found))
+        Ok(Self { db, path: path.to_owned() })
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {

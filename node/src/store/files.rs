@@ -6,50 +6,29 @@ use std::{fs, io::ErrorKind, path::Path};
 
 use super::db::StoreError;
 
-/// What a database's directory holds before it is opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Found {
-    /// Nothing of a database.
-    Nothing,
-    /// A database in which nothing was written: the process that made it ended before it wrote the first state.
-    Begun,
-    /// A database with something in it.
-    Filled,
-}
-
-/// Looks into a directory.
+/// Whether there is nothing of a database in a directory, or no directory.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] where there are files of a database without the one that names the others: RocksDB would begin a new one over them.
-pub fn look(path: &Path) -> Result<Found, StoreError> {
+pub fn is_empty(path: &Path) -> Result<bool, StoreError> {
     let failed = |error: std::io::Error| StoreError::Database { path: path.display().to_string(), message: error.to_string() };
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(failed(error)),
     };
-    let (mut current, mut table, mut manifest) = (false, false, false);
-    let mut logs = Vec::new();
+    let (mut current, mut others) = (false, false);
     for entry in entries {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         current |= name == "CURRENT";
-        manifest |= name.starts_with("MANIFEST-");
-        table |= is_numbered(&name, ".sst");
-        if is_numbered(&name, ".log") {
-            logs.push(entry.metadata().map_err(failed)?.len());
-        }
+        others |= name.starts_with("MANIFEST-") || is_numbered(&name, ".sst") || is_numbered(&name, ".log");
     }
-    match (current, table || manifest || !logs.is_empty()) {
-        (false, false) => Ok(Found::Nothing),
-        (false, true) => {
-            let message = "it is missing, although there are other files of a database".to_owned();
-            Err(StoreError::Corrupt { file: path.join("CURRENT").display().to_string(), message })
-        }
-        // A log is made together with a database, and the first state goes into it.
-        (true, _) if !table && !logs.is_empty() && logs.iter().all(|bytes| *bytes == 0) => Ok(Found::Begun),
-        (true, _) => Ok(Found::Filled),
+    if !current && others {
+        let message = "it is missing, although there are other files of a database".to_owned();
+        return Err(StoreError::Corrupt { file: path.join("CURRENT").display().to_string(), message });
     }
+    Ok(!current)
 }
 
 /// RocksDB's error with the file that it is about.

@@ -12,6 +12,7 @@ mod index;
 mod snapshot;
 
 use std::{
+    fs, io,
     path::Path,
     sync::{Arc, RwLock},
 };
@@ -40,7 +41,6 @@ pub use self::{
 };
 use self::{
     db::{Create, Database, Family, Walk, height_key},
-    files::Found,
     index::Digests,
 };
 
@@ -131,18 +131,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: another schema or chain, a damaged file, a changed or missing value (named). Wrong indexes are made again and named.
     pub fn open(path: &Path, genesis: &Genesis) -> Result<Opened, StoreError> {
-        let (database, found) = Database::open(path, Create::IfMissing)?;
+        if files::is_empty(path)? {
+            make(path, genesis)?;
+        }
+        let database = Database::open(path, Create::Never)?;
         check_schema(&database)?;
-        let view = database.view();
         let expected = genesis.chain_id();
-        match database.read::<ChainId>(&view, Family::Meta, META_CHAIN)? {
-            None if found == Found::Filled => return Err(StoreError::Missing { what: Family::Meta.describe(META_CHAIN) }),
-            None => {
-                drop(view);
-                begin(&database, genesis)?;
-            }
-            Some(found) if found == expected => drop(view),
-            Some(found) => return Err(StoreError::WrongChain { found: found.to_string(), expected: expected.to_string() }),
+        let found: ChainId = required(&database, &database.view(), META_CHAIN)?;
+        if found != expected {
+            return Err(StoreError::WrongChain { found: found.to_string(), expected: expected.to_string() });
         }
         check::open_checked(database, genesis)
     }
@@ -226,7 +223,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (database, _) = Database::open(path, Create::Never)?;
+        let database = Database::open(path, Create::Never)?;
         check_schema(&database)?;
         let view = database.view();
         let tip: StoredTip = required(&database, &view, META_TIP)?;
@@ -280,6 +277,23 @@ fn check_schema(database: &Database) -> Result<(), StoreError> {
             Err(StoreError::Schema { path: database.path().display().to_string(), found: found.to_string(), expected: SCHEMA_VERSION })
         }
     }
+}
+
+/// Makes the database beside its place and moves it there when the first state is in it: a process that ends before leaves nothing that looks like one.
+fn make(path: &Path, genesis: &Genesis) -> Result<(), StoreError> {
+    let unfinished = path.with_extension("unfinished");
+    let failed = |error: io::Error| StoreError::Database { path: path.display().to_string(), message: error.to_string() };
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let database = Database::open(&unfinished, Create::IfMissing)?;
+    begin(&database, genesis)?;
+    // Closed before it is moved.
+    drop(database);
+    fs::rename(&unfinished, path).map_err(failed)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)
 }
 
 /// Writes the first state.
