@@ -4,7 +4,7 @@
 //! Called by [`crate::Unit`].
 
 /// For how long after an answer the unit's clock counts as synchronised.
-const VALID_MS: u64 = 24 * 60 * 60 * 1000;
+const VALID_MS: u32 = 24 * 60 * 60 * 1000;
 
 /// What a unit's millisecond counter would say at a time of a 64-bit clock: for simulated units, whose boards have no counter of their own.
 #[must_use]
@@ -34,7 +34,7 @@ struct Known {
     counter_ms: u32,
     utc_ms: u64,
     /// Time since an answer set the clock.
-    age_ms: u64,
+    age_ms: u32,
 }
 
 impl Clock {
@@ -45,6 +45,7 @@ impl Clock {
     }
 
     /// Takes over the gateway's time from an authenticated answer that has just arrived.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub const fn set(&mut self, counter_ms: u32, utc_ms: u64) {
         self.known = Some(Known { counter_ms, utc_ms, age_ms: 0 });
     }
@@ -52,9 +53,10 @@ impl Clock {
     /// The time for a sample taken now; `None` before the first answer. To be called at least every 49 days.
     pub fn stamp(&mut self, counter_ms: u32) -> Option<Stamp> {
         let known = self.known.as_mut()?;
-        let elapsed_ms = u64::from(counter_ms.wrapping_sub(known.counter_ms));
+        let elapsed_ms = counter_ms.wrapping_sub(known.counter_ms);
         known.counter_ms = counter_ms;
-        known.utc_ms = known.utc_ms.saturating_add(elapsed_ms);
+        // Times have 48 bits.
+        known.utc_ms = known.utc_ms.wrapping_add(elapsed_ms.into());
         known.age_ms = known.age_ms.saturating_add(elapsed_ms);
         self.given_ms = self.given_ms.max(known.utc_ms);
         Some(Stamp { at_ms: self.given_ms, synchronised: known.age_ms < VALID_MS })

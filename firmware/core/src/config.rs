@@ -3,14 +3,17 @@
 //! It carries no lease: a relay closes only on an answer to readings. The unit asks at every start and when an answer tells it to.
 
 use crate::error::ProtocolError;
-use crate::mac::{Keys, TAG_LEN};
+use crate::mac::{Keys, Mac, TAG_LEN};
 use crate::types::{Capabilities, Head, SensorId};
-use crate::wire::{Buffer, HEAD_LEN, Kind, Out, checked_time, open, within};
+use crate::wire::{Buffer, Fields, HEAD_LEN, Kind, Out, checked_time, open, within};
 
 /// The length of a [`ConfigRequest`] in bytes; twice as many digits in the URL.
 pub const CONFIG_REQUEST_LEN: usize = HEAD_LEN + 4 + TAG_LEN;
 /// The length of a [`Config`] answer in bytes.
 pub const CONFIG_ANSWER_LEN: usize = HEAD_LEN + 26 + Host::MAX_LEN + TAG_LEN;
+/// Where the fields of an answer begin that are kept, and how many bytes they are.
+const KEPT_AT: usize = HEAD_LEN + 6;
+pub(crate) const KEPT_LEN: usize = 20 + Host::MAX_LEN;
 
 /// A unit's question for its configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,25 +33,28 @@ impl ConfigRequest {
     pub fn seal(&self, keys: &Keys) -> Result<[u8; CONFIG_REQUEST_LEN], ProtocolError> {
         let mut message = [0; CONFIG_REQUEST_LEN];
         let mut buffer = Buffer::new(&mut message);
-        let sink = &mut |bytes: &[u8]| buffer.put(bytes);
-        let mut out = Out::start(Kind::ConfigRequest, &self.head, &keys.up, sink)?;
-        out.put(&[self.sensor.get(), self.capabilities.bits()]);
-        out.put(&self.firmware.to_le_bytes());
-        out.finish()?;
+        self.write(keys, &mut |bytes| buffer.put(bytes))?;
         buffer.finish()?;
         Ok(message)
     }
 
+    /// The same piece by piece.
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn write(&self, keys: &Keys, sink: &mut dyn FnMut(&[u8])) -> Result<(), ProtocolError> {
+        let mut mac = Mac::new(&keys.up);
+        let mut out = Out::start(Kind::ConfigRequest, &self.head, &mut mac, sink)?;
+        out.u8(self.sensor.get());
+        out.u8(self.capabilities.bits());
+        out.u16(self.firmware);
+        out.finish()
+    }
+
     /// Reads and authenticates a message (gateway); whether its counter is new is for [`crate::Seen`].
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn parse(message: &[u8], keys: &Keys) -> Result<Self, ProtocolError> {
         let kind = Kind::ConfigRequest;
         let (head, mut fields) = open(message, kind, &keys.up, CONFIG_REQUEST_LEN, 0)?;
-        Ok(Self {
-            head,
-            sensor: SensorId::new(fields.u8()?)?,
-            capabilities: Capabilities::from_bits(fields.u8()?)?,
-            firmware: fields.u16()?,
-        })
+        Ok(Self { head, sensor: SensorId::new(fields.u8())?, capabilities: Capabilities::from_bits(fields.u8())?, firmware: fields.u16() })
     }
 }
 
@@ -76,24 +82,38 @@ pub struct Config {
 }
 
 impl Config {
+    /// No configuration.
+    pub(crate) const BLANK: Self = Self {
+        server_time_ms: 0,
+        transmit_period_s: 0,
+        sample_period_s: 0,
+        mains_v: 0,
+        phases: 0,
+        rated_ma: 0,
+        over_limit_grace_ms: 0,
+        network: Network::Dynamic,
+        server: Host::STAY,
+    };
+
     /// The authenticated answer to the request with this head (gateway).
     pub fn seal(&self, request: &Head, keys: &Keys) -> Result<[u8; CONFIG_ANSWER_LEN], ProtocolError> {
         self.check()?;
         let mut message = [0; CONFIG_ANSWER_LEN];
         let mut buffer = Buffer::new(&mut message);
         let sink = &mut |bytes: &[u8]| buffer.put(bytes);
-        let mut out = Out::start(Kind::ConfigAnswer, request, &keys.down, sink)?;
-        out.put_time(self.server_time_ms);
-        out.put(&self.transmit_period_s.to_le_bytes());
-        out.put(&self.sample_period_s.to_le_bytes());
-        out.put(&self.mains_v.to_le_bytes());
-        out.put(&[self.phases]);
-        out.put(&self.rated_ma.to_le_bytes());
-        out.put(&self.over_limit_grace_ms.to_le_bytes());
+        let mut mac = Mac::new(&keys.down);
+        let mut out = Out::start(Kind::ConfigAnswer, request, &mut mac, sink)?;
+        out.time(self.server_time_ms);
+        out.u16(self.transmit_period_s);
+        out.u16(self.sample_period_s);
+        out.u16(self.mains_v);
+        out.u8(self.phases);
+        out.u16(self.rated_ma);
+        out.u16(self.over_limit_grace_ms);
         let (address, prefix, router) = self.network.parts();
         out.put(&address);
         out.put(&router);
-        out.put(&[prefix]);
+        out.u8(prefix);
         out.put(&self.server.bytes);
         out.finish()?;
         buffer.finish()?;
@@ -101,34 +121,40 @@ impl Config {
     }
 
     /// Reads and authenticates an answer (unit) and says which request it answers.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn parse(message: &[u8], keys: &Keys) -> Result<(Head, Self), ProtocolError> {
         let kind = Kind::ConfigAnswer;
         let (head, mut fields) = open(message, kind, &keys.down, CONFIG_ANSWER_LEN, 0)?;
-        let server_time_ms = fields.time()?;
-        let transmit_period_s = fields.u16()?;
-        let sample_period_s = fields.u16()?;
-        let mains_v = fields.u16()?;
-        let phases = fields.u8()?;
-        let rated_ma = fields.u16()?;
-        let over_limit_grace_ms = fields.u16()?;
-        let address = fields.array()?;
-        let router = fields.array()?;
-        let config = Self {
-            server_time_ms,
-            transmit_period_s,
-            sample_period_s,
-            mains_v,
-            phases,
-            rated_ma,
-            over_limit_grace_ms,
-            network: Network::from_parts(address, fields.u8()?, router)?,
-            server: Host::from_bytes(fields.array()?)?,
-        };
-        config.check()?;
+        let mut config = Self { server_time_ms: fields.time(), ..Self::BLANK };
+        config.read(&mut fields)?;
         Ok((head, config))
     }
 
-    fn check(&self) -> Result<(), ProtocolError> {
+    /// Takes over the fields after the time, which are also what a unit keeps: see [`Config::kept`]. After an error it is not to be used.
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn read(&mut self, fields: &mut Fields<'_>) -> Result<(), ProtocolError> {
+        self.transmit_period_s = fields.u16();
+        self.sample_period_s = fields.u16();
+        self.mains_v = fields.u16();
+        self.phases = fields.u8();
+        self.rated_ma = fields.u16();
+        self.over_limit_grace_ms = fields.u16();
+        let address = fields.array();
+        let router = fields.array();
+        self.network = Network::from_parts(address, fields.u8(), router)?;
+        for byte in &mut self.server.bytes {
+            *byte = fields.u8();
+        }
+        self.server.check_bytes()?;
+        self.check()
+    }
+
+    /// The part of an answer that a unit keeps: all fields but the time, as they are on the wire. Empty where there is no answer.
+    pub(crate) fn kept(answer: &[u8]) -> &[u8] {
+        answer.get(KEPT_AT..KEPT_AT + KEPT_LEN).unwrap_or_default()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ProtocolError> {
         checked_time(self.server_time_ms)?;
         within(self.transmit_period_s, 1, 3600)?;
         within(self.sample_period_s, 1, 3600)?;
@@ -157,7 +183,7 @@ pub enum Network {
 }
 
 impl Network {
-    fn parts(&self) -> ([u8; 4], u8, [u8; 4]) {
+    pub(crate) fn parts(&self) -> ([u8; 4], u8, [u8; 4]) {
         match *self {
             Self::Dynamic => ([0; 4], 0, [0; 4]),
             Self::Static { address, prefix, router } => (address, prefix, router),
@@ -215,16 +241,21 @@ impl Host {
         core::str::from_utf8(self.used().0).unwrap_or_default()
     }
 
-    fn from_bytes(bytes: [u8; Self::MAX_LEN]) -> Result<Self, ProtocolError> {
-        let host = Self { bytes };
-        let (text, padding) = host.used();
+    /// The text's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.used().0
+    }
+
+    fn check_bytes(&self) -> Result<(), ProtocolError> {
+        let (text, padding) = self.used();
         if !text.iter().copied().all(is_host_byte) {
             return Err(ProtocolError::OutOfRange);
         }
         if padding.iter().any(|byte| *byte != 0) {
             return Err(ProtocolError::Reserved);
         }
-        Ok(host)
+        Ok(())
     }
 
     fn used(&self) -> (&[u8], &[u8]) {

@@ -27,7 +27,8 @@ pub fn decode_hex<const N: usize>(text: &str) -> Result<[u8; N], ProtocolError> 
     Ok(out)
 }
 
-fn digit(nibble: u8) -> u8 {
+/// The digit of a value below 16.
+pub(crate) fn digit(nibble: u8) -> u8 {
     let first = if nibble < 10 { b'0' } else { b'a' - 10 };
     first.wrapping_add(nibble)
 }

@@ -4,6 +4,7 @@
 //! the phases) is used up, when a phase stays above its limit, and when it is told to; it starts open. It does not decide how soon a relay may close again
 //! and does not replace the circuit breaker: a short circuit is over before it is asked. Called by [`crate::Unit`] and by tests.
 
+use crate::division::divide;
 use crate::error::ProtocolError;
 use crate::types::Flags;
 use crate::wire::within;
@@ -97,10 +98,12 @@ pub enum Cause {
 struct Running {
     start_ms: u32,
     duration_ms: u32,
-    /// What may still flow, in mA·ms.
-    left: u64,
+    /// What will have flowed when the charge is used up; see [`Lease::flowed`].
+    until: u64,
     limit_ma: [u16; 3],
-    over_since_ms: Option<u32>,
+    /// For how long a phase has been above its limit: 1 more than the ms, 0 while none is. No option, nor a truth value: with one, a lease that does not run would
+    /// not be all zeros.
+    over_ms: u32,
 }
 
 /// The relay's lease. The board sets the relay to what [`Lease::tick`] returns, at least once a second.
@@ -111,7 +114,9 @@ pub struct Lease {
     blocked: bool,
     grace_ms: u16,
     ticked_ms: Option<u32>,
-    /// When the request left, and what has flowed since, in mA·ms.
+    /// What has flowed since the start, in mA·ms; a century of 200 A fits.
+    flowed: u64,
+    /// When the request left, and what had flowed until then.
     asked: Option<(u32, u64)>,
     leaking_since_ms: Option<u32>,
     welded: bool,
@@ -133,6 +138,7 @@ impl Lease {
             blocked: false,
             grace_ms,
             ticked_ms: None,
+            flowed: 0,
             asked: None,
             leaking_since_ms: None,
             welded: false,
@@ -146,26 +152,27 @@ impl Lease {
 
     /// Notes that a request leaves now: the lease in its answer counts from here, so that an answer held back on its way grants nothing more.
     pub const fn asked(&mut self, now_ms: u32) {
-        self.asked = Some((now_ms, 0));
+        self.asked = Some((now_ms, self.flowed));
     }
 
     /// Puts this lease in the place of the one before; it counts from the last [`Lease::asked`], or from now without one.
     pub fn grant(&mut self, now_ms: u32, grant: Grant) -> Relay {
-        let (start_ms, used) = self.asked.take().unwrap_or((now_ms, 0));
+        let (start_ms, flowed) = self.asked.take().unwrap_or((now_ms, self.flowed));
         if self.blocked {
             return self.relay();
         }
-        let duration_ms = u32::from(grant.seconds).saturating_mul(1000);
-        let left = u64::from(grant.milliampere_seconds).saturating_mul(1000).saturating_sub(used);
+        // At most an hour.
+        let duration_ms = u32::from(grant.seconds).wrapping_mul(1000);
+        let until = flowed.wrapping_add(u64::from(grant.milliampere_seconds).wrapping_mul(1000));
         if now_ms.wrapping_sub(start_ms) >= duration_ms {
             return self.open(Cause::Expired);
         }
-        if left == 0 {
+        if self.flowed >= until {
             return self.open(Cause::UsedUp);
         }
         // A limit that is still broken keeps its clock: a new lease must not restart the grace.
-        let over_since_ms = self.running.and_then(|running| running.over_since_ms);
-        self.running = Some(Running { start_ms, duration_ms, left, limit_ma: grant.limit_ma, over_since_ms });
+        let over_ms = self.running.as_ref().map_or(0, |running| running.over_ms);
+        self.running = Some(Running { start_ms, duration_ms, until, limit_ma: grant.limit_ma, over_ms });
         self.relay()
     }
 
@@ -190,31 +197,30 @@ impl Lease {
     /// Accounts for the time since the last tick, in which `current_ma` flowed on average per phase, and says where the relay belongs.
     ///
     /// A clock that jumps back looks like a very long time: the relay opens.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn tick(&mut self, now_ms: u32, current_ma: [u32; 3]) -> Relay {
         let last_ms = self.ticked_ms.replace(now_ms).unwrap_or(now_ms);
-        let elapsed_ms = u64::from(now_ms.wrapping_sub(last_ms));
-        let flowed = total(current_ma).saturating_mul(elapsed_ms);
-        if let Some((_, since)) = &mut self.asked {
-            *since = since.saturating_add(flowed);
-        }
+        let elapsed_ms = now_ms.wrapping_sub(last_ms);
+        self.flowed = self.flowed.wrapping_add(u64::from(total(current_ma)).wrapping_mul(u64::from(elapsed_ms)));
         let Some(running) = &mut self.running else {
             self.watch_open_relay(now_ms, current_ma);
             return self.relay();
         };
         self.leaking_since_ms = None;
         self.welded = false;
-        running.left = running.left.saturating_sub(flowed);
         let over = running.limit_ma.iter().zip(current_ma).any(|(limit, ma)| ma > u32::from(*limit).max(NOISE_MA));
-        running.over_since_ms = over.then(|| running.over_since_ms.unwrap_or(now_ms));
-        let grace_ms = u32::from(self.grace_ms);
-        let over_ms = running.over_since_ms.map(|since| now_ms.wrapping_sub(since));
+        running.over_ms = match (over, running.over_ms) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, since) => since.saturating_add(elapsed_ms),
+        };
         if now_ms.wrapping_sub(running.start_ms) >= running.duration_ms {
             return self.open(Cause::Expired);
         }
-        if running.left == 0 {
+        if self.flowed >= running.until {
             return self.open(Cause::UsedUp);
         }
-        if over_ms.is_some_and(|ms| ms >= grace_ms) {
+        if running.over_ms > u32::from(self.grace_ms) {
             return self.open(Cause::OverCurrent);
         }
         Relay::Closed
@@ -229,6 +235,12 @@ impl Lease {
         }
     }
 
+    /// How much of the lease's time is left, in ms; 0 with an open relay.
+    #[must_use]
+    pub fn left_ms(&self, now_ms: u32) -> u32 {
+        self.running.as_ref().map_or(0, |running| running.duration_ms.saturating_sub(now_ms.wrapping_sub(running.start_ms)))
+    }
+
     /// In how many ms the lease ends if `current_ma` goes on flowing, from the last [`Lease::tick`] at `now_ms`; 0 with an open relay.
     ///
     /// For a simulator that steps from event to event; the grace of a broken limit is not part of it.
@@ -237,24 +249,22 @@ impl Lease {
         let Some(running) = &self.running else {
             return 0;
         };
-        let elapsed = now_ms.wrapping_sub(running.start_ms);
-        let by_time = running.duration_ms.saturating_sub(elapsed);
+        let by_time = self.left_ms(now_ms);
         let total = total(current_ma);
         // Rounded up: at that tick the charge is used up, not one tick later.
-        let by_charge = running
-            .left
-            .saturating_add(total.saturating_sub(1))
-            .checked_div(total)
-            .and_then(|ms| u32::try_from(ms).ok())
-            .unwrap_or(u32::MAX);
-        by_time.min(by_charge)
+        if total == 0 {
+            return by_time;
+        }
+        let by_charge = divide(running.until.saturating_sub(self.flowed).saturating_add(u64::from(total).saturating_sub(1)), total).0;
+        by_time.min(u32::try_from(by_charge).unwrap_or(u32::MAX))
     }
 
     /// What a sample reports of the relay: closed, over-current, welded.
     #[must_use]
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn flags(&self) -> Flags {
         let over = match &self.running {
-            Some(running) => running.over_since_ms.is_some(),
+            Some(running) => running.over_ms > 0,
             None => self.cause == Cause::OverCurrent,
         };
         Flags::RELAY_CLOSED.only_if(self.running.is_some()) | Flags::OVER_CURRENT.only_if(over) | Flags::WELDED_RELAY.only_if(self.welded)
@@ -271,6 +281,6 @@ impl Lease {
     }
 }
 
-fn total(current_ma: [u32; 3]) -> u64 {
-    current_ma.iter().fold(0, |sum: u64, ma| sum.saturating_add(u64::from(*ma)))
+fn total(current_ma: [u32; 3]) -> u32 {
+    current_ma.iter().fold(0, |sum: u32, ma| sum.saturating_add(*ma))
 }

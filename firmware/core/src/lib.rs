@@ -101,30 +101,54 @@
 )]
 #![warn(missing_docs)]
 
+mod board;
 mod clock;
 mod config;
+mod debounce;
+mod dht11;
+mod division;
 mod error;
 mod hex;
+mod http;
+mod journal;
 mod lease;
+mod line;
 mod mac;
+mod memory;
+mod meter;
+mod modem;
+mod pn532;
 mod queue;
 mod readings;
 mod server;
+mod station;
+mod text;
 mod types;
 mod unit;
 #[cfg(test)]
 mod vector_tests;
 mod wire;
 
+pub use board::{Adc, Eeprom, Hardware, Millis, Serial};
 pub use clock::{Clock, Stamp, counter_ms};
 pub use config::{CONFIG_ANSWER_LEN, CONFIG_REQUEST_LEN, Config, ConfigRequest, Host, Network};
+pub use debounce::Debounced;
+pub use dht11::{Climate, Dht11, OpenDrain};
 pub use error::ProtocolError;
 pub use hex::{decode_hex, encode_hex};
+pub use http::{Progress, Response};
+pub use journal::{Journal, Record, SLOTS, WornOut};
 pub use lease::{Cause, Grant, Lease, MAX_LEASE_S, NOISE_MA, Relay};
 pub use mac::{Keys, MAX_MESSAGE_LEN, Mac, TAG_LEN, keyed_hash};
+pub use memory::{MEMORY_LEN, PROVISION_LEN, Parts, Provision};
+pub use meter::{Calibration, MIDDLE, Measured, Meter, SAMPLE_RATE_HZ, TOP, WINDOW_SAMPLES, Window, ZERO_BELOW_MA};
+pub use modem::{Action, Command, Modem};
+pub use pn532::{Pn532, ReaderError};
 pub use queue::{MAX_SAMPLES, Queue};
 pub use readings::{CardOutcome, READINGS_ANSWER_LEN, READINGS_MIN_LEN, Readings, ReadingsAnswer, Samples};
 pub use server::{Admission, Seen};
+pub use station::{JOURNAL_EVERY_MS, StartError, Station};
+pub use text::Text;
 pub use types::{Capabilities, Card, DeviceId, Flags, Head, MAX_TIME_MS, Presented, Sample, SensorId};
 pub use unit::{Identity, Next, Unit};
 pub use wire::device_of;

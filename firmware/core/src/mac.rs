@@ -14,15 +14,18 @@ pub const MAX_MESSAGE_LEN: usize = 1024;
 /// The length of a tag in bytes: the first half of a keyed BLAKE3 hash.
 pub const TAG_LEN: usize = 16;
 
-const UP_LABEL: &[u8] = b"commonwatt unit v1 up";
-const DOWN_LABEL: &[u8] = b"commonwatt unit v1 down";
+/// What both labels begin with; then come `up` and `down`.
+const LABEL: &[u8] = b"commonwatt unit v1 ";
 
 const BLOCK_LEN: usize = 64;
 const CHUNK_START: u32 = 1;
 const CHUNK_END: u32 = 2;
 const ROOT: u32 = 8;
 const KEYED_HASH: u32 = 16;
-const IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
+/// How the words of a block change their places from round to round.
+static ORDER: [u8; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
+// Statics, here and above: a constant would be built on the stack word by word.
+static IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
 
 /// The two message keys of a device, derived from its one secret.
 ///
@@ -34,16 +37,29 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Stands for keys that are not derived yet; nothing is ever sent under it.
+    pub(crate) const NONE: Self = Self { up: [0; 32], down: [0; 32] };
+
     /// Derives both keys: `keyed_hash(device_key, "commonwatt unit v1 up")` and the same with `down`.
     #[must_use]
     pub fn derive(device_key: &[u8; 32]) -> Self {
-        let half = |label: &[u8]| {
-            let mut mac = Mac::new(device_key);
-            mac.update(label);
-            mac.root()
-        };
-        Self { up: half(UP_LABEL), down: half(DOWN_LABEL) }
+        let mut keys = Self::NONE;
+        keys.set(device_key);
+        keys
     }
+
+    /// As [`Keys::derive`], in place.
+    pub(crate) fn set(&mut self, device_key: &[u8; 32]) {
+        derive(device_key, b"up", &mut self.up);
+        derive(device_key, b"down", &mut self.down);
+    }
+}
+
+fn derive(device_key: &[u8; 32], direction: &[u8], key: &mut [u8; 32]) {
+    let mut mac = Mac::new(device_key);
+    mac.update(LABEL);
+    mac.update(direction);
+    mac.root(key);
 }
 
 impl fmt::Debug for Keys {
@@ -80,6 +96,7 @@ impl Mac {
     }
 
     /// Adds input; more than 1,024 bytes in all make [`Mac::finish`] fail.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn update(&mut self, mut input: &[u8]) {
         self.taken = self.taken.saturating_add(input.len());
         while !input.is_empty() {
@@ -103,31 +120,37 @@ impl Mac {
     }
 
     /// The 32-byte hash, or [`ProtocolError::TooLong`] when more than 1,024 bytes went in.
-    pub fn finish(self) -> Result<[u8; 32], ProtocolError> {
+    pub fn finish(mut self) -> Result<[u8; 32], ProtocolError> {
         if self.taken > MAX_MESSAGE_LEN {
             return Err(ProtocolError::TooLong);
         }
-        Ok(self.root())
+        let mut hash = [0; 32];
+        self.root(&mut hash);
+        Ok(hash)
     }
 
-    /// The tag of the input: the first 16 bytes of the hash.
-    pub(crate) fn tag(self) -> Result<[u8; TAG_LEN], ProtocolError> {
-        let hash = self.finish()?;
-        hash.first_chunk().copied().ok_or(ProtocolError::Length)
+    /// The tag of the input: the first 16 bytes of the hash. Nothing more goes in afterwards.
+    pub(crate) fn tag(&mut self) -> Result<[u8; TAG_LEN], ProtocolError> {
+        if self.taken > MAX_MESSAGE_LEN {
+            return Err(ProtocolError::TooLong);
+        }
+        let mut tag = [0; TAG_LEN];
+        self.root(&mut tag);
+        Ok(tag)
     }
 
     fn start_flag(&self) -> u32 {
         if self.first { CHUNK_START } else { 0 }
     }
 
-    fn root(mut self) -> [u8; 32] {
+    /// Writes as much of the hash as there is room for, up to 32 bytes.
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    fn root(&mut self, out: &mut [u8]) {
         let flags = self.start_flag() | CHUNK_END | ROOT | KEYED_HASH;
         compress(&mut self.chaining, &self.block, self.filled, flags);
-        let mut out = [0; 32];
-        for (to, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(self.chaining) {
+        for (to, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(&self.chaining) {
             *to = word.to_le_bytes();
         }
-        out
     }
 }
 
@@ -155,16 +178,27 @@ fn load(words: &mut [u32], bytes: &[u8]) {
 }
 
 /// The BLAKE3 compression of one block into the chaining value; the chunk counter is always 0 here.
+///
+/// Written with loops where the words could be named one by one: that would be faster on a large machine and three times as long in the unit's flash.
+#[cfg_attr(target_arch = "avr", inline(never))]
 fn compress(chaining: &mut [u32; 8], block: &[u8; BLOCK_LEN], length: usize, flags: u32) {
-    let mut m = [0; 16];
-    load(&mut m, block);
-    let [c0, c1, c2, c3, c4, c5, c6, c7] = *chaining;
-    let [i0, i1, i2, i3] = IV;
-    let length = u32::try_from(length).unwrap_or_default();
-    let mut s = [c0, c1, c2, c3, c4, c5, c6, c7, i0, i1, i2, i3, 0, 0, length, flags];
-    for _ in 0..7 {
-        round(&mut s, &m);
-        m = [m[2], m[6], m[3], m[10], m[7], m[0], m[4], m[13], m[1], m[11], m[12], m[5], m[9], m[14], m[15], m[8]];
+    let mut s = [0; 16];
+    for (to, from) in s.iter_mut().zip(chaining.iter()) {
+        *to = *from;
+    }
+    for (to, from) in s.iter_mut().skip(8).zip(&IV) {
+        *to = *from;
+    }
+    let [.., bytes, mode] = &mut s;
+    *bytes = u32::try_from(length).unwrap_or_default();
+    *mode = flags;
+    for round in 0..7_u8 {
+        for step in 0..8_u8 {
+            // The columns, then the diagonals.
+            let turn = if step < 4 { 0 } else { 1 };
+            let first = step << 1;
+            mix(&mut s, step & 3, turn, [word(block, first, round), word(block, first | 1, round)]);
+        }
     }
     let (low, high) = s.split_at(8);
     for (word, (a, b)) in chaining.iter_mut().zip(low.iter().zip(high)) {
@@ -172,19 +206,26 @@ fn compress(chaining: &mut [u32; 8], block: &[u8; BLOCK_LEN], length: usize, fla
     }
 }
 
-/// One round: the columns, then the diagonals.
-fn round(s: &mut [u32; 16], m: &[u32; 16]) {
-    [s[0], s[4], s[8], s[12]] = mix([s[0], s[4], s[8], s[12]], m[0], m[1]);
-    [s[1], s[5], s[9], s[13]] = mix([s[1], s[5], s[9], s[13]], m[2], m[3]);
-    [s[2], s[6], s[10], s[14]] = mix([s[2], s[6], s[10], s[14]], m[4], m[5]);
-    [s[3], s[7], s[11], s[15]] = mix([s[3], s[7], s[11], s[15]], m[6], m[7]);
-    [s[0], s[5], s[10], s[15]] = mix([s[0], s[5], s[10], s[15]], m[8], m[9]);
-    [s[1], s[6], s[11], s[12]] = mix([s[1], s[6], s[11], s[12]], m[10], m[11]);
-    [s[2], s[7], s[8], s[13]] = mix([s[2], s[7], s[8], s[13]], m[12], m[13]);
-    [s[3], s[4], s[9], s[14]] = mix([s[3], s[4], s[9], s[14]], m[14], m[15]);
+/// The word of the block that stands at a place in a round: the places change by [`ORDER`] from each round to the next. Followed from the start each time, which
+/// costs less than a table of where they are.
+fn word(block: &[u8; BLOCK_LEN], place: u8, round: u8) -> u32 {
+    let mut number = place;
+    for _ in 0..round {
+        number = ORDER.get(usize::from(number)).copied().unwrap_or_default();
+    }
+    block.as_chunks::<4>().0.get(usize::from(number)).map_or(0, |four| u32::from_le_bytes(*four))
 }
 
-fn mix([mut a, mut b, mut c, mut d]: [u32; 4], x: u32, y: u32) -> [u32; 4] {
+/// Mixes a column of the state (`turn` 0) or a diagonal (1) with two words of the block.
+#[cfg_attr(target_arch = "avr", inline(never))]
+fn mix(s: &mut [u32; 16], column: u8, turn: u8, [x, y]: [u32; 2]) {
+    let mut words = [0_u32; 4];
+    let mut shift = column;
+    for (row, word) in s.as_chunks::<4>().0.iter().zip(&mut words) {
+        *word = row.get(usize::from(shift & 3)).copied().unwrap_or_default();
+        shift = shift.wrapping_add(turn);
+    }
+    let [mut a, mut b, mut c, mut d] = words;
     a = a.wrapping_add(b).wrapping_add(x);
     d = (d ^ a).rotate_right(16);
     c = c.wrapping_add(d);
@@ -193,5 +234,11 @@ fn mix([mut a, mut b, mut c, mut d]: [u32; 4], x: u32, y: u32) -> [u32; 4] {
     d = (d ^ a).rotate_right(8);
     c = c.wrapping_add(d);
     b = (b ^ c).rotate_right(7);
-    [a, b, c, d]
+    shift = column;
+    for (row, word) in s.as_chunks_mut::<4>().0.iter_mut().zip([a, b, c, d]) {
+        if let Some(place) = row.get_mut(usize::from(shift & 3)) {
+            *place = word;
+        }
+        shift = shift.wrapping_add(turn);
+    }
 }

@@ -12,8 +12,6 @@ use crate::wire::checked_time;
 pub const MAX_SAMPLES: usize = 60;
 /// The size of a record in bytes.
 pub(crate) const RECORD_LEN: usize = 16;
-/// The longest time between two samples that a record can say, in ms (4 h 39 min).
-const MAX_STEP_MS: u64 = (1 << 24) - 1;
 /// Stands for "no temperature".
 const NO_TEMPERATURE: i16 = i16::MIN;
 
@@ -22,8 +20,8 @@ const NO_TEMPERATURE: i16 = i16::MIN;
 pub struct Queue<const N: usize> {
     records: [[u8; RECORD_LEN]; N],
     length: usize,
-    /// The number of the oldest sample held, or of the next one if none is.
-    first: u32,
+    /// How many samples are gone: the number before that of the oldest one held. All zero at the start: a static of zeros costs no flash.
+    gone: u32,
     oldest: Base,
     newest: Base,
     dropped: u32,
@@ -50,7 +48,7 @@ impl<const N: usize> Queue<N> {
         Self {
             records: [[0; RECORD_LEN]; N],
             length: 0,
-            first: 1,
+            gone: 0,
             oldest: Base { at_ms: 0, register_wh: 0 },
             newest: Base { at_ms: 0, register_wh: 0 },
             dropped: 0,
@@ -95,16 +93,25 @@ impl<const N: usize> Queue<N> {
         if let Some(room) = self.records.get_mut(self.length) {
             *room = encode(step, sample);
         }
-        self.length = self.length.saturating_add(1);
+        self.length = self.length.wrapping_add(1);
         self.newest = base;
         Ok(number)
     }
 
     /// Forgets the samples up to and including this number: the gateway has stored them.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn acknowledge(&mut self, number: u32) {
-        let count =
-            number.checked_add(1).and_then(|next| next.checked_sub(self.first)).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+        let count = usize::try_from(number.saturating_sub(self.gone)).unwrap_or(usize::MAX);
         self.remove(count);
+    }
+
+    /// Begins again with number 1, for another boot.
+    pub fn restart(&mut self) {
+        self.length = 0;
+        self.gone = 0;
+        self.oldest = Base { at_ms: 0, register_wh: 0 };
+        self.newest = self.oldest;
+        self.dropped = 0;
     }
 
     /// Drops every sample; their numbers stay used.
@@ -137,7 +144,7 @@ impl<const N: usize> Queue<N> {
     }
 
     pub(crate) fn first_number(&self) -> u32 {
-        self.first
+        self.gone.wrapping_add(1)
     }
 
     pub(crate) fn oldest(&self) -> Base {
@@ -151,12 +158,12 @@ impl<const N: usize> Queue<N> {
     /// A queue whose first sample has this number, for tests of large numbers.
     #[cfg(test)]
     pub(crate) fn starting_at(first: u32) -> Self {
-        Self { first, ..Self::new() }
+        Self { gone: first - 1, ..Self::new() }
     }
 
     fn next_number(&self) -> Option<u32> {
         let length = u32::try_from(self.length).ok()?;
-        self.first.checked_add(length)
+        self.gone.checked_add(length)?.checked_add(1)
     }
 
     fn drop_oldest(&mut self, count: usize) {
@@ -166,28 +173,34 @@ impl<const N: usize> Queue<N> {
         self.remove(count);
     }
 
+    #[cfg_attr(target_arch = "avr", inline(never))]
     fn remove(&mut self, count: usize) {
         let count = count.min(self.length);
         if count == 0 {
             return;
         }
-        // The new oldest record's step is what turns the old base into the new one.
-        let gone_and_next = count.saturating_add(1).min(self.length);
+        // The new oldest record's step is what turns the old base into the new one. Sixty steps of 24 and of 16 bits fit 32.
+        let (mut ms, mut wh) = (0_u32, 0_u32);
+        let gone_and_next = count.wrapping_add(1).min(self.length);
         for record in self.records.iter().take(gone_and_next).skip(1) {
-            if let Some(next) = self.oldest.advance(steps(record)) {
-                self.oldest = next;
-            }
+            let step = steps(record);
+            ms = ms.wrapping_add(step.0);
+            wh = wh.wrapping_add(step.1.into());
         }
+        // The sums led to samples that were pushed, so they are in range.
+        self.oldest.at_ms = self.oldest.at_ms.wrapping_add(ms.into());
+        self.oldest.register_wh = self.oldest.register_wh.wrapping_add(wh.into());
         // By hand: `copy_within` brings a panic, and its text, into the unit's flash.
         for from in count..self.length {
-            if let Some(record) = self.records.get(from).copied()
-                && let Some(room) = self.records.get_mut(from.saturating_sub(count))
+            if let Some((before, after)) = self.records.split_at_mut_checked(from)
+                && let (Some(room), Some(record)) = (before.get_mut(from.saturating_sub(count)), after.first())
             {
-                *room = record;
+                *room = *record;
             }
         }
-        self.length = self.length.saturating_sub(count);
-        self.first = self.first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.length = self.length.wrapping_sub(count);
+        // The number after the last one exists, so this one does.
+        self.gone = self.gone.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
         if let Some([a, b, c, d, e, ..]) = self.records.first_mut() {
             [*a, *b, *c, *d, *e] = [0; 5];
         }
@@ -197,15 +210,17 @@ impl<const N: usize> Queue<N> {
 impl Base {
     /// The steps from `earlier` to here, or `None` where a record cannot say them.
     fn after(&self, earlier: &Self) -> Option<(u32, u16)> {
-        let ms = self.at_ms.checked_sub(earlier.at_ms)?;
-        let wh = self.register_wh.checked_sub(earlier.register_wh)?;
-        if ms > MAX_STEP_MS {
+        // A value that falls becomes a step far too large for a record.
+        let [m0, m1, m2, m_rest @ ..] = self.at_ms.wrapping_sub(earlier.at_ms).to_le_bytes();
+        let [w0, w1, w_rest @ ..] = self.register_wh.wrapping_sub(earlier.register_wh).to_le_bytes();
+        if m_rest != [0; 5] || w_rest != [0; 6] {
             return None;
         }
-        Some((u32::try_from(ms).ok()?, u16::try_from(wh).ok()?))
+        Some((u32::from_le_bytes([m0, m1, m2, 0]), u16::from_le_bytes([w0, w1])))
     }
 
     /// Where the steps lead, or `None` beyond the largest time or register.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub(crate) fn advance(&self, (ms, wh): (u32, u16)) -> Option<Self> {
         let at_ms = checked_time(self.at_ms.checked_add(u64::from(ms))?).ok()?;
         let register_wh = self.register_wh.checked_add(u64::from(wh))?;

@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::error::ProtocolError;
 use crate::lease::Grant;
-use crate::mac::{Keys, TAG_LEN};
+use crate::mac::{Keys, Mac, TAG_LEN};
 use crate::queue::{Base, MAX_SAMPLES, Queue, RECORD_LEN, decode, steps};
 use crate::types::{Capabilities, Card, Flags, Head, Presented, Sample, SensorId};
 use crate::wire::{Buffer, HEAD_LEN, Kind, Out, checked_time, open};
@@ -30,34 +30,32 @@ pub(crate) fn write_readings<const N: usize>(
     sender: &Sender,
     queue: &Queue<N>,
     keys: &Keys,
-    sink: &mut impl FnMut(&[u8]),
+    sink: &mut dyn FnMut(&[u8]),
 ) -> Result<(), ProtocolError> {
     let records = queue.records();
     let count = u8::try_from(records.len()).map_err(|_| ProtocolError::OutOfRange)?;
-    let mut out = Out::start(Kind::Readings, &sender.head, &keys.up, sink)?;
-    out.put(&[sender.sensor.get(), sender.capabilities.bits()]);
-    let mut uid = [0; Card::MAX_LEN];
-    let (mut tap, mut length) = (0_u16, 0);
-    if let Some(presented) = &sender.presented {
-        let shown = presented.card.uid();
-        for (to, from) in uid.iter_mut().zip(shown) {
-            *to = *from;
-        }
-        length = u8::try_from(shown.len()).map_err(|_| ProtocolError::OutOfRange)?;
-        tap = presented.tap;
-    }
-    out.put(&tap.to_le_bytes());
-    out.put(&[length]);
-    out.put(&uid);
+    let mut mac = Mac::new(&keys.up);
+    let mut out = Out::start(Kind::Readings, &sender.head, &mut mac, sink)?;
+    out.u8(sender.sensor.get());
+    out.u8(sender.capabilities.bits());
+    write_card(&mut out, sender.presented.as_ref());
     let (first, base) = if count == 0 { (0, Base::default()) } else { (queue.first_number(), queue.oldest()) };
-    out.put(&first.to_le_bytes());
-    out.put(&[count]);
-    out.put_time(base.at_ms);
-    out.put(&base.register_wh.to_le_bytes());
+    out.u32(first);
+    out.u8(count);
+    out.time(base.at_ms);
+    out.u64(base.register_wh);
     for record in records {
         out.put(record);
     }
     out.finish()
+}
+
+fn write_card(out: &mut Out<'_>, presented: Option<&Presented>) {
+    let Some(Presented { tap, card }) = presented else {
+        return out.put(&[0; 3 + Card::MAX_LEN]);
+    };
+    out.u16(*tap);
+    out.put(card.padded());
 }
 
 /// A unit's readings, authenticated and checked (gateway).
@@ -78,15 +76,16 @@ pub struct Readings<'a> {
 
 impl<'a> Readings<'a> {
     /// Reads and authenticates a message.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn parse(message: &'a [u8], keys: &Keys) -> Result<Self, ProtocolError> {
         let (kind, key) = (Kind::Readings, &keys.up);
         let (head, mut fields) = open(message, kind, key, READINGS_MIN_LEN, RECORD_LEN)?;
-        let sensor = SensorId::new(fields.u8()?)?;
-        let capabilities = Capabilities::from_bits(fields.u8()?)?;
-        let presented = presented(fields.u16()?, fields.u8()?, &fields.array()?)?;
-        let first = fields.u32()?;
-        let count = usize::from(fields.u8()?);
-        let base = Base { at_ms: fields.time()?, register_wh: fields.u64()? };
+        let sensor = SensorId::new(fields.u8())?;
+        let capabilities = Capabilities::from_bits(fields.u8())?;
+        let presented = presented(fields.u16(), fields.u8(), &fields.array())?;
+        let first = fields.u32();
+        let count = usize::from(fields.u8());
+        let base = Base { at_ms: fields.time(), register_wh: fields.u64() };
         let (records, rest) = fields.rest().as_chunks::<RECORD_LEN>();
         if count > MAX_SAMPLES {
             return Err(ProtocolError::OutOfRange);
@@ -262,18 +261,19 @@ impl ReadingsAnswer {
         let mut message = [0; READINGS_ANSWER_LEN];
         let mut buffer = Buffer::new(&mut message);
         let sink = &mut |bytes: &[u8]| buffer.put(bytes);
-        let mut out = Out::start(Kind::ReadingsAnswer, request, &keys.down, sink)?;
-        out.put_time(self.server_time_ms);
-        out.put(&self.stored_sample.to_le_bytes());
+        let mut mac = Mac::new(&keys.down);
+        let mut out = Out::start(Kind::ReadingsAnswer, request, &mut mac, sink)?;
+        out.time(self.server_time_ms);
+        out.u32(self.stored_sample);
         out.put(&[self.card as u8, u8::from(self.reload_config)]);
         let (seconds, amount, limits) = match &self.lease {
             Some(grant) => grant.parts(),
             None => (0, 0, [0; 3]),
         };
-        out.put(&seconds.to_le_bytes());
-        out.put(&amount.to_le_bytes());
+        out.u16(seconds);
+        out.u32(amount);
         for limit in limits {
-            out.put(&limit.to_le_bytes());
+            out.u16(limit);
         }
         out.finish()?;
         buffer.finish()?;
@@ -284,16 +284,16 @@ impl ReadingsAnswer {
     pub fn parse(message: &[u8], keys: &Keys) -> Result<(Head, Self), ProtocolError> {
         let kind = Kind::ReadingsAnswer;
         let (head, mut fields) = open(message, kind, &keys.down, READINGS_ANSWER_LEN, 0)?;
-        let server_time_ms = fields.time()?;
-        let stored_sample = fields.u32()?;
-        let card = CardOutcome::from_byte(fields.u8()?)?;
-        let reload_config = match fields.u8()? {
+        let server_time_ms = fields.time();
+        let stored_sample = fields.u32();
+        let card = CardOutcome::from_byte(fields.u8())?;
+        let reload_config = match fields.u8() {
             0 => false,
             1 => true,
             _ => return Err(ProtocolError::Reserved),
         };
-        let (seconds, amount) = (fields.u16()?, fields.u32()?);
-        let limits = [fields.u16()?, fields.u16()?, fields.u16()?];
+        let (seconds, amount) = (fields.u16(), fields.u32());
+        let limits = [fields.u16(), fields.u16(), fields.u16()];
         let lease = match (seconds, amount, limits) {
             (0, 0, [0, 0, 0]) => None,
             (seconds, amount, limits) => Some(Grant::new(seconds, amount, limits)?),

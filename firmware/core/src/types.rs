@@ -28,6 +28,8 @@ pub struct SensorId(u8);
 impl SensorId {
     /// The highest number that six switches can say.
     pub const MAX: u8 = 63;
+    /// No switch is on.
+    pub const FIRST: Self = Self(0);
 
     /// A place from the switches; above 63 is [`ProtocolError::OutOfRange`].
     pub const fn new(number: u8) -> Result<Self, ProtocolError> {
@@ -138,6 +140,12 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// These flags but those.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// These flags if `condition` holds, else none.
     #[must_use]
     pub const fn only_if(self, condition: bool) -> Self {
@@ -173,8 +181,8 @@ pub struct Sample {
 /// The identifier that a card shows, 1 to 10 bytes (ISO 14443 has 4, 7 and 10).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Card {
-    bytes: [u8; 10],
-    length: u8,
+    /// The length, and the identifier padded with zeros: as on the wire.
+    bytes: [u8; 11],
 }
 
 impl Card {
@@ -183,27 +191,33 @@ impl Card {
 
     /// A card from its identifier; empty or more than 10 bytes is [`ProtocolError::OutOfRange`].
     pub fn new(uid: &[u8]) -> Result<Self, ProtocolError> {
-        let mut bytes = [0; Self::MAX_LEN];
         let length = u8::try_from(uid.len()).map_err(|_| ProtocolError::OutOfRange)?;
-        let room = bytes.get_mut(..uid.len()).ok_or(ProtocolError::OutOfRange)?;
-        if length == 0 {
+        if length == 0 || uid.len() > Self::MAX_LEN {
             return Err(ProtocolError::OutOfRange);
         }
-        room.copy_from_slice(uid);
-        Ok(Self { bytes, length })
+        let mut bytes = [length; 11];
+        for (place, room) in bytes.iter_mut().skip(1).enumerate() {
+            *room = uid.get(place).copied().unwrap_or_default();
+        }
+        Ok(Self { bytes })
     }
 
     /// The identifier's bytes.
     #[must_use]
     pub fn uid(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+        let [length, uid @ ..] = &self.bytes;
+        uid.get(..usize::from(*length)).unwrap_or_default()
+    }
+
+    pub(crate) const fn padded(&self) -> &[u8; 11] {
+        &self.bytes
     }
 }
 
 impl fmt::Debug for Card {
     /// Shows only the length: the identifier points at a person.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Card({} bytes)", self.length)
+        write!(f, "Card({} bytes)", self.uid().len())
     }
 }
 

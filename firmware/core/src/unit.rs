@@ -4,14 +4,14 @@
 //! and calls [`Unit::tick`] at least once a second. It opens no socket and waits for nothing. Called by boards and by simulated units.
 
 use crate::clock::{Clock, Stamp};
-use crate::config::{CONFIG_REQUEST_LEN, Config, ConfigRequest};
+use crate::config::{CONFIG_ANSWER_LEN, CONFIG_REQUEST_LEN, Config, ConfigRequest};
 use crate::error::ProtocolError;
 use crate::lease::{Cause, Lease, Relay};
 use crate::mac::Keys;
 use crate::queue::{MAX_SAMPLES, Queue, RECORD_LEN};
 use crate::readings::{CardOutcome, READINGS_MIN_LEN, ReadingsAnswer, Sender, write_readings};
 use crate::types::{Capabilities, Card, DeviceId, Head, Presented, Sample, SensorId};
-use crate::wire::Buffer;
+use crate::wire::{Buffer, Fields, Kind, open};
 
 /// A card that the gateway has not answered for so long, in ms, is forgotten: its owner has walked away.
 const CARD_VALID_MS: u32 = 60_000;
@@ -61,11 +61,13 @@ pub enum Next {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Waiting {
+    Nothing,
     Config,
     /// With the newest sample pushed and the tap sent.
     Readings {
         last_sample: u32,
-        tap: Option<u16>,
+        /// 0 for none.
+        tap: u16,
     },
 }
 
@@ -76,8 +78,9 @@ pub struct Unit<const N: usize = MAX_SAMPLES> {
     keys: Keys,
     boot: u32,
     counter: u32,
-    waiting: Option<Waiting>,
-    config: Option<Config>,
+    waiting: Waiting,
+    config: Config,
+    configured: bool,
     queue: Queue<N>,
     clock: Clock,
     lease: Lease,
@@ -91,16 +94,22 @@ pub struct Unit<const N: usize = MAX_SAMPLES> {
 impl<const N: usize> Unit<N> {
     /// A unit that has just started, its relay open. `boot` is at least 1 and higher than ever before, else [`ProtocolError::OutOfRange`].
     pub fn new(identity: Identity, device_key: &[u8; 32], boot: u32) -> Result<Self, ProtocolError> {
-        if boot == 0 {
-            return Err(ProtocolError::OutOfRange);
-        }
-        Ok(Self {
-            identity,
-            keys: Keys::derive(device_key),
-            boot,
+        let mut unit = Self::blank();
+        unit.begin(identity, device_key, boot)?;
+        Ok(unit)
+    }
+
+    /// A unit before [`Unit::begin`], which can be made when a program is compiled: a board's unit has its place in memory and is too large to be moved there.
+    #[must_use]
+    pub const fn blank() -> Self {
+        Self {
+            identity: Identity { device: DeviceId(0), sensor: SensorId::FIRST, capabilities: Capabilities::NONE, firmware: 0 },
+            keys: Keys::NONE,
+            boot: 0,
             counter: 0,
-            waiting: None,
-            config: None,
+            waiting: Waiting::Nothing,
+            config: Config::BLANK,
+            configured: false,
             queue: Queue::new(),
             clock: Clock::new(),
             lease: Lease::new(0),
@@ -109,7 +118,18 @@ impl<const N: usize> Unit<N> {
             failures: 0,
             malformed: 0,
             conflicts: 0,
-        })
+        }
+    }
+
+    /// Starts a unit made by [`Unit::blank`]; errors as [`Unit::new`].
+    pub fn begin(&mut self, identity: Identity, device_key: &[u8; 32], boot: u32) -> Result<(), ProtocolError> {
+        if boot == 0 {
+            return Err(ProtocolError::OutOfRange);
+        }
+        self.identity = identity;
+        self.keys.set(device_key);
+        self.boot = boot;
+        Ok(())
     }
 
     /// Starts again under a new boot number, higher than the present one (else [`ProtocolError::OutOfRange`]): samples and card are gone, the relay opens.
@@ -119,8 +139,8 @@ impl<const N: usize> Unit<N> {
         }
         self.boot = boot;
         self.counter = 0;
-        self.waiting = None;
-        self.queue = Queue::new();
+        self.waiting = Waiting::Nothing;
+        self.queue.restart();
         self.taps = 0;
         self.card = None;
         self.conflicts = 0;
@@ -131,41 +151,71 @@ impl<const N: usize> Unit<N> {
 
     /// The authenticated request for the configuration, to be sent in hexadecimal: `GET /unit/v1/config?m=…`.
     pub fn config_request(&mut self) -> Result<[u8; CONFIG_REQUEST_LEN], ProtocolError> {
-        let head = self.next_head()?;
-        let message = ConfigRequest {
-            head,
-            sensor: self.identity.sensor,
-            capabilities: self.identity.capabilities,
-            firmware: self.identity.firmware,
-        }
-        .seal(&self.keys)?;
-        self.waiting = Some(Waiting::Config);
+        let mut message = [0; CONFIG_REQUEST_LEN];
+        let mut buffer = Buffer::new(&mut message);
+        self.send_config_request(|bytes| buffer.put(bytes))?;
+        buffer.finish()?;
         Ok(message)
     }
 
+    /// The same message piece by piece.
+    pub fn send_config_request(&mut self, mut sink: impl FnMut(&[u8])) -> Result<(), ProtocolError> {
+        let Identity { sensor, capabilities, firmware, .. } = self.identity;
+        let request = ConfigRequest { head: self.next_head()?, sensor, capabilities, firmware };
+        self.waiting = Waiting::Config;
+        request.write(&self.keys, &mut sink)
+    }
+
     /// Takes in the body of a 200 answer to [`Unit::config_request`]: sets the clock and applies the configuration.
-    pub fn config_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<Config, ProtocolError> {
-        let waiting = self.waiting.take();
-        let (head, config) = self.judge(Config::parse(body, &self.keys))?;
-        if waiting != Some(Waiting::Config) || head != self.head() {
-            return self.judge(Err(ProtocolError::NotOurRequest));
+    ///
+    /// An authentic answer with a value out of its range leaves the unit without a configuration.
+    pub fn config_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<(), ProtocolError> {
+        let waiting = core::mem::replace(&mut self.waiting, Waiting::Nothing);
+        let (head, mut fields) = match open(body, Kind::ConfigAnswer, &self.keys.down, CONFIG_ANSWER_LEN, 0) {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.judge(error)),
+        };
+        if waiting != Waiting::Config || head != self.head() {
+            return Err(self.judge(ProtocolError::NotOurRequest));
         }
+        // Read in place: a unit has no room for a second one. What is authentic and yet wrong leaves it with none, and with its relay open.
+        self.configured = false;
+        self.config.server_time_ms = fields.time();
+        if let Err(error) = self.config.read(&mut fields) {
+            self.forget_config();
+            return Err(error);
+        }
+        self.configured = true;
         self.succeeded();
-        self.clock.set(now_ms, config.server_time_ms);
-        self.apply(config);
-        Ok(config)
+        self.clock.set(now_ms, self.config.server_time_ms);
+        self.lease.set_grace_ms(self.config.over_limit_grace_ms);
+        Ok(())
+    }
+
+    /// Uses the configuration that a unit keeps in its memory: the fields of an answer after its time. Gives whether they are one.
+    pub(crate) fn restore(&mut self, fields: &[u8]) -> bool {
+        self.configured = self.config.read(&mut Fields(fields)).is_ok();
+        self.lease.set_grace_ms(self.config.over_limit_grace_ms);
+        self.configured
     }
 
     /// Uses a configuration that the board has kept from before; its time is ignored.
     pub fn apply(&mut self, config: Config) {
         self.lease.set_grace_ms(config.over_limit_grace_ms);
-        self.config = Some(config);
+        self.config = config;
+        self.configured = true;
+    }
+
+    /// Forgets the configuration, and opens the relay until there is another one and a lease under it.
+    pub fn forget_config(&mut self) {
+        self.configured = false;
+        self.lease.open(Cause::NoLease);
     }
 
     /// The configuration in use, if there is one. Without one the relay stays open.
     #[must_use]
     pub const fn config(&self) -> Option<&Config> {
-        self.config.as_ref()
+        if self.configured { Some(&self.config) } else { None }
     }
 
     /// The time for a sample taken now; `None` before the first answer of this start, and then no sample can be stored.
@@ -211,8 +261,8 @@ impl<const N: usize> Unit<N> {
             presented: self.card.map(|(_, presented)| presented),
         };
         let last_sample = self.queue.last_number();
-        let tap = sender.presented.map(|presented| presented.tap);
-        self.waiting = Some(Waiting::Readings { last_sample, tap });
+        let tap = sender.presented.map_or(0, |presented| presented.tap);
+        self.waiting = Waiting::Readings { last_sample, tap };
         self.lease.asked(now_ms);
         write_readings(&sender, &self.queue, &self.keys, &mut sink)
     }
@@ -227,15 +277,17 @@ impl<const N: usize> Unit<N> {
     ///
     /// [`ProtocolError::BadTag`] and [`ProtocolError::NotOurRequest`] open the relay at once; after any error the unit goes on as after
     /// [`Unit::refused`] with `None`.
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn readings_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<ReadingsAnswer, ProtocolError> {
-        let waiting = self.waiting.take();
-        let (head, answer) = self.judge(ReadingsAnswer::parse(body, &self.keys))?;
-        let Some(Waiting::Readings { last_sample, tap }) = waiting else {
-            return self.judge(Err(ProtocolError::NotOurRequest));
+        let waiting = core::mem::replace(&mut self.waiting, Waiting::Nothing);
+        let (head, answer) = match ReadingsAnswer::parse(body, &self.keys) {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.judge(error)),
         };
-        if head != self.head() {
-            return self.judge(Err(ProtocolError::NotOurRequest));
-        }
+        let (last_sample, tap) = match waiting {
+            Waiting::Readings { last_sample, tap } if head == self.head() => (last_sample, tap),
+            Waiting::Nothing | Waiting::Config | Waiting::Readings { .. } => return Err(self.judge(ProtocolError::NotOurRequest)),
+        };
         if answer.stored_sample > last_sample {
             return Err(ProtocolError::OutOfRange);
         }
@@ -244,9 +296,9 @@ impl<const N: usize> Unit<N> {
         self.queue.acknowledge(answer.stored_sample);
         // A card shown since the request left has not been answered.
         if answer.card != CardOutcome::Pending {
-            self.card = self.card.filter(|(_, presented)| tap != Some(presented.tap));
+            self.card = self.card.filter(|(_, presented)| tap != presented.tap);
         }
-        match (answer.lease, &self.config) {
+        match (answer.lease, self.config()) {
             (Some(grant), Some(config)) => {
                 let grant = grant.capped(config.rated_ma);
                 self.lease.grant(now_ms, grant)
@@ -259,7 +311,7 @@ impl<const N: usize> Unit<N> {
 
     /// What to do when the answer had another status than 200, or (`None`) did not come, was cut off or did not parse.
     pub fn refused(&mut self, status: Option<u16>) -> Next {
-        self.waiting = None;
+        self.waiting = Waiting::Nothing;
         self.failures = self.failures.saturating_add(1);
         let step = usize::from(self.failures).saturating_sub(1);
         let last = BACKOFF_S.last().copied().unwrap_or_default();
@@ -322,11 +374,11 @@ impl<const N: usize> Unit<N> {
     }
 
     /// A wrong tag and an answer to something else mean that somebody interferes: the relay opens at once.
-    fn judge<T>(&mut self, result: Result<T, ProtocolError>) -> Result<T, ProtocolError> {
-        if let Err(ProtocolError::BadTag | ProtocolError::NotOurRequest) = result {
+    fn judge(&mut self, error: ProtocolError) -> ProtocolError {
+        if matches!(error, ProtocolError::BadTag | ProtocolError::NotOurRequest) {
             self.lease.open(Cause::BadAnswer);
         }
-        result
+        error
     }
 
     fn succeeded(&mut self) {

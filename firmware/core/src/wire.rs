@@ -27,17 +27,18 @@ pub fn device_of(message: &[u8]) -> Result<DeviceId, ProtocolError> {
     if message.len() > MAX_MESSAGE_LEN {
         return Err(ProtocolError::TooLong);
     }
-    let mut fields = Fields(message);
-    if fields.u8()? != VERSION {
-        return Err(ProtocolError::Version);
+    match *message {
+        [] => Err(ProtocolError::Length),
+        [version, ..] if version != VERSION => Err(ProtocolError::Version),
+        [_, _, a, b, c, d, ..] => Ok(DeviceId(u32::from_le_bytes([a, b, c, d]))),
+        _ => Err(ProtocolError::Length),
     }
-    fields.u8()?;
-    fields.u32().map(DeviceId)
 }
 
 /// Checks length, version, kind and tag, then yields the head and what stands between head and tag.
 ///
 /// `record` is the size of the repeated part, 0 where the length is fixed.
+#[cfg_attr(target_arch = "avr", inline(never))]
 pub(crate) fn open<'a>(
     message: &'a [u8],
     kind: Kind,
@@ -48,63 +49,79 @@ pub(crate) fn open<'a>(
     if message.len() > MAX_MESSAGE_LEN {
         return Err(ProtocolError::TooLong);
     }
-    let mut start = Fields(message);
-    if start.u8()? != VERSION {
-        return Err(ProtocolError::Version);
-    }
-    if start.u8()? != kind as u8 {
-        return Err(ProtocolError::Kind);
+    match *message {
+        [] => return Err(ProtocolError::Length),
+        [version, ..] if version != VERSION => return Err(ProtocolError::Version),
+        [_] => return Err(ProtocolError::Length),
+        [_, found, ..] if found != kind as u8 => return Err(ProtocolError::Kind),
+        [..] => {}
     }
     let repeated = message.len().checked_sub(fixed).ok_or(ProtocolError::Length)?;
-    if repeated.checked_rem(record).unwrap_or(repeated) != 0 {
+    if (record == 0 && repeated != 0) || (record != 0 && !repeated.is_multiple_of(record)) {
         return Err(ProtocolError::Length);
     }
     let (covered, tag) = message.split_last_chunk::<TAG_LEN>().ok_or(ProtocolError::Length)?;
-    let mut mac = Mac::new(key);
-    mac.update(covered);
-    if !same_tag(&mac.tag()?, tag) {
+    if !is_tagged(key, covered, tag)? {
         return Err(ProtocolError::BadTag);
     }
     let mut fields = Fields(covered);
-    fields.array::<2>()?;
-    let head = Head { device: DeviceId(fields.u32()?), boot: fields.u32()?, counter: fields.u32()? };
+    fields.u16();
+    let head = Head { device: DeviceId(fields.u32()), boot: fields.u32(), counter: fields.u32() };
     if head.boot == 0 || head.counter == 0 {
         return Err(ProtocolError::OutOfRange);
     }
     Ok((head, fields))
 }
 
-/// What is left to read of a message; every read that finds too little is [`ProtocolError::Length`].
+fn is_tagged(key: &[u8; 32], covered: &[u8], tag: &[u8; TAG_LEN]) -> Result<bool, ProtocolError> {
+    let mut mac = Mac::new(key);
+    mac.update(covered);
+    Ok(same_tag(&mac.tag()?, tag))
+}
+
+/// What is left to read of a message. [`open`] has compared the length with the kind's, so there is always enough; beyond the end are zeros.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
-        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(ProtocolError::Length)?;
-        self.0 = rest;
-        Ok(*taken)
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u8(&mut self) -> u8 {
+        match self.0 {
+            [first, rest @ ..] => {
+                self.0 = rest;
+                *first
+            }
+            [] => 0,
+        }
     }
 
-    pub(crate) fn u8(&mut self) -> Result<u8, ProtocolError> {
-        self.array().map(u8::from_le_bytes)
+    pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        for byte in &mut bytes {
+            *byte = self.u8();
+        }
+        bytes
     }
 
-    pub(crate) fn u16(&mut self) -> Result<u16, ProtocolError> {
-        self.array().map(u16::from_le_bytes)
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
     }
 
-    pub(crate) fn u32(&mut self) -> Result<u32, ProtocolError> {
-        self.array().map(u32::from_le_bytes)
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
     }
 
-    pub(crate) fn u64(&mut self) -> Result<u64, ProtocolError> {
-        self.array().map(u64::from_le_bytes)
+    pub(crate) fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
     }
 
     /// A time in six bytes.
-    pub(crate) fn time(&mut self) -> Result<u64, ProtocolError> {
-        let [a, b, c, d, e, f] = self.array()?;
-        Ok(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn time(&mut self) -> u64 {
+        let [a, b, c, d, e, f] = self.array();
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
     }
 
     pub(crate) fn rest(self) -> &'a [u8] {
@@ -120,35 +137,60 @@ pub(crate) fn within<T: PartialOrd>(value: T, low: T, high: T) -> Result<(), Pro
     Ok(())
 }
 
-/// Writes a message piece by piece into a sink, and its tag at the end: nothing is kept but the hash.
-pub(crate) struct Out<'a, S: FnMut(&[u8])> {
-    mac: Mac,
-    sink: &'a mut S,
+/// Writes a message piece by piece into a sink, and its tag at the end: nothing is kept but the hash, which is the caller's, so that it does not lie in the
+/// frames of those who write.
+pub(crate) struct Out<'a> {
+    mac: &'a mut Mac,
+    // Not generic: the unit has room for one copy of every message's writer.
+    sink: &'a mut dyn FnMut(&[u8]),
 }
 
-impl<'a, S: FnMut(&[u8])> Out<'a, S> {
-    /// Writes version, kind and head.
-    pub(crate) fn start(kind: Kind, head: &Head, key: &[u8; 32], sink: &'a mut S) -> Result<Self, ProtocolError> {
+impl<'a> Out<'a> {
+    /// Writes version, kind and head; `mac` was begun with the key of the direction.
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn start(kind: Kind, head: &Head, mac: &'a mut Mac, sink: &'a mut dyn FnMut(&[u8])) -> Result<Self, ProtocolError> {
         if head.boot == 0 || head.counter == 0 {
             return Err(ProtocolError::OutOfRange);
         }
-        let mut out = Self { mac: Mac::new(key), sink };
-        out.put(&[VERSION, kind as u8]);
-        out.put(&head.device.0.to_le_bytes());
-        out.put(&head.boot.to_le_bytes());
-        out.put(&head.counter.to_le_bytes());
+        let mut out = Self { mac, sink };
+        out.u8(VERSION);
+        out.u8(kind as u8);
+        out.u32(head.device.0);
+        out.u32(head.boot);
+        out.u32(head.counter);
         Ok(out)
     }
 
+    #[cfg_attr(target_arch = "avr", inline(never))]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         self.mac.update(bytes);
         (self.sink)(bytes);
     }
 
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.put(&[value]);
+    }
+
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.put(&value.to_le_bytes());
+    }
+
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.put(&value.to_le_bytes());
+    }
+
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.put(&value.to_le_bytes());
+    }
+
     /// Writes a time in six bytes; the caller has checked it with [`checked_time`].
-    pub(crate) fn put_time(&mut self, time_ms: u64) {
-        let [a, b, c, d, e, f, _, _] = time_ms.to_le_bytes();
-        self.put(&[a, b, c, d, e, f]);
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn time(&mut self, time_ms: u64) {
+        self.put(time_ms.to_le_bytes().first_chunk::<6>().unwrap_or(&[0; 6]));
     }
 
     /// Writes the tag.
