@@ -7,7 +7,6 @@ pub mod api;
 pub mod app;
 pub mod clock;
 pub mod config;
-pub mod consensus;
 pub mod data_dir;
 pub mod export;
 pub mod gateway;
@@ -25,6 +24,7 @@ pub mod telemetry;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, id::Height};
+use consensus::{ConsensusConfig, ConsensusError, LostLog, StartError};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
 use tokio::{
@@ -37,7 +37,6 @@ use crate::{
     app::{App, AppConfig, LARGEST_JUMP, Limits},
     clock::Clock,
     config::{Config, ConfigError},
-    consensus::{ConsensusConfig, ConsensusError, LostLog, StartError},
     data_dir::{DataDir, DataDirError},
     keys::{KeyError, KeyName},
     listen::{Addresses, Claim, ListenError},

@@ -5,7 +5,6 @@
 
 mod handle;
 mod judge;
-pub mod port;
 mod submission;
 mod writer;
 
@@ -19,10 +18,12 @@ pub use self::handle::{
     SubscriptionError,
 };
 pub use self::writer::{BEHIND, LARGEST_JUMP};
-use self::{handle::Actors, port::ConsensusPort, writer::Writer};
+use self::{handle::Actors, writer::Writer};
 pub use crate::mempool::Limits;
 pub use crate::store::{Location, PAGE_MAX, Page as Listed, Snapshot, StoreError, StoredTip};
 use crate::{clock::Clock, store::Opened};
+pub use consensus::port;
+use consensus::port::ConsensusPort;
 
 /// What the application is started with.
 #[derive(Debug)]

@@ -5,10 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
 use clap::{Args, Parser, Subcommand};
+use consensus::LostLog;
 use firmware_core::{DeviceId, SensorId};
 use node::{
     ClockConfirmed, NodeError, RunOptions,
-    consensus::LostLog,
     data_dir::DataDir,
     export::{self, Written},
     gateway::{
@@ -161,7 +161,7 @@ const DAMAGED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, node::consensus::LOG_EXCEPTIONS);
+    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, consensus::LOG_EXCEPTIONS);
     let result = match cli.command {
         Command::Init(args) => found(args),
         Command::Run(args) => run(args),

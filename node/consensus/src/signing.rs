@@ -23,13 +23,13 @@ use super::context::{Address, Again, BlockPart, Context, Proposal, Vote};
 
 /// Verifies what validators of one chain sign.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Signatures {
+pub struct Signatures {
     chain_id: ChainId,
 }
 
 /// Signs for one validator of one chain.
 #[derive(Clone)]
-pub(super) struct Keys {
+pub struct Keys {
     key: SigningKey,
     address: Address,
     signatures: Signatures,
@@ -55,7 +55,7 @@ struct PartBody {
 }
 
 impl Signatures {
-    pub(super) fn new(chain_id: ChainId) -> Self {
+    pub fn new(chain_id: ChainId) -> Self {
         Self { chain_id }
     }
 
@@ -107,29 +107,29 @@ impl Signatures {
     }
 
     /// Whether the sender that a part names has signed it; whether he is a validator is for the caller to ask.
-    pub(super) fn verify_part(self, part: &BlockPart) -> bool {
+    pub fn verify_part(self, part: &BlockPart) -> bool {
         crypto::verify(&part.sender.0, Domain::BlockPart, &self.part(part), &part.signature).is_ok()
     }
 }
 
 impl Keys {
-    pub(super) fn new(chain_id: ChainId, key: SigningKey) -> Self {
+    pub fn new(chain_id: ChainId, key: SigningKey) -> Self {
         Self { address: Address(crypto::address_of(&key)), key, signatures: Signatures::new(chain_id) }
     }
 
     /// The validator that these keys sign for.
-    pub(super) fn address(&self) -> Address {
+    pub fn address(&self) -> Address {
         self.address
     }
 
     /// Puts this validator's name and signature on a part.
-    pub(super) fn sign_part(&self, part: &mut BlockPart) {
+    pub fn sign_part(&self, part: &mut BlockPart) {
         part.sender = self.address;
         part.signature = crypto::sign(&self.key, Domain::BlockPart, &self.signatures.part(part));
     }
 
     /// The proof that this validator's key vouches for a peer of the network. Its bytes are the engine's and name no chain: they bind two keys, no vote.
-    pub(super) fn proof(&self, peer_id: Vec<u8>) -> ValidatorProof<Context> {
+    pub fn proof(&self, peer_id: Vec<u8>) -> ValidatorProof<Context> {
         let public_key = self.address.0.as_bytes().to_vec();
         let bytes = ValidatorProof::<Context>::signing_bytes(&public_key, &peer_id);
         let signature = Signature(self.key.sign(&bytes).to_bytes());

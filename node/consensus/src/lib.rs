@@ -1,22 +1,24 @@
 //! Consensus: agreement of the validators on each next block, by Malachite (Tendermint) over libp2p, behind an interface that names neither.
 //!
-//! This folder is the only one that knows the engine. It asks the application through [`ConsensusPort`] for blocks, judgements and commits, and decides nothing
+//! This crate is the only place that names the engine. It asks the application through [`ConsensusPort`] for blocks, judgements and commits, and decides nothing
 //! about them itself. It never restarts a height and never goes on after a fault: a restart may sign twice, and a validator that signed twice is lost.
 //!
-//! - `context`: the engine's types over those of `chain`; the order of proposers.
+//! - `port`: the questions to the application. `context`: the engine's types over those of `chain`; the order of proposers.
 //! - `signing`: what is signed, by which domain; `codec`: the bytes of messages and of the write-ahead log.
 //! - `engine`: start, stop, network; `log`: examination of the write-ahead log; `driver`: the loop of questions and answers.
 //!
 //! Idle is silent: after a commit the engine is told to go on only when the application has work. With one to three validators no fault is tolerated.
-//! Called by `lib.rs` only, which stops consensus before the application.
+//! A crate of its own, so that the engine's generic code is compiled when this changes and not with every edit of the node. `context`, `codec` and `signing` are
+//! public for whoever drives the engine's state machine without a network. Called by the node's `lib.rs`, which stops consensus before the application.
 
-mod codec;
-mod context;
+pub mod codec;
+pub mod context;
 mod driver;
 mod engine;
 mod log;
 mod metrics;
-mod signing;
+pub mod port;
+pub mod signing;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +36,7 @@ use self::{
     driver::Driver,
     signing::{Keys, Signatures},
 };
-use crate::app::port::{AppError, ConsensusPort};
+use crate::port::{AppError, ConsensusPort};
 
 /// What the log leaves out unless it is asked for: the engine's network calls every message that nobody is there to hear an error, which for a validator
 /// alone is all of them.

@@ -90,7 +90,7 @@ impl HasEncodedLen<Response<Context>> for Wire {
 }
 
 /// A committed block as the engine hands it to a peer.
-pub(in super::super) fn raw_decided(block: Bytes, certificate: &CommitCertificate) -> RawDecidedValue<Context> {
+pub fn raw_decided(block: Bytes, certificate: &CommitCertificate) -> RawDecidedValue<Context> {
     let certificate = engine::CommitCertificate {
         height: certificate.height.into(),
         round: Round::new(certificate.round),
@@ -109,7 +109,7 @@ pub(in super::super) fn raw_decided(block: Bytes, certificate: &CommitCertificat
 ///
 /// # Errors
 /// A certificate without a round, which the engine never makes.
-pub(in super::super) fn certificate_to_chain(certificate: &engine::CommitCertificate<Context>) -> Result<CommitCertificate, WireError> {
+pub fn certificate_to_chain(certificate: &engine::CommitCertificate<Context>) -> Result<CommitCertificate, WireError> {
     let mut signatures: Vec<_> = certificate
         .commit_signatures
         .iter()

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
 use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, examine_log, metrics_text, peer_id, start};
-use crate::app::port::{Answer, AppError, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
+use crate::port::{Answer, AppError, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
 
 const CHAIN: ChainId = ChainId(Hash32([9; 32]));
 /// Long enough for any machine; nothing is judged by it.

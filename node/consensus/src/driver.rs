@@ -37,7 +37,7 @@ use super::{
     engine::Engine,
     signing::{Keys, Signatures},
 };
-use crate::app::port::{AppError, ConsensusPort, Origin, StoredProposal, Tip};
+use crate::port::{AppError, ConsensusPort, Origin, StoredProposal, Tip};
 
 /// How long a height under way may take to end before a stopping node leaves it to its log.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 /// The set of types with which the engine runs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Context;
+pub struct Context;
 
 /// A block height. The engine starts the chain at 1; 0 is the genesis, which nobody votes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct Height(pub(super) u64);
+pub struct Height(pub u64);
 
 impl From<id::Height> for Height {
     fn from(height: id::Height) -> Self {
@@ -57,7 +57,7 @@ impl engine::Height for Height {
 
 /// A validator's address: its ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct Address(pub(super) id::Address);
+pub struct Address(pub id::Address);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +75,7 @@ impl engine::Address for Address {}
 
 /// What is voted on: the hash of a block's header. The block itself travels as a proposal part.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct BlockHash(pub(super) Hash32);
+pub struct BlockHash(pub Hash32);
 
 impl fmt::Display for BlockHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,12 +99,12 @@ impl engine::Value for BlockHash {
 
 /// Plain ed25519: a public key is an address. Signatures are made and verified in `signing`, strictly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ed25519;
+pub struct Ed25519;
 
 /// Bytes of the wrong length for a signature or a key.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("expected {expected} bytes, found {found}")]
-pub(super) struct WrongLength {
+pub struct WrongLength {
     expected: usize,
     found: usize,
 }
@@ -138,7 +138,7 @@ impl engine::SigningScheme for Ed25519 {
 
 /// One validator of a height.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Validator {
+pub struct Validator {
     address: Address,
     power: VotingPower,
 }
@@ -159,7 +159,7 @@ impl engine::Validator<Context> for Validator {
 
 /// The validators of a height in ascending order of address; cheap to clone, because the engine does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ValidatorSet(Arc<[Validator]>);
+pub struct ValidatorSet(Arc<[Validator]>);
 
 impl From<&certificate::ValidatorSet> for ValidatorSet {
     fn from(set: &certificate::ValidatorSet) -> Self {
@@ -169,12 +169,12 @@ impl From<&certificate::ValidatorSet> for ValidatorSet {
 
 impl ValidatorSet {
     /// Whether this address is one of them.
-    pub(super) fn contains(&self, address: &Address) -> bool {
+    pub fn contains(&self, address: &Address) -> bool {
         self.0.iter().any(|validator| validator.address == *address)
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 }
@@ -201,7 +201,7 @@ impl engine::ValidatorSet<Context> for ValidatorSet {
 ///
 /// The engine carries parts at any time, also between heights, so further kinds (a transaction, a tip) append here. Positions are wire tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// A proposed block.
     Block(BlockPart),
 }
@@ -211,22 +211,22 @@ pub(super) enum Part {
 /// The engine authenticates no parts. Without a signature of a validator, any peer could make everybody execute blocks that nobody proposed, and fill the two places that the
 /// engine keeps for the values of a round. The sender need not be the proposer: whoever precommits a block sends it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BlockPart {
-    pub(super) height: Height,
-    pub(super) round: u32,
+pub struct BlockPart {
+    pub height: Height,
+    pub round: u32,
     /// Who proposed the block in that round.
-    pub(super) proposer: Address,
+    pub proposer: Address,
     /// The validator who sends it and signed it.
-    pub(super) sender: Address,
+    pub sender: Address,
     /// Whether this is a block sent again (proposed before in an earlier round, or locked), whose clock is no longer judged.
-    pub(super) again: Again,
-    pub(super) bytes: Bytes,
-    pub(super) signature: Signature,
+    pub again: Again,
+    pub bytes: Bytes,
+    pub signature: Signature,
 }
 
 /// Whether a block is sent for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Again {
+pub enum Again {
     /// First time: whoever validates it checks its timestamp against the wall clock.
     First,
     /// Sent again: its timestamp has been judged when it was first proposed.
@@ -245,12 +245,12 @@ impl engine::ProposalPart<Context> for Part {
 
 /// A proposal: the block's hash, and the round in which it already had more than two thirds of the prevotes, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Proposal {
-    pub(super) height: Height,
-    pub(super) round: Round,
-    pub(super) value: BlockHash,
-    pub(super) pol_round: Round,
-    pub(super) proposer: Address,
+pub struct Proposal {
+    pub height: Height,
+    pub round: Round,
+    pub value: BlockHash,
+    pub pol_round: Round,
+    pub proposer: Address,
 }
 
 impl engine::Proposal<Context> for Proposal {
@@ -281,13 +281,13 @@ impl engine::Proposal<Context> for Proposal {
 
 /// A vote. Extensions are never used (their policy is off at every height), so they neither travel nor are signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Vote {
-    pub(super) kind: VoteType,
-    pub(super) height: Height,
-    pub(super) round: Round,
-    pub(super) value: NilOrVal<BlockHash>,
-    pub(super) voter: Address,
-    pub(super) extension: Option<SignedExtension<Context>>,
+pub struct Vote {
+    pub kind: VoteType,
+    pub height: Height,
+    pub round: Round,
+    pub value: NilOrVal<BlockHash>,
+    pub voter: Address,
+    pub extension: Option<SignedExtension<Context>>,
 }
 
 impl engine::Vote<Context> for Vote {

@@ -27,23 +27,23 @@ use chain::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub(super) use self::sync::{certificate_to_chain, raw_decided};
+pub use self::sync::{certificate_to_chain, raw_decided};
 use super::context::{Address, BlockHash, Context, Height, Proposal, Vote};
 
 /// The most that a vote, a proposal, a proof, a status or a request may measure, in bytes.
-pub(super) const MAX_MESSAGE_BYTES: usize = 1024;
+pub const MAX_MESSAGE_BYTES: usize = 1024;
 /// The most that a certificate may measure: every validator's address, signature and vote.
-pub(super) const MAX_CERTIFICATE_BYTES: usize = 512 + MAX_VALIDATORS * 160;
+pub const MAX_CERTIFICATE_BYTES: usize = 512 + MAX_VALIDATORS * 160;
 /// The most that a proposed block with what surrounds it may measure.
-pub(super) const MAX_PART_BYTES: usize = MAX_BLOCK_BYTES + 1024;
+pub const MAX_PART_BYTES: usize = MAX_BLOCK_BYTES + 1024;
 /// The most that an answer with committed blocks may measure: one block of the largest size always fits.
-pub(super) const MAX_RESPONSE_BYTES: usize = 2 * MAX_BLOCK_BYTES;
+pub const MAX_RESPONSE_BYTES: usize = 2 * MAX_BLOCK_BYTES;
 /// The most blocks that one answer may hold.
-pub(super) const MAX_RESPONSE_BLOCKS: u64 = 50;
+pub const MAX_RESPONSE_BLOCKS: u64 = 50;
 
 /// Bytes that are no message, or a message that has no bytes.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub enum WireError {
     /// Not in the chain's format, or over the limit.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -54,7 +54,7 @@ pub(super) enum WireError {
 
 /// The codec that the engine is started with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wire;
+pub struct Wire;
 
 fn encode<T: Serialize>(value: &T) -> Result<Bytes, WireError> {
     Ok(codec::encode(value)?.into())
