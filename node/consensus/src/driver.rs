@@ -168,8 +168,13 @@ impl Driver {
         }
     }
 
+    /// Whether the engine waits for a word to begin the height after the tip.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.idle.is_some()
+    }
+
     /// Tells the waiting engine to begin the height after the tip.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         if let Some(reply) = self.idle.take() {
             let (height, parameters) = self.next_height();
             send(reply, Next::Start(height, parameters));
@@ -181,7 +186,7 @@ impl Driver {
         (self.tip.height.next().into(), HeightParams::new(self.validators.clone(), timeouts, None))
     }
 
-    async fn answer(&mut self, message: AppMsg<Context>) -> Result<(), ConsensusError> {
+    pub(super) async fn answer(&mut self, message: AppMsg<Context>) -> Result<(), ConsensusError> {
         match message {
             AppMsg::ConsensusReady { reply } => {
                 let (height, parameters) = self.next_height();

@@ -5,7 +5,8 @@
 //!
 //! - `port`: the questions to the application. `context`: the engine's types over those of `chain`; the order of proposers.
 //! - `signing`: what is signed, by which domain; `codec`: the bytes of messages and of the write-ahead log.
-//! - `engine`: start, stop, network; `log`: examination of the write-ahead log; `driver`: the loop of questions and answers.
+//! - `engine`: start, stop, network; `log`: examination of the write-ahead log; `driver`: the loop of questions and answers; `stepped`: its
+//!   answers one at a time.
 //!
 //! Idle is silent: after a commit the engine is told to go on only when the application has work. With one to three validators no fault is tolerated.
 //! A crate of its own, so that the engine's generic code is compiled when this changes and not with every edit of the node. `context`, `codec` and `signing` are
@@ -19,6 +20,7 @@ mod log;
 mod metrics;
 pub mod port;
 pub mod signing;
+pub mod stepped;
 #[cfg(test)]
 mod tests;
 

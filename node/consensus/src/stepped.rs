@@ -1,0 +1,61 @@
+//! The answers to the engine's questions one at a time, for whoever drives the engine's state machine without actors, network and clock.
+//!
+//! The same code answers as in a running node ([`super::start`]); only who asks, when, and when an idle height goes on is the caller's. Called by the simulator.
+
+use std::fmt;
+
+use arc_malachitebft_app_channel::{AppMsg, NetworkMsg};
+use tokio::sync::mpsc;
+
+use super::{
+    ConsensusError,
+    context::{Context, ValidatorSet},
+    driver::Driver,
+    signing::{Keys, Signatures},
+};
+use crate::port::ConsensusPort;
+
+/// Answers the engine's questions out of an application.
+pub struct Answers(Driver);
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers").finish_non_exhaustive()
+    }
+}
+
+impl Answers {
+    /// Begins on the application's last committed block; what is to be sent goes to `network`, whose receiver must keep up.
+    ///
+    /// # Errors
+    /// [`ConsensusError::App`].
+    pub async fn begin(
+        port: ConsensusPort,
+        network: mpsc::Sender<NetworkMsg<Context>>,
+        keys: Keys,
+        signatures: Signatures,
+    ) -> Result<Self, ConsensusError> {
+        let tip = port.tip().await?;
+        let validators = ValidatorSet::from(&port.validators(tip.height.next()).await?);
+        Ok(Self(Driver::new(port, network, keys, signatures, (tip, validators), true)))
+    }
+
+    /// Answers one question; only the question what to do after a height is answered later, by [`Self::go_on`].
+    ///
+    /// # Errors
+    /// [`ConsensusError`]: the node must end and must not vote again in this height.
+    pub async fn answer(&mut self, question: AppMsg<Context>) -> Result<(), ConsensusError> {
+        self.0.answer(question).await
+    }
+
+    /// Whether a height has ended and the engine waits for a word to go on.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.is_idle()
+    }
+
+    /// Tells the engine to begin the next height, if it waits.
+    pub fn go_on(&mut self) {
+        self.0.go_on();
+    }
+}
