@@ -248,18 +248,51 @@ pub struct QuoteView {
     pub tariff: TariffId,
     /// The version in force, to be named when the session is opened.
     pub tariff_version: u32,
-    /// The price of a kWh now.
+    /// The price of a kWh now, at the connector's rated power.
     pub price_per_kwh: Amount,
+    /// The price of an hour of charging now.
+    pub price_per_hour: Amount,
+    /// The price of an hour in which a full vehicle stays plugged in, at this time of day.
+    pub price_per_hour_parked: Amount,
+    /// How long it may stay before that price runs.
+    pub parking_grace: Duration,
     /// What it costs once, whatever is charged.
     pub flat: Amount,
-    /// What the energy asked for costs, starting now at the connector's rated current.
+    /// The least that a session costs, once it has used anything.
+    pub min_price: Option<Amount>,
+    /// The most that a session costs.
+    pub max_price: Option<Amount>,
+    /// What the energy asked for costs, starting now at the connector's rated current and 230 V, if the vehicle leaves when it has it.
     pub expected: Amount,
+    /// What of it is for what, before the least and the highest price; rounded down.
+    pub expected_parts: AmountByComponent,
+    /// The energy behind it.
+    pub expected_energy: WattHours,
+    /// How long it takes.
+    pub expected_duration: Duration,
     /// The most that it can cost within the duration: what to escrow so that money does not end it.
     pub maximum: Amount,
+    /// What of it is for what, before the least and the highest price; rounded up.
+    pub maximum_parts: AmountByComponent,
+    /// The energy behind it.
+    pub maximum_energy: WattHours,
     /// The longest duration that the quote covers.
     pub max_duration: Duration,
-    /// When the price changes next.
+    /// When a price may change next.
     pub next_change: Option<Timestamp>,
+}
+
+/// Whole micro-tokens by dimension of the tariff.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct AmountByComponent {
+    /// ENERGY.
+    pub energy: Amount,
+    /// TIME.
+    pub time: Amount,
+    /// PARKING_TIME.
+    pub parking_time: Amount,
+    /// FLAT.
+    pub flat: Amount,
 }
 
 /// The items of `GET /tariffs`.

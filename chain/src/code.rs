@@ -102,6 +102,7 @@ codes! {
     51 InvalidTariff "invalid_tariff" "the tariff document breaks a rule" "see the tariff's documentation";
     52 TooMany "too_many" "a list is longer than allowed" "use fewer entries";
     53 InvalidConnector "invalid_connector" "the connector's values contradict one another" "give a rated current on at least one phase, between the minimum and the limit";
+    54 PlugNotReported "plug_not_reported" "the tariff has a price for parking and the connector does not report its plug" "give the connector a tariff without PARKING_TIME, or a charger that reports its plug";
     // 60–79: sessions and the scheduler.
     60 UnknownSession "unknown_session" "there is no such open session" "it may be settled: look for its receipt";
     61 WrongSessionState "wrong_session_state" "the session is not in a state that allows this" "look at the session's state";

@@ -2,11 +2,13 @@
 //!
 //! All arithmetic is checked: an operation that would leave the range gives `None`, and the caller names the rejection. Nothing here rounds, except
 //! [`Cost::floor`], which names who keeps the rest. In JSON 64-bit quantities are decimal strings (a browser's numbers lose digits above 2^53).
-//! Called everywhere; calls nothing.
+//! Called everywhere.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::time::Duration;
 
 /// Micro-tokens in one token.
 pub const MICRO_PER_TOKEN: u64 = 1_000_000;
@@ -310,6 +312,13 @@ impl Cost {
     pub fn of_energy(energy: WattHours, per_kwh: Amount) -> Option<Self> {
         // One watt-hour at one micro-token per kWh is a thousandth of a micro-token.
         u128::from(energy.get()).checked_mul(u128::from(per_kwh.micro()))?.checked_mul(COST_UNIT.checked_div(1000)?).map(Self)
+    }
+
+    /// Time at a price per hour.
+    #[must_use]
+    pub fn of_time(time: Duration, per_hour: Amount) -> Option<Self> {
+        // A millisecond at one micro-token per hour is 1/3 600 000 of a micro-token.
+        u128::from(time.ms()).checked_mul(u128::from(per_hour.micro()))?.checked_mul(COST_UNIT.checked_div(3_600_000)?).map(Self)
     }
 
     /// The sum, or `None` above the range.

@@ -261,6 +261,13 @@ pub enum Event {
         /// By how much.
         amount: Amount,
     },
+    /// A session's vehicle is full and stays plugged in, under a tariff that counts parking.
+    SessionIdle {
+        /// Which.
+        session: SessionId,
+        /// The time of the reading that showed it.
+        since: Timestamp,
+    },
 }
 
 impl Event {
@@ -274,7 +281,8 @@ impl Event {
             | Self::SessionSkipped { session, .. }
             | Self::SessionPaused { session, .. }
             | Self::ReadingHandled { session, .. }
-            | Self::SessionStopping { session, .. } => Some(*session),
+            | Self::SessionStopping { session, .. }
+            | Self::SessionIdle { session, .. } => Some(*session),
             Self::SessionSettled(bill) => Some(bill.session),
             Self::AccountRegistered { .. }
             | Self::TokensSold { .. }
@@ -317,6 +325,7 @@ impl Event {
             | Self::EnergyUnassigned { .. }
             | Self::FaultReported { .. }
             | Self::SessionStopping { .. }
+            | Self::SessionIdle { .. }
             | Self::PositionPosted { .. } => (None, None),
         };
         first.into_iter().chain(second)
@@ -358,11 +367,11 @@ pub struct SessionReceipt {
     pub energy: WattHours,
     /// Paid for.
     pub energy_billed: WattHours,
-    /// The exact cost by dimension, before the cap and the rounding.
+    /// The exact cost by dimension, before the tariff's least and highest price, the cap and the rounding.
     pub cost: CostByComponent,
     /// What was locked.
     pub escrow: Amount,
-    /// To the condominium's revenue: the cost, rounded down once, at most the escrow.
+    /// To the condominium's revenue: the cost within the tariff's least and highest price, rounded down once, at most the escrow.
     pub paid: Amount,
     /// Back to the account.
     pub refund: Amount,

@@ -357,6 +357,26 @@ pub struct MeterState {
     pub samples: u64,
 }
 
+/// When an open session held a grant and since when it is full: what TIME and PARKING_TIME are counted by.
+///
+/// It is there only where the session's tariff has a price for one of them, from the opening to the settlement.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct SessionTimes {
+    /// When it held a grant, in order; spans that ended by its newest accepted reading are counted and gone.
+    pub granted: Vec<GrantSpan>,
+    /// The time of the reading that showed it full with the plug in.
+    pub idle_since: Option<Timestamp>,
+}
+
+/// A span of block time in which a session held a grant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GrantSpan {
+    /// From the block of the grant or the resumption.
+    pub from: Timestamp,
+    /// To the block of the pause; `None` while it goes on.
+    pub until: Option<Timestamp>,
+}
+
 /// The exact cost of a session, by dimension of its tariff.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct CostByComponent {

@@ -19,7 +19,9 @@ use chain::{
     params::Params,
     quantity::{Amount, Cost, Currents},
     receipt::{Receipt, receipts_root},
-    record::{Account, Condominium, Connector, Group, Key, Redemption, Role, RoleGrant, Session, Signer, TariffHead, TariffVersion},
+    record::{
+        Account, Condominium, Connector, Group, Key, Redemption, Role, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+    },
     state::ReadFault,
     time::Timestamp,
     tree::{StateProof, Tree},
@@ -243,6 +245,7 @@ impl Parts<'_> {
             "params" => Key::Params,
             "validators" => Key::Validators,
             "pending_position" => Key::PendingPosition(self.condominium(), self.condominium()),
+            "session_times" => Key::SessionTimes(SessionId(self.hash())),
             other => panic!("no table {other}"),
         }
     }
@@ -269,6 +272,7 @@ fn record(table: &str, vector: &Value) {
         "invite" => either::<Timestamp>(vector),
         "params" => either::<Params>(vector),
         "validators" => either::<ValidatorSet>(vector),
+        "session_times" => either::<SessionTimes>(vector),
         other => panic!("no table {other}"),
     }
 }

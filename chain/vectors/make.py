@@ -158,6 +158,10 @@ def records():
         sorted((dict(address=address(seed), power=seed) for seed in (11, 12, 13, 14)), key=lambda member: member["address"]))
     put("what open sessions may yet post", "pending_position", [2, 1], 10_000_000)
     put("the most that they may", "pending_position", [0, U32_MAX], U64_MAX)
+    put("when a session held a grant", "session_times", [digest(2)],
+        dict(granted=[{"from": 1767614460000, "until": 1767615000000}, {"from": 1767616000000, "until": None}], idle_since=None))
+    put("since when one is full", "session_times", [digest(4)], dict(granted=[{"from": 0, "until": None}], idle_since=U64_MAX))
+    put("one that waits for its first grant", "session_times", [digest(1)], dict(granted=[], idle_since=None))
     assert {record["table"] for record in stored} == set(TABLES)
     save(__file__, "records.json", dict(good=stored, bad=refused))
 
@@ -201,6 +205,7 @@ EVENTS = [
     dict(session_settled=BILL | dict(reason="never_started", settled_by="chain", first_granted_at=None, energy=0, energy_billed=0, cost=NO_COST, paid=0,
                                      refund=10_000_000, readings=0, samples=0)),
     dict(position_posted=dict(debtor=2, creditor=1, amount=2_760_000)),
+    dict(session_idle=dict(session=digest(4), since=1767620000000)),
 ]
 assert {name for event in EVENTS for name in event} == {name for name, _ in EVENT.variants}
 

@@ -50,6 +50,8 @@ SESSION = Struct(
     account=ADDRESS, connector=ID, tariff=ID, tariff_version=U32, opened_at=TIMESTAMP, opened_height=HEIGHT, opened_index=U32, escrow=AMOUNT,
     max_duration=DURATION, hints=HINTS, state=SESSION_STATE, due=TIMESTAMP, first_granted_at=Option(TIMESTAMP), granted=CURRENTS,
     granted_height=HEIGHT, granted_index=U32, meter=Option(METER), cost=COSTS, billed_at_limit=Option(WATT_HOURS))
+GRANT_SPAN = Struct(**{"from": TIMESTAMP, "until": Option(TIMESTAMP)})
+SESSION_TIMES = Struct(granted=List(GRANT_SPAN), idle_since=Option(TIMESTAMP))
 REDEMPTION = Struct(account=ADDRESS, amount=AMOUNT, requested_at=TIMESTAMP, payee=HASH)
 PARAMS = Struct(
     max_block_bytes=U32, resident_txs_per_block=U32, role_txs_per_block=U32, due_per_block=U32, drift=DURATION, settle_grace=DURATION,
@@ -90,6 +92,7 @@ EVENT = Enum(
     ("session_stopping", Struct(session=HASH, reason=END_REASON, settle_by=TIMESTAMP)),
     ("session_settled", SESSION_RECEIPT),
     ("position_posted", Struct(debtor=U32, creditor=U32, amount=AMOUNT)),
+    ("session_idle", Struct(session=HASH, since=TIMESTAMP)),
 )
 RECEIPT = Struct(cause=CAUSE, outcome=OUTCOME, events=List(EVENT))
 
@@ -113,7 +116,7 @@ TABLES = dict(
     account=(1, A, ACCOUNT), signer=(2, A, SIGNER), condominium=(3, C, CONDOMINIUM), role=(4, C + "B" + A, ROLE_GRANT), group=(5, C + N, GROUP),
     connector=(6, C + N, CONNECTOR), tariff_head=(7, C + N, TARIFF_HEAD), tariff_version=(8, C + N + "I", TARIFF_VERSION), session=(9, S, SESSION),
     queue=(10, C + N + "QI", HASH), due=(11, T + S, UNIT), redemption=(12, S, REDEMPTION), position=(13, C + C, AMOUNT), invite=(14, A + "Q", TIMESTAMP),
-    params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT))
+    params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT), session_times=(18, S, SESSION_TIMES))
 ROLES = [name for name, _ in ROLE.variants]
 
 

@@ -6,10 +6,10 @@
 use chain::{
     api::QueueTicket,
     id::Address,
-    quantity::{Amount, Currents},
+    quantity::{Amount, Currents, Watts},
     receipt::{Event, PauseReason, SkipReason},
     record::{Control, EndReason, Fault, PlugSignal, Role, Service},
-    tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement},
+    tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement, TariffRestrictions},
 };
 use contracts::call::{Body, Call, Priority, RedeemAnswer};
 
@@ -204,7 +204,13 @@ fn tariff_element(element: &TariffElement, currency: &str) -> String {
             format!("{} {unit}", tokens(component.price, currency))
         })
         .collect();
-    let when = &element.restrictions;
+    let limits = conditions(&element.restrictions);
+    if limits.is_empty() { prices.join(" + ") } else { format!("{} ({})", prices.join(" + "), limits.join("; ")) }
+}
+
+/// When an element holds, in words, one text for each condition; none where it always does.
+#[must_use]
+pub fn conditions(when: &TariffRestrictions) -> Vec<String> {
     let mut limits = Vec::new();
     if when.start_time.is_some() || when.end_time.is_some() {
         limits.push(format!("{} to {}", clock(when.start_time.unwrap_or(0)), clock(when.end_time.unwrap_or(1440))));
@@ -212,16 +218,17 @@ fn tariff_element(element: &TariffElement, currency: &str) -> String {
     if !when.day_of_week.is_empty() {
         limits.push(when.day_of_week.iter().map(|day| day_name(*day)).collect::<Vec<_>>().join(", "));
     }
+    let watts = |power: Watts| format!("{} W", power.get());
     let bounds = [
         ("from", when.min_energy.map(kwh)),
         ("below", when.max_energy.map(kwh)),
-        ("from", when.min_power.map(|power| format!("{} W", power.get()))),
-        ("below", when.max_power.map(|power| format!("{} W", power.get()))),
-        ("after", when.min_duration.map(duration)),
-        ("before", when.max_duration.map(duration)),
+        ("from", when.min_power.map(watts)),
+        ("below", when.max_power.map(watts)),
+        ("after the first", when.min_duration.map(duration)),
+        ("in the first", when.max_duration.map(duration)),
     ];
     limits.extend(bounds.into_iter().filter_map(|(word, bound)| bound.map(|bound| format!("{word} {bound}"))));
-    if limits.is_empty() { prices.join(" + ") } else { format!("{} ({})", prices.join(" + "), limits.join("; ")) }
+    limits
 }
 
 const fn day_name(day: DayOfWeek) -> &'static str {
@@ -245,7 +252,7 @@ fn session_current(session: &str, current: Currents) -> Vec<Line> {
 }
 
 /// Basis points as percent: `23 %`, `2.5 %`.
-fn percent(basis_points: u32) -> String {
+pub(crate) fn percent(basis_points: u32) -> String {
     match basis_points % 100 {
         0 => format!("{} %", basis_points / 100),
         rest => format!("{}.{} %", basis_points / 100, format!("{rest:02}").trim_end_matches('0')),
@@ -397,6 +404,7 @@ pub fn event(event: &Event, currency: &str) -> String {
         },
         Event::EnergyUnassigned { connector, energy } => format!("{} flowed at {connector} while no session was open", kwh(*energy)),
         Event::FaultReported { connector, fault: found, at } => format!("fault at {connector}: {} ({})", fault(*found), time(*at)),
+        Event::SessionIdle { session, since } => format!("session {session} is full and stays plugged in since {}", time(*since)),
         Event::SessionStopping { session, reason, settle_by } => {
             format!("session {session} ends: {}; settled by {} at the latest", end_reason(*reason), time(*settle_by))
         }

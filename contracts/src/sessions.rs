@@ -6,6 +6,7 @@
 //! - A session has exactly one entry under [`Key::Due`], at [`Session::due`]: the queue's deadline, then the longest duration, then `settle_by`.
 //! - A waiting session has exactly one entry under [`Key::Queue`], in its connector's group. A connector names the one session that is open on it.
 //! - Only a charging session holds current, and all current that it holds is counted in its groups.
+//! - A session has an entry under [`Key::SessionTimes`] if, and only if, its tariff has a price for time.
 //! - A session that is over gives its current back at once; its unit's lease ends within seconds.
 //! - Settling asks no limit and no role: money that is locked always comes back.
 
@@ -14,10 +15,11 @@ use chain::{
     hash::Hash32,
     id::{CondominiumId, GroupId, SessionId, TariffId},
     params::Params,
-    quantity::{Amount, Currents, WattHours},
+    quantity::{Amount, Cost, Currents, WattHours},
     receipt::{Cause, Event, Outcome, Overdrawn, PauseReason, Receipt, SessionReceipt, Settler},
     record::{Condominium, Connector, Control, EndReason, Key, Session, SessionState, TariffVersion},
     state::StateRead,
+    tariff::Tariff,
     time::Timestamp,
 };
 
@@ -26,16 +28,17 @@ use crate::{
     failure::{Failure, Fault},
     groups,
     ledger::Ledger,
-    money,
+    money, tariff,
 };
 
 pub(crate) mod meter;
 #[cfg(test)]
 mod tests;
+pub(crate) mod times;
 #[cfg(test)]
 mod walk;
 
-pub use self::meter::most_energy;
+pub use self::{meter::most_energy, times::MAX_SPANS as MAX_GRANT_SPANS};
 
 /// Why and when a session is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +53,7 @@ pub(crate) struct End {
 ///
 /// # Errors
 /// [`Code::UnknownSession`], [`Code::MeterOnly`], [`Code::WrongSessionState`] unless it is charging.
-pub fn pause(ledger: &mut Ledger<'_>, id: SessionId, reason: PauseReason) -> Result<(), Failure> {
+pub fn pause(ledger: &mut Ledger<'_>, block: &BlockContext, id: SessionId, reason: PauseReason) -> Result<(), Failure> {
     let session = existing(ledger, id)?;
     switched(&connector_of(ledger, &session)?)?;
     if session.state != SessionState::Charging {
@@ -61,6 +64,7 @@ pub fn pause(ledger: &mut Ledger<'_>, id: SessionId, reason: PauseReason) -> Res
     hold_current(ledger, &session, Currents::ZERO)?;
     let paused = Session { state: SessionState::Paused, granted: Currents::ZERO, ..session };
     ledger.put(&Key::Session(id), &paused)?;
+    times::paused(ledger, id, block.timestamp)?;
     ledger.emit(Event::SessionPaused { session: id, reason });
     Ok(())
 }
@@ -182,6 +186,9 @@ pub(crate) fn write_charging(
     session: Session,
     current: Currents,
 ) -> Result<(), Fault> {
+    if session.state != SessionState::Charging {
+        times::granted(ledger, id, context.block.timestamp)?;
+    }
     let charging = Session {
         state: SessionState::Charging,
         granted: current,
@@ -225,6 +232,17 @@ fn stop(ledger: &mut Ledger<'_>, block: &BlockContext, id: SessionId, session: S
     Ok(())
 }
 
+/// A vehicle is full and stays plugged in where parking is counted: it gives back its current and waits to be unplugged.
+///
+/// # Errors
+/// [`Fault`] only: giving back always succeeds.
+pub(crate) fn idle(ledger: &mut Ledger<'_>, id: SessionId, session: Session, since: Timestamp) -> Result<(), Failure> {
+    hold_current(ledger, &session, Currents::ZERO)?;
+    ledger.put(&Key::Session(id), &Session { state: SessionState::Idle, granted: Currents::ZERO, ..session })?;
+    ledger.emit(Event::SessionIdle { session: id, since });
+    Ok(())
+}
+
 /// Pays what a session cost, at most its escrow, refunds the rest, and takes the session out of the state: from here on its receipt speaks for it.
 ///
 /// # Errors
@@ -242,13 +260,15 @@ pub(crate) fn settle(
     let payee = condominium(ledger, site)?.revenue;
     let payer_home = money::registered(ledger, &session.account)?.home;
     let revenue_home = revenue_home(ledger, site)?;
-    let bill = Bill::of(session);
+    let version = tariff_of(ledger, session)?;
+    let bill = Bill::of(session, &version.tariff);
     hold_current(ledger, session, Currents::ZERO)?;
 
     // every check is done: from here on only writes
     money::release_position(ledger, payer_home, revenue_home, session.escrow)?;
     money::settle(ledger, &money::Settlement { payer: session.account, escrow: session.escrow, paid: bill.paid, payee })?;
     ledger.delete(&Key::Session(id));
+    times::forget(ledger, id);
     ledger.delete(&Key::Due(session.due, id));
     ledger.delete(&queue_key(session, &connector));
     ledger.put(&Key::Connector(session.connector), &Connector { session: None, ..connector })?;
@@ -286,11 +306,11 @@ struct Bill {
 }
 
 impl Bill {
-    fn of(session: &Session) -> Self {
+    fn of(session: &Session, tariff: &Tariff) -> Self {
         let energy = session.meter.map_or(WattHours::ZERO, |meter| meter.register.saturating_sub(meter.start));
         let energy_billed = session.billed_at_limit.unwrap_or(energy);
         // Rounded down once: the rest of a micro-token is the resident's. A cost beyond all amounts is beyond every escrow.
-        let cost = session.cost.total().and_then(chain::quantity::Cost::floor).unwrap_or(Amount::MAX);
+        let cost = tariff::due(tariff, &session.cost, energy).and_then(Cost::floor).unwrap_or(Amount::MAX);
         let over = cost.saturating_sub(session.escrow);
         let overdrawn = (!over.is_zero()).then(|| Overdrawn { energy: energy.saturating_sub(energy_billed), amount: over });
         Self { energy, energy_billed, paid: cost.min(session.escrow), overdrawn }

@@ -16,7 +16,9 @@ use chain::{
     params::Params,
     quantity::Amount,
     receipt::{Event, Outcome, Receipt},
-    record::{Account, Condominium, Connector, Group, Key, Redemption, RoleGrant, Session, Signer, TariffHead, TariffVersion},
+    record::{
+        Account, Condominium, Connector, Group, Key, Redemption, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+    },
     state::{Change, MemoryState},
     time::Timestamp,
     transaction::TransactionError,
@@ -200,6 +202,7 @@ fn encoded(table: &str, record: &Value) -> Vec<u8> {
         "invite" => of::<Timestamp>(record),
         "params" => of::<Params>(record),
         "validators" => of::<chain::certificate::ValidatorSet>(record),
+        "session_times" => of::<SessionTimes>(record),
         other => panic!("no table {other}"),
     }
 }

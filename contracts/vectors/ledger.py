@@ -7,6 +7,7 @@ because every call works on a copy. Only the zones UTC0 and Central European Tim
 import copy
 import datetime
 import struct
+from fractions import Fraction
 
 from verbs import *
 
@@ -48,22 +49,34 @@ def local(zone, ms):
     return at
 
 
-def holds(restrictions, clock):
+def holds(restrictions, clock, since, metered, wh, ms):
+    """Whether an element holds: at a wall time, so long after the first grant, after so much energy, in an interval of so much energy and time."""
     start, end = restrictions["start_time"] or 0, restrictions["end_time"] or 1440
     minute = clock.hour * 60 + clock.minute
     inside = start <= minute < end if start < end else minute >= start or minute < end
     days = restrictions["day_of_week"]
-    return inside and (not days or DAY.variants[clock.weekday()][0] in days)
+    # Watts; more than any bound where energy came in no time.
+    power = Fraction(wh * HOUR, ms) if ms else (float("inf") if wh else 0)
+
+    def within(kind, value):
+        least, most = restrictions[f"min_{kind}"], restrictions[f"max_{kind}"]
+        return (least is None or value >= least) and (most is None or value < most)
+
+    return inside and (not days or DAY.variants[clock.weekday()][0] in days) and within("energy", metered) and within("duration", since) and within("power", power)
 
 
-def matching(tariff, dimension, ms):
+def matching(tariff, dimension, ms, since=0, metered=0, wh=0, span=1):
     """The first element that has the dimension and holds, as its place and price; (None, 0) where there is none."""
     clock = local(tariff["time_zone"], ms)
     for place, element in enumerate(tariff["elements"]):
         prices = [c["price"] for c in element["price_components"] if c["dimension"] == dimension]
-        if prices and holds(element["restrictions"], clock):
+        if prices and holds(element["restrictions"], clock, since, metered, wh, span):
             return place, prices[0]
     return None, 0
+
+
+def has(tariff, dimension):
+    return any(c["dimension"] == dimension for element in tariff["elements"] for c in element["price_components"])
 
 
 def energy_cost(wh, per_kwh):
@@ -71,26 +84,87 @@ def energy_cost(wh, per_kwh):
     return wh * per_kwh * COST_UNIT // 1000
 
 
-def parts(tariff, begin, end, wh):
-    """The energy of an interval in pieces of one price each: found by looking at every minute."""
-    found, rest, t = [], wh, begin
-    for edge in range(begin // MINUTE * MINUTE + MINUTE, end, MINUTE):
-        if matching(tariff, "ENERGY", edge)[0] != matching(tariff, "ENERGY", edge - 1)[0]:
-            piece = rest * (edge - t) // (end - t)
-            found.append((piece, matching(tariff, "ENERGY", t)[1]))
-            rest, t = rest - piece, edge
-    return found + [(rest, matching(tariff, "ENERGY", t)[1])]
+def time_cost(ms, per_hour):
+    assert ms * per_hour * COST_UNIT % HOUR == 0
+    return ms * per_hour * COST_UNIT // HOUR
 
 
-def affordable(pieces, budget):
-    """Whole watt-hours from the beginning that cost no more than the budget."""
-    total = 0
-    for wh, price in pieces:
-        if energy_cost(wh, price) > budget:
-            return total + budget // energy_cost(1, price)
-        budget -= energy_cost(wh, price)
-        total += wh
-    return total
+def parts(tariff, dimension, begin, end, wh, before=0, begun=0):
+    """An interval in pieces (from, to, Wh, price), where another element begins to hold. Every boundary that there may be is laid on the line from (begin, before)
+    to (end, before + wh) as an exact fraction of it, and they are tried in order; behind a cut the line is laid anew."""
+    found, t, e = [], begin, before
+    bounds = [element["restrictions"] for element in tariff["elements"]]
+    edges = {edge for by in bounds for edge in (by["min_energy"], by["max_energy"]) if edge}
+    instants = {begun + edge for by in bounds for edge in (by["min_duration"], by["max_duration"]) if edge}
+    instants |= set(range(begin // MINUTE * MINUTE + MINUTE, end, MINUTE))
+
+    def at(ms, metered):
+        return matching(tariff, dimension, ms, max(0, ms - begun), metered, wh, end - begin)
+
+    while True:
+        left_ms, left_wh = end - t, before + wh - e
+        line = [(Fraction(x - t, left_ms), "instant", x) for x in instants if t < x < end]
+        line += [(Fraction(k - e, left_wh), "energy", k) for k in edges if e < k < before + wh]
+        for place, kind, edge in sorted(line):
+            point = (edge, e + int(place * left_wh)) if kind == "instant" else (t + int(place * left_ms), edge)
+            if at(*point)[0] != at(t, e)[0]:
+                found.append((t, point[0], point[1] - e, at(t, e)[1]))
+                t, e = point
+                break
+        else:
+            return found + [(t, end, left_wh, at(t, e)[1])]
+
+
+def overlap(from_, to, begin, end):
+    return max(0, min(to, end) - max(from_, begin))
+
+
+class Interval:
+    """What two readings enclose, in pieces of every dimension, and which of its time counts."""
+
+    def __init__(self, tariff, begin, end, wh, before, begun, granted, idle_since, until):
+        self.tariff, self.begin, self.end, self.wh, self.before = tariff, begin, end, wh, before
+        self.pieces = {dimension: parts(tariff, dimension, begin, end, wh, before, begun) for dimension in ("ENERGY", "TIME", "PARKING_TIME")}
+        self.granted, self.idle_since, self.until = granted, idle_since, until
+
+    def cost(self, wh=None):
+        """The cost of its first so many watt-hours and of the time until they had flowed; of all, where nothing is said."""
+        now, left, energy, time, parking = self.end, self.wh if wh is None else wh, 0, 0, 0
+        if wh is not None and self.wh:
+            now = self.begin + (self.end - self.begin) * wh // self.wh
+        until = min(self.until, now)
+        for _, _, piece, price in self.pieces["ENERGY"]:
+            energy += energy_cost(min(piece, left), price)
+            left -= min(piece, left)
+        for from_, to, _, price in self.pieces["TIME"]:
+            for span in self.granted:
+                end = min([until] + [edge for edge in (span["until"], self.idle_since) if edge is not None])
+                time += time_cost(overlap(from_, to, span["from"], end), price)
+        if self.idle_since is not None:
+            for from_, to, _, price in self.pieces["PARKING_TIME"]:
+                parking += time_cost(overlap(from_, to, self.idle_since + self.tariff["parking_grace"], until), price)
+        return dict(energy=energy, time=time, parking_time=parking, flat=0)
+
+    def affordable(self, spent, payable):
+        """The most watt-hours with which no more is due than can be paid."""
+        for wh in range(self.wh, 0, -1):
+            if due(self.tariff, added(spent, self.cost(wh)), self.before + self.wh) <= payable:
+                return wh
+        return 0
+
+
+def added(cost, more):
+    return {name: cost[name] + more[name] for name in cost}
+
+
+def due(tariff, cost, energy):
+    """What is to be paid for a cost: within the least and the highest price, unless nothing was used."""
+    total = sum(cost.values())
+    if not total and not energy:
+        return 0
+    if tariff["min_price"] is not None:
+        total = max(total, tariff["min_price"] * COST_UNIT)
+    return total if tariff["max_price"] is None else min(total, tariff["max_price"] * COST_UNIT)
 
 
 # ---- the world ------------------------------------------------------------------------------------------------------------------------------------------
@@ -224,6 +298,9 @@ class World:
         demand(session, "unknown_session")
         return session
 
+    def tariff_of(self, session):
+        return self.get("tariff_version", *session["tariff"], session["tariff_version"])["tariff"]
+
     def move_due(self, id, due):
         session = self.get("session", id)
         self.drop("due", session["due"], id)
@@ -249,7 +326,7 @@ class World:
         meter = session["meter"]
         energy = meter["register"] - meter["start"] if meter else 0
         billed = energy if session["billed_at_limit"] is None else session["billed_at_limit"]
-        cost = sum(session["cost"].values()) // COST_UNIT
+        cost = due(self.tariff_of(session), session["cost"], energy) // COST_UNIT
         paid = min(cost, session["escrow"])
         debtor, creditor = self.homes(session)
         self.expect_position(debtor, creditor, -session["escrow"])
@@ -260,6 +337,7 @@ class World:
         self.get("account", self.get("condominium", session["connector"][0])["revenue"])["balance"] += paid
         self.post(debtor, creditor, paid)
         self.drop("session", id)
+        self.drop("session_times", id)
         self.drop("due", session["due"], id)
         connector = self.get("connector", *session["connector"])
         self.drop("queue", session["connector"][0], connector["group"], session["opened_height"], session["opened_index"])
@@ -466,7 +544,13 @@ class World:
         for phase in rated:
             demand(not 0 < phase < self.params["min_current"], "invalid_connector", self.params["min_current"], phase)
         demand(self.get("group", condominium, group), "unknown_group")
-        demand(self.get("tariff_head", condominium, tariff), "unknown_tariff")
+        head = self.get("tariff_head", condominium, tariff)
+        demand(head, "unknown_tariff")
+        if plug_signal == "none":
+            versions = [(n, self.get("tariff_version", condominium, tariff, n)) for n in range(1, head["latest"] + 1)]
+            first = max([n for n, version in versions if version["valid_from"] <= self.now], default=1)
+            for number, version in versions[first - 1:]:
+                demand(not has(version["tariff"], "PARKING_TIME"), "plug_not_reported", None, number)
         old = self.get("connector", *connector)
         new = dict(group=group, control=control, plug_signal=plug_signal, rated=rated, tariff=tariff)
         if old and old["session"]:
@@ -499,6 +583,9 @@ class World:
             demand(valid_from >= earlier[-1], "invalid_range", earlier[-1], valid_from)
         announced = len([time for time in earlier if time > self.now])
         demand(valid_from <= self.now or announced < 8, "too_many", 8, announced + 1)
+        if has(document, "PARKING_TIME"):
+            for k, post in self.table("connector", tariff[0]):
+                demand(post["tariff"] != tariff[1] or post["plug_signal"] == "reported", "plug_not_reported", None, k[2])
         self.put(dict(valid_from=valid_from, tariff=document), "tariff_version", *tariff, version)
         self.put(dict(latest=version), "tariff_head", *tariff)
         self.emit("tariff_put", tariff=tariff, version=version, valid_from=valid_from)
@@ -538,6 +625,9 @@ class World:
             self.put(self.id, "queue", connector[0], post["group"], self.height, self.index)
         else:
             self.emit("session_granted", session=self.id, current=post["rated"])
+        document = self.get("tariff_version", *tariff, tariff_version)["tariff"]
+        if has(document, "TIME") or has(document, "PARKING_TIME"):
+            self.put(dict(granted=[] if waits else [{"from": self.now, "until": None}], idle_since=None), "session_times", self.id)
 
     def top_up_session(self, session, amount):
         demand(amount, "zero_value")
@@ -585,6 +675,9 @@ class World:
     def give(self, id, current):
         record = self.get("session", id)
         self.hold(record, current)
+        times = self.get("session_times", id)
+        if times and record["state"] != "charging":
+            times["granted"] = (times["granted"] + [{"from": self.now, "until": None}])[-16:]
         record.update(state="charging", granted_height=self.height, granted_index=self.index)
 
     def grant_charge(self, session, current, skipped):
@@ -611,6 +704,9 @@ class World:
         record = self.get("session", id)
         self.hold(record, NONE)
         record["state"] = "paused"
+        times = self.get("session_times", id)
+        if times:
+            times["granted"][-1]["until"] = self.now
         self.emit("session_paused", session=id, reason=reason)
 
     def pause_charge(self, session, reason):
@@ -663,17 +759,29 @@ class World:
 
         unassigned = 0 if meter else register_wh - connector["last_register"]
         before = meter or dict(start=register_wh, at=at, register=register_wh, samples=0)
-        if register_wh > before["register"]:
-            self.bill(record, before, at, register_wh)
+        tariff = self.tariff_of(record)
+        self.bill(tariff, session, before, at, register_wh)
         record["meter"] = dict(start=before["start"], sequence=sequence, at=at, register=register_wh, power=power_w, samples=before["samples"] + sample_count)
         connector["last_register"] = register_wh
         connector["unassigned"] += unassigned
         self.emit("reading_handled", session=session, sequence=sequence, refused=None)
         if unassigned:
             self.emit("energy_unassigned", connector=record["connector"], energy=unassigned)
+        # Nothing can cost more than a highest price that is within the escrow, so money does not end such a session.
+        spent = due(tariff, record["cost"], energy) >= record["escrow"] * COST_UNIT and not (
+            tariff["max_price"] is not None and tariff["max_price"] <= record["escrow"])
+        idle, parks = record["state"] == "idle", has(tariff, "PARKING_TIME") and connector["plug_signal"] == "reported"
         reason = None
-        if sum(record["cost"].values()) >= record["escrow"] * COST_UNIT:
+        if spent:
             reason = "money"
+        elif idle:
+            reason = "vehicle_full" if flags & 2 else None
+        elif flags & 1 and parks and not flags & 2:
+            if not over:
+                self.hold(record, NONE)
+                record["state"] = "idle"
+                self.get("session_times", session)["idle_since"] = at
+                self.emit("session_idle", session=session, since=at)
         elif flags & 1:
             reason = "vehicle_full"
         elif flags & 2:
@@ -681,19 +789,24 @@ class World:
         if reason and not over:
             self.end(session, reason, at)
 
-    def bill(self, record, before, at, register):
-        tariff = self.get("tariff_version", *record["tariff"], record["tariff_version"])["tariff"]
-        cost = record["cost"]
-        if before["register"] == before["start"]:
-            cost["flat"] += matching(tariff, "FLAT", record["first_granted_at"])[1] * COST_UNIT
-        spent = sum(cost.values())
-        pieces = parts(tariff, before["at"], at, register - before["register"])
-        cost["energy"] += sum(energy_cost(wh, price) for wh, price in pieces)
+    def bill(self, tariff, id, before, at, register):
+        record, begun = self.get("session", id), self.get("session", id)["first_granted_at"]
+        metered, wh = before["register"] - before["start"], register - before["register"]
+        times = self.get("session_times", id) or dict(granted=[], idle_since=None)
+        until = begun + record["max_duration"]
+        if isinstance(record["state"], dict):
+            until = min(until, record["state"]["stopping"]["at"])
+        interval = Interval(tariff, before["at"], at, wh, metered, begun, times["granted"], times["idle_since"], until)
+        times["granted"] = [span for span in times["granted"] if span["until"] is None or span["until"] > at]
+        spent = dict(record["cost"])
+        if wh and not metered:
+            spent["flat"] += matching(tariff, "FLAT", begun)[1] * COST_UNIT
+        record["cost"] = added(spent, interval.cost())
         # Paid for is what rounds down to the escrow.
         payable = (record["escrow"] + 1) * COST_UNIT - 1
-        if record["billed_at_limit"] is None and sum(cost.values()) > payable:
-            # Where the price per session alone is more than the escrow, no energy is paid for, not even what is free.
-            record["billed_at_limit"] = before["register"] - before["start"] + (affordable(pieces, payable - spent) if payable >= spent else 0)
+        if record["billed_at_limit"] is None and due(tariff, record["cost"], metered + wh) > payable:
+            # Where even the beginning is due more, a price per session above the escrow for instance, no energy is paid for, not even what is free.
+            record["billed_at_limit"] = metered + interval.affordable(spent, payable)
 
     def report_fault(self, connector, session, fault, at):
         post = self.get("connector", *connector)
@@ -720,7 +833,11 @@ class World:
 def check_tariff(document):
     demand(document["time_zone"] in ("UTC0", CENTRAL_EUROPE), "invalid_tariff")
     demand(document["vat_basis_points"] <= 10_000, "invalid_tariff", 10_000, document["vat_basis_points"])
-    demand(document["min_price"] is None and document["max_price"] is None and not document["parking_grace"], "not_active")
+    for price in (document["min_price"], document["max_price"]):
+        demand(price is None or price <= 10**9, "invalid_tariff", 10**9, price)
+    if None not in (document["min_price"], document["max_price"]):
+        demand(document["min_price"] <= document["max_price"], "invalid_tariff", document["min_price"], document["max_price"])
+    demand(document["parking_grace"] <= 7 * DAY_MS, "invalid_tariff", 7 * DAY_MS, document["parking_grace"])
     demand(document["elements"], "invalid_tariff", 1, 0)
     demand(len(document["elements"]) <= 32, "too_many", 32, len(document["elements"]))
     for element in document["elements"]:
@@ -728,14 +845,17 @@ def check_tariff(document):
         demand(components, "invalid_tariff", 1, 0)
         demand(len(components) <= 4, "too_many", 4, len(components))
         for place, component in enumerate(components):
-            demand(component["dimension"] in ("ENERGY", "FLAT"), "not_active")
             demand(component["dimension"] not in [c["dimension"] for c in components[:place]], "invalid_tariff")
             demand(component["price"] <= 10**9, "invalid_tariff", 10**9, component["price"])
-        demand(all(value is None for name, value in limits.items() if name[:4] in ("min_", "max_")), "not_active")
         for minute in (limits["start_time"], limits["end_time"]):
             demand(minute is None or minute < 1440, "invalid_tariff", 1439, minute)
         days = [[name for name, _ in DAY.variants].index(day) for day in limits["day_of_week"]]
         demand(days == sorted(set(days)), "invalid_tariff")
+        for kind in ("energy", "power", "duration"):
+            least, most = limits[f"min_{kind}"] or 0, limits[f"max_{kind}"]
+            demand(most is None or most > least, "invalid_tariff", least + 1, most)
+        if "FLAT" in [component["dimension"] for component in components]:
+            demand(not limits["min_energy"] and not limits["min_duration"] and limits["min_power"] is limits["max_power"] is None, "invalid_tariff")
 
 
 def is_signed(signer, domain, message, signature):

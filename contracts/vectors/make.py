@@ -8,10 +8,12 @@ shown as the API shows them.
 - genesis.json: `good` documents with chain id and first state, `refused` ones with the rule that they break, `bad` bytes.
 - rules.json: `base` is a state; each step has `pre` (what differs from it), the block and the transaction (or none: only deadlines are met), the call,
   and what must come of it: outcome, events or receipts, changed records, state root.
+- tariffs.json: bills of sessions under tariffs of every kind, from their readings.
 - chain.json: blocks from genesis on with certificates and receipts, blocks that are refused in the place of the next, and the export of it all.
 """
 
 import stories
+import tariffs
 from ledger import *
 from stories import (ANYTIME, AWAY, BASE, CHAIN, DAY_AND_NIGHT, GATEWAY, MANAGER, NEIGHBOUR, NOON, PARAMETERS, RESIDENT, REVENUE, SCHEDULER, STRANGER, TOKEN,
                      TREASURER, VALIDATOR, VISITOR, opening, reading, tariff)
@@ -444,4 +446,5 @@ def chain():
 calls()
 genesis()
 rules()
+save(__file__, "tariffs.json", dict(bills=tariffs.tell()))
 chain()

@@ -28,6 +28,13 @@ def tariff(*elements, zone="UTC0"):
     return dict(time_zone=zone, elements=made, min_price=None, max_price=None, vat_basis_points=2500, parking_grace=0)
 
 
+def elements(*made, zone="UTC0", **fields):
+    """A document of any kind; elements as prices by dimension, with `when` for the restrictions."""
+    listed = [dict(price_components=[dict(dimension=name, price=price) for name, price in prices.items() if name != "when"],
+                   restrictions=ANYTIME | prices.get("when", {})) for prices in made]
+    return dict(time_zone=zone, elements=listed, min_price=None, max_price=None, vat_basis_points=0, parking_grace=0) | fields
+
+
 DAY_AND_NIGHT = tariff((150_000, None, dict(start_time=22 * 60, end_time=7 * 60)), (250_000, None, {}), zone=CENTRAL_EUROPE)
 ODD_HOURS = tariff((150_000, None, dict(start_time=150, end_time=180)), (250_000, None, {}), zone=CENTRAL_EUROPE)
 WEEKEND = tariff((100_000, 5 * TOKEN, dict(day_of_week=["SATURDAY", "SUNDAY"])), (250_000, TOKEN, {}), zone=CENTRAL_EUROPE)
@@ -401,16 +408,31 @@ def groups_and_posts():
     publish("the same version", ("wrong_tariff_version", 2, 1), plain, 1)
     publish("one too far", ("wrong_tariff_version", 2, 3), plain, 3)
     publish("from a millisecond ago", ("invalid_range", NOON, NOON - 1), plain, valid_from=NOON - 1)
-    publish("with a minimum price", "not_active", plain | dict(min_price=0))
-    publish("with grace", "not_active", plain | dict(parking_grace=1))
+    publish("with too high a least price", ("invalid_tariff", 10**9, 10**9 + 1), plain | dict(min_price=10**9 + 1))
+    publish("with too high a highest price", ("invalid_tariff", 10**9, 10**9 + 1), plain | dict(max_price=10**9 + 1))
+    publish("with a highest price below the least", ("invalid_tariff", 2, 1), plain | dict(min_price=2, max_price=1))
+    publish("with more than a week of grace", ("invalid_tariff", 7 * DAY_MS, 7 * DAY_MS + 1), plain | dict(parking_grace=7 * DAY_MS + 1))
     publish("without elements", ("invalid_tariff", 1, 0), plain | dict(elements=[]))
     publish("with 33 elements", ("too_many", 32, 33), tariff(*[(1, None, {})] * 33))
-    publish("by the hour", "not_active", plain | dict(elements=[dict(price_components=[dict(dimension="TIME", price=1)], restrictions=ANYTIME)]))
     publish("energy twice", "invalid_tariff", plain | dict(elements=[dict(price_components=[dict(dimension="ENERGY", price=1)] * 2, restrictions=ANYTIME)]))
     publish("too dear", ("invalid_tariff", 10**9, 10**9 + 1), tariff((10**9 + 1, None, {})))
     publish("at the 25th hour", ("invalid_tariff", 1439, 1440), tariff((1, None, dict(end_time=1440))))
     publish("days out of order", "invalid_tariff", tariff((1, None, dict(day_of_week=["SUNDAY", "MONDAY"]))))
-    publish("by energy", "not_active", tariff((1, None, dict(min_energy=0))))
+    for kind in ("energy", "power", "duration"):
+        publish(f"below no {kind}", ("invalid_tariff", 1, 0), tariff((1, None, {f"max_{kind}": 0})))
+        publish(f"from the {kind} that it ends at", ("invalid_tariff", 8, 7), tariff((1, None, {f"min_{kind}": 7, f"max_{kind}": 7})))
+    publish("once, but later", "invalid_tariff", tariff((1, 1, dict(min_energy=1))))
+    publish("once, but after a while", "invalid_tariff", tariff((1, 1, dict(min_duration=1))))
+    publish("once, but by power", "invalid_tariff", tariff((1, 1, dict(max_power=1))))
+    parking = elements(dict(ENERGY=1, PARKING_TIME=1))
+    publish("parked, where a plug is not reported", ("plug_not_reported", None, 4), parking)
+    publish("parked, where nobody plugs in", "applied", parking, 1, number=98)
+    post = dict(group=2, control="switched", rated=[32_000] * 3, service="in_service")
+    for what, expect, fields in (("which has no plug", ("plug_not_reported", None, 1), dict(plug_signal="none", tariff=98)), ("which has one", "applied", dict(plug_signal="reported", tariff=98))):
+        s.step("a connector for it, " + what, MANAGER, "put_connector", expect, connector=(1, 20), **post, **fields)
+    publish("nothing parked any more", "applied", plain, 2, number=98)
+    s.step("a connector without a plug may have it now", MANAGER, "put_connector", connector=(1, 21), plug_signal="none", tariff=98, **post)
+    publish("and parking cannot come back", ("plug_not_reported", None, 21), parking, 3, number=98)
     publish("more tax than price", ("invalid_tariff", 10_000, 10_001), plain | dict(vat_basis_points=10_001))
     publish("as dear as can be, with all elements", "applied", tariff(*[(10**9, 10**9, dict(start_time=i, end_time=i)) for i in range(32)]), 1, number=99,
             facts=[(("tariff_head", 1, 99), dict(latest=1))])
@@ -726,6 +748,172 @@ def prices_change():
     bill("a weekend begins", utc(2026, 1, 9, 22), utc(2026, 1, 10, 0), 8_000, TOKEN + 4_000 * 250 + 4_000 * 100, number=9)
 
 
+def billed(s, document, number=1):
+    """From now on the tariff of a connector says so."""
+    return s.change("tariff_version", 1, number, 1, valid_from=0, tariff=document)
+
+
+def time_counts():
+    by_hour = elements(dict(TIME=2 * TOKEN))
+    s = billed(Story("two tokens an hour"), by_hour)
+    a = s.opens(RESIDENT, 1)
+    s.wait(HOUR)
+    s.grants(a)
+    s.reads(a, 1, 1000, facts=[(("session_times", a), dict(granted=[{"from": NOON + HOUR, "until": None}], idle_since=None))])
+    s.wait(HOUR // 2)
+    s.reads(a, 2, 1000, what="half an hour without energy", facts=[(("session", a), dict(cost=dict(energy=0, time=TOKEN * COST_UNIT, parking_time=0, flat=0)))])
+    s.step("paused", SCHEDULER, "pause_charge", session=a, reason="manual")
+    s.wait(10 * MINUTE)
+    s.reads(a, 3, 1000, what="ten minutes later", facts=[(("session", a), dict(cost=dict(energy=0, time=TOKEN * COST_UNIT, parking_time=0, flat=0))),
+                                                         (("session_times", a), dict(granted=[]))])
+    s.wait(10 * MINUTE)
+    s.step("resumed", SCHEDULER, "resume_charge", session=a, current=[16_000, 0, 0])
+    s.wait(15 * MINUTE)
+    s.step("stopped", RESIDENT, "stop_session", session=a)
+    s.wait(MINUTE)
+    s.reads(a, 4, 3000, what="the last reading is a minute after the stop", facts=[(("session", a), dict(cost=dict(energy=0, time=3 * TOKEN // 2 * COST_UNIT, parking_time=0, flat=0)))])
+    s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=1_500_000, energy=2000)), (("session_times", a), None)])
+
+    s = billed(Story("often paused between two readings"), by_hour)
+    a = s.charges(1)
+    s.reads(a, 1, 1000)
+    for _ in range(17):
+        s.wait(MINUTE)
+        s.step("paused", SCHEDULER, "pause_charge", session=a, reason="manual")
+        s.wait(MINUTE)
+        s.step("resumed", SCHEDULER, "resume_charge", session=a, current=[16_000, 0, 0])
+    s.wait(MINUTE)
+    s.reads(a, 2, 1000, what="sixteen spans are remembered, the oldest two are not", facts=[(("session", a), dict(cost=dict(energy=0, time=time_cost(16 * MINUTE, 2 * TOKEN), parking_time=0, flat=0)))])
+
+    s = billed(Story("a block that comes late"), by_hour)
+    a = s.opens(RESIDENT, 1, span=HOUR)
+    s.grants(a)
+    s.reads(a, 1, 1000)
+    s.wait(3 * HOUR)
+    s.deadlines("two hours after the time is over", 1)
+    s.reads(a, 2, 5000, what="counts no hour that nobody asked for", facts=[(("session", a), dict(cost=dict(energy=0, time=2 * TOKEN * COST_UNIT, parking_time=0, flat=0)))])
+
+    s = billed(Story("a meter alone, by the hour"), elements(dict(TIME=TOKEN), dict(ENERGY=100_000)), 1)
+    a = s.opens(RESIDENT, 4)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 2000, flags=2, facts=[("session_stopping", dict(reason="vehicle_removed")), (("session", a), dict(cost=dict(energy=100_000 * COST_UNIT, time=TOKEN * COST_UNIT, parking_time=0, flat=0)))])
+
+    parking = elements(dict(ENERGY=250_000, TIME=TOKEN, PARKING_TIME=6 * TOKEN), parking_grace=10 * MINUTE)
+    s = billed(Story("full and plugged in"), parking)
+    a = s.charges(1)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 9000, flags=1, what="is full", facts=[("session_idle", dict(session=a, since=NOON + HOUR)), (("session", a), dict(state="idle", granted=NONE, due=NOON + 10 * HOUR)),
+            (("group", 1, 2), dict(granted=NONE)), (("session_times", a), dict(idle_since=NOON + HOUR))])
+    s.step("is granted", SCHEDULER, "grant_charge", "wrong_session_state", session=a, current=[16_000, 0, 0], skipped=[])
+    s.step("is paused", SCHEDULER, "pause_charge", "wrong_session_state", session=a, reason="manual")
+    s.step("is resumed", SCHEDULER, "resume_charge", "wrong_session_state", session=a, current=[16_000, 0, 0])
+    s.step("gets more", RESIDENT, "top_up_session", "wrong_session_state", session=a, amount=1)
+    s.step("is settled", GATEWAY, "settle_session", "wrong_session_state", session=a)
+    s.wait(8 * MINUTE)
+    s.reads(a, 3, 9000, flags=1, what="still within the grace", facts=[(("session", a), dict(state="idle", cost=dict(energy=2 * TOKEN * COST_UNIT, time=TOKEN * COST_UNIT, parking_time=0, flat=0)))])
+    s.wait(12 * MINUTE)
+    s.reads(a, 4, 9000, flags=2, what="leaves ten minutes after it", facts=[("session_stopping", dict(reason="vehicle_full"))])
+    s.wait(MINUTE)
+    s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(reason="vehicle_full", paid=4_000_000, energy=8000, cost=dict(energy=2 * TOKEN * COST_UNIT, time=TOKEN * COST_UNIT, parking_time=TOKEN * COST_UNIT, flat=0)))])
+
+    s = billed(Story("full and gone at once"), parking)
+    a = s.charges(1)
+    s.reads(a, 1, 1000)
+    s.reads(a, 2, 1000, flags=3, facts=[("session_stopping", dict(reason="vehicle_full"))])
+
+    s = billed(Story("full where the plug is not reported"), parking).change("connector", 1, 1, plug_signal="none")
+    a = s.charges(1)
+    s.reads(a, 1, 1000, flags=1, facts=[("session_stopping", dict(reason="vehicle_full"))])
+
+    s = billed(Story("parked until the money is spent"), parking)
+    a = s.charges(1, spend=3 * TOKEN)
+    s.reads(a, 1, 1000)
+    s.reads(a, 2, 1000, flags=1)
+    s.wait(10 * MINUTE + 30 * MINUTE)
+    s.reads(a, 3, 1000, facts=[("session_stopping", dict(reason="money"))])
+
+    s = billed(Story("parked until the time is over"), parking)
+    a = s.opens(RESIDENT, 1, span=HOUR)
+    s.grants(a)
+    s.reads(a, 1, 1000, flags=1)
+    s.wait(HOUR + MINUTE)
+    s.deadlines("a minute late", 1, [("session_stopping", dict(reason="time"))])
+    s.reads(a, 2, 1000, what="parked to the end of the hour", facts=[(("session", a), dict(cost=dict(energy=0, time=0, parking_time=5 * TOKEN * COST_UNIT, flat=0)))])
+
+    s = billed(Story("full, while it was paused"), parking)
+    a = s.charges(1)
+    s.reads(a, 1, 1000)
+    s.wait(30 * MINUTE)
+    s.step("paused", SCHEDULER, "pause_charge", session=a, reason="manual")
+    s.wait(30 * MINUTE)
+    s.reads(a, 2, 2000, flags=1, what="the reading says so", facts=[("session_idle", dict(since=NOON + HOUR)), (("session", a), dict(state="idle", cost=dict(energy=250_000 * COST_UNIT, time=TOKEN // 2 * COST_UNIT, parking_time=0, flat=0)))])
+    s.step("its owner stops it", RESIDENT, "stop_session", session=a, facts=[("session_stopping", dict(reason="stopped_by_resident"))])
+
+
+def tiers_and_bounds():
+    tiers = elements(dict(ENERGY=100_000, when=dict(max_energy=2_000)), dict(ENERGY=200_000, when=dict(max_energy=5_000)), dict(ENERGY=400_000))
+    for cut in ([6_000], [1_000, 6_000], [2_000, 5_000, 6_000]):
+        s = billed(Story(f"tiers of energy, {len(cut) + 1} readings"), tiers)
+        a = s.charges(1)
+        s.reads(a, 1, 1000)
+        for sequence, wh in enumerate(cut, 2):
+            s.wait(HOUR)
+            s.reads(a, sequence, 1000 + wh)
+        s.step("stopped", RESIDENT, "stop_session", session=a)
+        s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=200_000 + 600_000 + 400_000))])
+
+    by_power = elements(dict(ENERGY=200_000, when=dict(max_power=6_000)), dict(ENERGY=350_000, when=dict(max_power=12_000)), dict(ENERGY=500_000))
+    s = billed(Story("by power"), by_power)
+    a = s.charges(1, current=(32_000,) * 3)
+    s.reads(a, 1, 1000)
+    for sequence, wh, paid in ((2, 5_999, 1_199_800), (3, 6_000, 2_100_000), (4, 12_000, 6_000_000)):
+        s.wait(HOUR)
+        before = s.world.get("session", a)["cost"]["energy"]
+        s.reads(a, sequence, s.world.get("session", a)["meter"]["register"] + wh, what=f"{wh} W", facts=[(("session", a), dict(cost=dict(energy=before + paid * COST_UNIT, time=0, parking_time=0, flat=0)))])
+
+    by_span = elements(dict(TIME=0, when=dict(max_duration=HOUR)), dict(TIME=3 * TOKEN), dict(ENERGY=100_000, when=dict(min_duration=HOUR)))
+    s = billed(Story("the first hour is free"), by_span)
+    a = s.charges(1)
+    s.reads(a, 1, 1000)
+    s.wait(90 * MINUTE)
+    s.reads(a, 2, 1001, what="a watt-hour over an hour and a half goes to the later part", facts=[(("session", a), dict(cost=dict(energy=100 * COST_UNIT, time=3 * TOKEN // 2 * COST_UNIT, parking_time=0, flat=0)))])
+
+    least = elements(dict(ENERGY=250_000), min_price=500_000, max_price=2 * TOKEN)
+    for wh, paid in ((0, 0), (1, 500_000), (2_000, 500_000), (2_001, 500_250), (8_000, 2_000_000), (9_000, 2_000_000)):
+        s = billed(Story(f"between a least and a highest price, {wh} Wh"), least)
+        a = s.charges(1)
+        s.reads(a, 1, 1000)
+        s.wait(HOUR)
+        s.reads(a, 2, 1000 + wh)
+        s.step("stopped", RESIDENT, "stop_session", session=a)
+        s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=paid, energy_billed=wh, overdrawn=None))])
+
+    s = billed(Story("an escrow of just the highest price"), least)
+    a = s.charges(1, spend=2 * TOKEN)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 1000 + 20_000, what="is never spent", facts=[(("session", a), dict(state="charging", billed_at_limit=None))])
+    s.step("stopped", RESIDENT, "stop_session", session=a)
+    s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=2 * TOKEN, refund=0, energy_billed=20_000, overdrawn=None))])
+
+    s = billed(Story("an escrow below the least price"), least)
+    a = s.charges(1, spend=400_000)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 1001, facts=[("session_stopping", dict(reason="money")), (("session", a), dict(billed_at_limit=0))])
+    s.step("pays for no energy", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=400_000, energy_billed=0, overdrawn=dict(energy=1, amount=100_000)))])
+
+    s = billed(Story("an escrow that time and energy spend together"), elements(dict(ENERGY=100_000, TIME=TOKEN)))
+    a = s.charges(1, spend=TOKEN)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    # 2 000 Wh and an hour cost 1.2 tokens; five sixths of both cost one. A watt-hour is 1.8 s and 600 micro-tokens.
+    s.reads(a, 2, 3000, facts=[("session_stopping", dict(reason="money")), (("session", a), dict(billed_at_limit=1666))])
+    s.step("settled", GATEWAY, "settle_session", session=a, facts=[("session_settled", dict(paid=TOKEN, energy_billed=1666, overdrawn=dict(energy=334, amount=200_000)))])
+
+
 def ends_and_deadlines():
     s = Story("faults")
     a = s.charges(1)
@@ -796,5 +984,7 @@ def tell():
     metering()
     money_splits()
     prices_change()
+    time_counts()
+    tiers_and_bounds()
     ends_and_deadlines()
     return steps

@@ -13,8 +13,8 @@ use axum::{
 use bytes::Bytes;
 use chain::{
     api::{
-        AccountView, BlockReceipts, BlockView, CondominiumView, ConnectorView, Health, Page, Problem, ProvenReceipt, ProvenState,
-        QuoteView, ReadingView, SessionView, Status, TransactionView,
+        AccountView, AmountByComponent, BlockReceipts, BlockView, CondominiumView, ConnectorView, Health, Page, Problem, ProvenReceipt,
+        ProvenState, QuoteView, ReadingView, SessionView, Status, TransactionView,
     },
     block::Block,
     crypto::address_of,
@@ -432,9 +432,19 @@ async fn values_prices_and_sums_are_those_of_the_ledger_and_provable() {
             tariff,
             tariff_version,
             price_per_kwh: found.price_per_kwh,
+            price_per_hour: Amount::ZERO,
+            price_per_hour_parked: Amount::ZERO,
+            parking_grace: Duration::ZERO,
             flat: found.price_per_session,
+            min_price: None,
+            max_price: None,
             expected: found.expected,
+            expected_parts: AmountByComponent { energy: found.expected, ..AmountByComponent::default() },
+            expected_energy: found.expected_energy,
+            expected_duration: found.expected_duration,
             maximum: found.maximum,
+            maximum_parts: view.maximum_parts,
+            maximum_energy: found.maximum_energy,
             max_duration,
             next_change: found.next_change,
         };

@@ -43,6 +43,8 @@ pub enum Key {
     Validators,
     /// What open sessions may yet make the first condominium owe the second ([`Amount`]): the sum of their escrows; absent where it is zero.
     PendingPosition(CondominiumId, CondominiumId),
+    /// [`super::SessionTimes`] of an open session whose tariff has a price for time.
+    SessionTimes(SessionId),
 }
 
 impl Key {
@@ -76,7 +78,7 @@ impl Key {
                 bytes.extend(id.number.to_be_bytes());
                 bytes.extend(version.to_be_bytes());
             }
-            Self::Session(id) => bytes.extend(id.0.0),
+            Self::Session(id) | Self::SessionTimes(id) => bytes.extend(id.0.0),
             Self::Queue(id, height, index) => {
                 bytes.extend(condominium(id.condominium));
                 bytes.extend(id.number.to_be_bytes());
@@ -122,6 +124,7 @@ impl Key {
             Self::Params => 15,
             Self::Validators => 16,
             Self::PendingPosition(..) => 17,
+            Self::SessionTimes(..) => 18,
         }
     }
 }

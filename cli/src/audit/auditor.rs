@@ -137,7 +137,7 @@ impl Auditor {
             }
         }
 
-        self.bills.follow(&transactions, &executed.receipts).map_err(|wrong| {
+        self.bills.follow(block.header.timestamp, &transactions, &executed.receipts).map_err(|wrong| {
             let transaction = wrong.index.map(|index| (index, executed.receipts.get(index).and_then(locate::transaction_of)));
             fail(&entry.receipts, &wrong.field, transaction, wrong.problem)
         })?;

@@ -1,7 +1,7 @@
 //! Every bill computed a second time: from the tariff as it was put on the chain and the readings as they were signed.
 //!
-//! The handlers that made the bill are not asked: this follows the transactions and their outcomes alone, keeps a session's readings, and sums them up when
-//! the session is settled. Prices come from `contracts::tariff`, which is the one definition of what a kWh costs. Called by the audit.
+//! The handlers that made the bill are not asked: this follows the transactions and their outcomes alone, keeps a session's readings and when it held a grant, and
+//! sums them up when the session is settled. Prices come from `contracts::tariff`, which is the one definition of what a kWh or an hour costs. Called by the audit.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,17 @@ use super::difference;
 use chain::{
     hash::Hash32,
     id::{ConnectorId, SessionId, TariffId},
-    quantity::{Amount, Cost, WattHours},
-    receipt::{Event, Outcome, Receipt, SessionReceipt},
-    record::CostByComponent,
+    quantity::{Amount, COST_UNIT, Cost, WattHours},
+    receipt::{Event, Outcome, Overdrawn, Receipt, SessionReceipt},
+    record::{CostByComponent, GrantSpan},
     tariff::Tariff,
-    time::Timestamp,
+    time::{Duration, Timestamp},
 };
 use contracts::{
     call::{Call, Reading},
     execute::VerifiedTransaction,
-    tariff::{Interval, energy_cost, energy_within, flat_cost},
+    sessions::MAX_GRANT_SPANS,
+    tariff::{Counted, Interval, due, energy_within, flat_cost, interval_cost},
 };
 
 /// What must be remembered of a chain to check its bills.
@@ -38,7 +39,24 @@ struct Followed {
     tariff: TariffId,
     tariff_version: u32,
     escrow: Amount,
-    readings: Vec<(Timestamp, WattHours)>,
+    max_duration: Duration,
+    /// The block time of the first grant.
+    begun: Option<Timestamp>,
+    /// When it held a grant, as far as that is not billed yet.
+    granted: Vec<GrantSpan>,
+    idle_since: Option<Timestamp>,
+    is_over: bool,
+    readings: Vec<Taken>,
+}
+
+/// An accepted reading, and what was known when it was accepted.
+#[derive(Debug)]
+struct Taken {
+    at: Timestamp,
+    register: WattHours,
+    granted: Vec<GrantSpan>,
+    idle_since: Option<Timestamp>,
+    is_over: bool,
 }
 
 /// A bill, or an outcome, that does not follow from what was signed.
@@ -58,23 +76,34 @@ impl Bills {
         self.sessions.len() as u64
     }
 
-    /// Takes in a block: its transactions and, in the same order, their receipts, then those of deadlines.
-    pub fn follow(&mut self, transactions: &[VerifiedTransaction], receipts: &[Receipt]) -> Result<(), WrongBill> {
+    /// Takes in a block: its time, its transactions and, in the same order, their receipts, then those of deadlines.
+    pub fn follow(&mut self, at: Timestamp, transactions: &[VerifiedTransaction], receipts: &[Receipt]) -> Result<(), WrongBill> {
         for (index, receipt) in receipts.iter().enumerate() {
             if receipt.outcome != Outcome::Applied {
                 continue;
             }
+            let mut readings: &[Reading] = &[];
             if let Some(transaction) = transactions.get(index) {
-                self.call(index, &transaction.get().body().call, receipt);
+                let call = &transaction.get().body().call;
+                self.call(call, receipt);
+                if let Call::Attest(attest) = call {
+                    readings = &attest.readings;
+                }
             }
             for event in &receipt.events {
-                self.event(index, event)?;
+                if let (Event::ReadingHandled { refused, .. }, Some((reading, rest))) = (event, readings.split_first()) {
+                    readings = rest;
+                    if refused.is_none() {
+                        self.reading(index, reading);
+                    }
+                }
+                self.event(index, at, event)?;
             }
         }
         Ok(())
     }
 
-    fn call(&mut self, index: usize, call: &Call, receipt: &Receipt) {
+    fn call(&mut self, call: &Call, receipt: &Receipt) {
         match call {
             Call::PutTariff(put) => {
                 self.tariffs.insert((put.tariff, put.version), put.document.clone());
@@ -87,14 +116,23 @@ impl Bills {
                     if let (Event::SessionOpened { session, escrow, .. }, Some(tariff)) =
                         (event, self.connector_tariffs.get(&open.connector))
                     {
-                        let followed =
-                            Followed { tariff: *tariff, tariff_version: open.tariff_version, escrow: *escrow, readings: Vec::new() };
+                        let followed = Followed {
+                            tariff: *tariff,
+                            tariff_version: open.tariff_version,
+                            escrow: *escrow,
+                            max_duration: open.max_duration,
+                            begun: None,
+                            granted: Vec::new(),
+                            idle_since: None,
+                            is_over: false,
+                            readings: Vec::new(),
+                        };
                         self.sessions.insert(*session, followed);
                     }
                 }
             }
-            Call::Attest(attest) => self.readings(index, &attest.readings, receipt),
-            Call::RegisterAccount(_)
+            Call::Attest(_)
+            | Call::RegisterAccount(_)
             | Call::SellTokens(_)
             | Call::RequestRedeem(_)
             | Call::ConfirmRedeem(_)
@@ -113,23 +151,47 @@ impl Bills {
         }
     }
 
-    fn readings(&mut self, index: usize, readings: &[Reading], receipt: &Receipt) {
-        let outcomes = receipt
-            .events
-            .iter()
-            .filter_map(|event| if let Event::ReadingHandled { refused, .. } = event { Some(refused.is_none()) } else { None });
-        for (reading, accepted) in readings.iter().zip(outcomes) {
-            let Some(session) = self.sessions.get_mut(&reading.session).filter(|_| accepted) else { continue };
-            session.readings.push((reading.at, reading.register_wh));
-            if reading.samples_root != Hash32::ZERO {
-                self.samples_roots.insert((reading.session, reading.sequence), (reading.samples_root, index));
-            }
+    fn reading(&mut self, index: usize, reading: &Reading) {
+        let Some(session) = self.sessions.get_mut(&reading.session) else { return };
+        session.readings.push(Taken {
+            at: reading.at,
+            register: reading.register_wh,
+            granted: session.granted.clone(),
+            idle_since: session.idle_since,
+            is_over: session.is_over,
+        });
+        session.granted.retain(|span| span.until.is_none_or(|until| until > reading.at));
+        if reading.samples_root != Hash32::ZERO {
+            self.samples_roots.insert((reading.session, reading.sequence), (reading.samples_root, index));
         }
     }
 
-    fn event(&mut self, index: usize, event: &Event) -> Result<(), WrongBill> {
+    fn event(&mut self, index: usize, now: Timestamp, event: &Event) -> Result<(), WrongBill> {
         let wrong = |field: &str, problem: String| WrongBill { index: Some(index), field: field.to_owned(), problem };
         match event {
+            Event::SessionGranted { session, .. } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.grant(now);
+                }
+            }
+            Event::SessionPaused { session, .. } => {
+                if let Some(span) = self.sessions.get_mut(session).and_then(|session| session.granted.last_mut()) {
+                    span.until = Some(now);
+                }
+            }
+            Event::SessionIdle { session, since } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    if session.readings.last().is_none_or(|reading| reading.at != *since) {
+                        return Err(wrong("since", "a session is full at a time that is not its reading's".to_owned()));
+                    }
+                    session.idle_since = Some(*since);
+                }
+            }
+            Event::SessionStopping { session, .. } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    session.is_over = true;
+                }
+            }
             Event::SessionToppedUp { session, amount, .. } => {
                 if let Some(session) = self.sessions.get_mut(session) {
                     session.escrow = session.escrow.checked_add(*amount).ok_or_else(|| wrong("escrow", "exceeds the range".to_owned()))?;
@@ -163,13 +225,10 @@ impl Bills {
             | Event::ConnectorPut { .. }
             | Event::TariffPut { .. }
             | Event::SessionOpened { .. }
-            | Event::SessionGranted { .. }
             | Event::SessionSkipped { .. }
-            | Event::SessionPaused { .. }
             | Event::ReadingHandled { .. }
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
-            | Event::SessionStopping { .. }
             | Event::PositionPosted { .. } => {}
         }
         Ok(())
@@ -189,49 +248,72 @@ impl Bills {
 }
 
 impl Followed {
+    /// It holds a grant from now on; a change of one that it holds is no news.
+    fn grant(&mut self, now: Timestamp) {
+        self.begun.get_or_insert(now);
+        if self.granted.last().is_none_or(|span| span.until.is_some()) {
+            // The ledger remembers so many between two readings.
+            let forgotten = self.granted.len().saturating_add(1).saturating_sub(MAX_GRANT_SPANS);
+            self.granted.drain(..forgotten);
+            self.granted.push(GrantSpan { from: now, until: None });
+        }
+    }
+
     /// The bill as it follows from tariff and readings; what only the chain can know (times, reason) is taken from `bill`.
     fn bill(&self, tariff: &Tariff, bill: &SessionReceipt) -> Result<SessionReceipt, String> {
+        const RANGE: &str = "the cost exceeds the range";
         let text = |rejection: chain::code::Rejection| rejection.to_string();
-        let limit = Cost::from_amount(self.escrow).ok_or("the escrow exceeds the range")?;
-        let mut cost = CostByComponent::default();
-        let mut billed_at_limit = None;
-        let first = self.readings.first().map(|(_, register)| *register);
-        let mut previous = self.readings.first().copied();
-        for (at, register) in &self.readings {
-            let (before_at, before_register) = previous.unwrap_or((*at, *register));
-            let energy = register.checked_sub(before_register).ok_or("a register falls")?;
-            let before = cost.total().ok_or("the cost exceeds the range")?;
-            let charged_before = before_register.saturating_sub(first.unwrap_or_default());
-            if cost.flat == Cost::ZERO && Some(*register) > first && Some(before_register) == first {
-                let begun = bill.first_granted_at.ok_or("energy without a grant")?;
-                cost.flat = flat_cost(tariff, begun).map_err(text)?;
+        let add = |one: Cost, other: Cost| one.checked_add(other).ok_or(RANGE);
+        // The last micro-token is paid for to its end: a bill is rounded down.
+        let payable = Cost::from_amount(self.escrow).map(Cost::parts).and_then(|parts| parts.checked_add(COST_UNIT)?.checked_sub(1));
+        let payable = payable.map(Cost::from_parts).ok_or("the escrow exceeds the range")?;
+        let start = self.readings.first().map_or(WattHours::ZERO, |reading| reading.register);
+        let (mut cost, mut billed_at_limit) = (CostByComponent::default(), None);
+        let mut previous = self.readings.first().map(|reading| (reading.at, reading.register));
+        for reading in &self.readings {
+            let begun = self.begun.ok_or("readings without a grant")?;
+            let (from, register) = previous.unwrap_or((reading.at, reading.register));
+            let energy = reading.register.checked_sub(register).ok_or("a register falls")?;
+            let energy_before = register.checked_sub(start).ok_or("a register falls")?;
+            let interval = Interval { from, to: reading.at, energy, energy_before, begun };
+            let longest = begun.saturating_add(self.max_duration);
+            let until = if reading.is_over { longest.min(bill.ended_at) } else { longest };
+            let counted = Counted { granted: &reading.granted, idle_since: reading.idle_since, until };
+            let mut spent = cost;
+            if energy_before.is_zero() && !energy.is_zero() {
+                spent.flat = add(spent.flat, flat_cost(tariff, begun).map_err(text)?)?;
             }
-            let interval = Interval { from: before_at, to: *at, energy };
-            let with_flat = cost.total().ok_or("the cost exceeds the range")?;
-            cost.energy = cost.energy.checked_add(energy_cost(tariff, &interval).map_err(text)?).ok_or("the cost exceeds the range")?;
-            let after = cost.total().ok_or("the cost exceeds the range")?;
-            if billed_at_limit.is_none() && before <= limit && after > limit {
-                let rest = limit.checked_sub(with_flat).unwrap_or(Cost::ZERO);
-                let within = if with_flat > limit { WattHours::ZERO } else { energy_within(tariff, &interval, rest).map_err(text)? };
-                billed_at_limit = charged_before.checked_add(within);
+            let added = interval_cost(tariff, &interval, &counted).map_err(text)?;
+            cost = CostByComponent {
+                energy: add(spent.energy, added.energy)?,
+                time: add(spent.time, added.time)?,
+                parking_time: add(spent.parking_time, added.parking_time)?,
+                flat: spent.flat,
+            };
+            let metered = energy_before.checked_add(energy).ok_or(RANGE)?;
+            if billed_at_limit.is_none() && due(tariff, &cost, metered).ok_or(RANGE)? > payable {
+                let within = energy_within(tariff, &interval, &counted, &spent, payable).map_err(text)?;
+                billed_at_limit = energy_before.checked_add(within);
             }
-            previous = Some((*at, *register));
+            previous = Some((reading.at, reading.register));
         }
-        let energy = match (self.readings.first(), self.readings.last()) {
-            (Some((_, start)), Some((_, end))) => end.checked_sub(*start).ok_or("a register falls")?,
-            _ => WattHours::ZERO,
-        };
-        let due = cost.total().and_then(Cost::floor).ok_or("the cost exceeds the range")?;
-        let paid = due.min(self.escrow);
+        let energy = self.readings.last().map_or(WattHours::ZERO, |reading| reading.register.saturating_sub(start));
+        let owed = due(tariff, &cost, energy).and_then(Cost::floor).ok_or(RANGE)?;
+        let paid = owed.min(self.escrow);
+        let over = owed.saturating_sub(self.escrow);
+        let energy_billed = billed_at_limit.unwrap_or(energy);
+        let overdrawn = (!over.is_zero()).then(|| Overdrawn { energy: energy.saturating_sub(energy_billed), amount: over });
         Ok(SessionReceipt {
             tariff: self.tariff,
             tariff_version: self.tariff_version,
+            first_granted_at: self.begun,
             energy,
-            energy_billed: billed_at_limit.unwrap_or(energy),
+            energy_billed,
             cost,
             escrow: self.escrow,
             paid,
             refund: self.escrow.saturating_sub(paid),
+            overdrawn,
             readings: self.readings.len() as u64,
             ..*bill
         })

@@ -19,7 +19,8 @@ use crate::{
     roles,
     sessions::{
         self, End,
-        meter::{self, Accepted},
+        meter::{self, Accepted, Outcome},
+        times,
     },
 };
 
@@ -121,18 +122,24 @@ fn take(context: &CallContext<'_>, ledger: &mut Ledger<'_>, reading: &Reading) -
     }
     let connector = sessions::connector_of(ledger, &session)?;
     let version = sessions::tariff_of(ledger, &session)?;
-    let Accepted { session, connector, unassigned, end } = meter::accept(session, connector, &version.tariff, reading, context.block)?;
+    let times = times::of(ledger, id, &version.tariff)?;
+    let accepted = meter::accept(session, connector, times, &version.tariff, reading, context.block)?;
+    let Accepted { session, connector, times, unassigned, outcome } = accepted;
 
     // every check is done: from here on only writes
     ledger.put(&Key::Session(id), &session)?;
     ledger.put(&Key::Connector(connector_id), &connector)?;
+    if let Some(times) = times {
+        ledger.put(&Key::SessionTimes(id), &times)?;
+    }
     ledger.emit(Event::ReadingHandled { session: id, sequence: reading.sequence, refused: None });
     if !unassigned.is_zero() {
         ledger.emit(Event::EnergyUnassigned { connector: connector_id, energy: unassigned });
     }
-    match end {
-        Some(reason) => sessions::end(ledger, context.block, id, session, End { reason, at: reading.at }),
-        None => Ok(()),
+    match outcome {
+        Outcome::Ends(reason) => sessions::end(ledger, context.block, id, session, End { reason, at: reading.at }),
+        Outcome::Idle => sessions::idle(ledger, id, session, reading.at),
+        Outcome::GoesOn => Ok(()),
     }
 }
 

@@ -10,7 +10,15 @@ use chain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{call::Action, context::CallContext, failure::Failure, ledger::Ledger, money, sessions, tariff};
+use crate::{
+    call::Action,
+    context::CallContext,
+    failure::Failure,
+    ledger::Ledger,
+    money,
+    sessions::{self, times},
+    tariff,
+};
 
 /// Locks what a charge may cost and claims a connector.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -96,7 +104,7 @@ impl Action for OpenSession {
             return Err(Rejection::of(Code::OverLimit, params.max_duration.ms(), self.max_duration.ms()).into());
         }
         let tariff = sessions::tariff_at(site, &connector);
-        let (in_force, _) = tariff::in_force(ledger, tariff, now)?.ok_or(Code::UnknownTariff)?;
+        let (in_force, version) = tariff::in_force(ledger, tariff, now)?.ok_or(Code::UnknownTariff)?;
         if self.tariff_version != in_force {
             return Err(Rejection::of(Code::StaleTariff, in_force.into(), self.tariff_version.into()).into());
         }
@@ -135,12 +143,16 @@ impl Action for OpenSession {
             billed_at_limit: None,
         };
         ledger.put(&Key::Session(id), &session)?;
+        times::open(ledger, id, &version.tariff)?;
         ledger.put(&Key::Due(due, id), &())?;
         ledger.put(&Key::Connector(self.connector), &Connector { session: Some(id), ..connector })?;
         ledger.emit(Event::SessionOpened { session: id, account: context.account, connector: self.connector, escrow: self.max_spend });
         match connector.control {
             Control::Switched => ledger.put(&sessions::queue_key(&session, &connector), &id)?,
-            Control::MeterOnly => ledger.emit(Event::SessionGranted { session: id, current: connector.rated }),
+            Control::MeterOnly => {
+                times::granted(ledger, id, now)?;
+                ledger.emit(Event::SessionGranted { session: id, current: connector.rated });
+            }
         }
         Ok(())
     }

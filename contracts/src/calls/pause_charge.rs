@@ -26,7 +26,7 @@ impl Action for PauseCharge {
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let session = sessions::existing(ledger, self.session)?;
         roles::require(ledger, context, session.connector.condominium, Role::Scheduler)?;
-        sessions::pause(ledger, self.session, self.reason)
+        sessions::pause(ledger, context.block, self.session, self.reason)
     }
 }
 

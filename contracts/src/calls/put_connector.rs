@@ -2,7 +2,8 @@
 //!
 //! Checked in this order: each phase is rated at most [`MAX_RATED`], and one at least is connected (`InvalidConnector`); a manager of the condominium
 //! (`UnknownCondominium`, `NotAllowed`); a connected phase is rated at least the minimum current (`InvalidConnector`); the group and a version of the tariff,
-//! in force or not, are there (`UnknownGroup`, `UnknownTariff`); while a session is open nothing but `service` differs (`ConnectorBusy`); a new one is at most
+//! in force or not, are there (`UnknownGroup`, `UnknownTariff`); where its plug is not reported, no version that is in force or announced has a price for
+//! PARKING_TIME (`PlugNotReported`, with that version); while a session is open nothing but `service` differs (`ConnectorBusy`); a new one is at most
 //! the [`MAX_CONNECTORS`]th (`TooMany`); without a switch its rated current fits into its groups for good, in service or not (`GroupLimit`).
 //! The meter's last register, unassigned energy and the open session stay as they are.
 
@@ -22,7 +23,7 @@ use crate::{
     failure::{Failure, Fault},
     groups::{self, Reservation},
     ledger::Ledger,
-    roles,
+    roles, tariff,
 };
 
 /// The most connectors of a condominium.
@@ -77,6 +78,11 @@ impl Action for PutConnector {
         }
         if !ledger.has(&Key::TariffHead(TariffId::new(condominium, self.tariff)))? {
             return Err(Code::UnknownTariff.into());
+        }
+        if self.plug_signal == PlugSignal::None
+            && let Some(version) = tariff::parking_version(ledger, TariffId::new(condominium, self.tariff), context.block.timestamp)?
+        {
+            return Err(Rejection { code: Code::PlugNotReported, expected: None, found: Some(version.into()) }.into());
         }
         let existing = ledger.connector(self.connector)?;
         match &existing {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::put_connector::MAX_CONNECTORS;
 use crate::{
     call::Action,
-    context::CallContext,
+    context::{BlockContext, CallContext},
     failure::{Failure, Fault},
     groups::{self, MAX_DEPTH, MAX_GROUPS},
     ledger::Ledger,
@@ -77,7 +77,7 @@ impl Action for PutGroup {
         }
         ledger.put(&Key::Group(self.group), &group)?;
         ledger.emit(Event::GroupPut { group: self.group, limit: self.limit });
-        pause_until_it_fits(ledger, self.group)
+        pause_until_it_fits(ledger, context.block, self.group)
     }
 }
 
@@ -108,12 +108,12 @@ fn moved_sums(group: &Group, old_above: &[(u32, Group)], new_above: &[(u32, Grou
 }
 
 /// Pauses until the sums fit. A session on other phases than those over the limit is not passed by: the order is all that anyone need know.
-fn pause_until_it_fits(ledger: &mut Ledger<'_>, id: GroupId) -> Result<(), Failure> {
+fn pause_until_it_fits(ledger: &mut Ledger<'_>, block: &BlockContext, id: GroupId) -> Result<(), Failure> {
     if fits(ledger, id)? {
         return Ok(());
     }
     for (_, _, session) in charging_newest_first(ledger, id)? {
-        sessions::pause(ledger, session, PauseReason::GroupLimit)?;
+        sessions::pause(ledger, block, session, PauseReason::GroupLimit)?;
         if fits(ledger, id)? {
             return Ok(());
         }

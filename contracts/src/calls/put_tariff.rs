@@ -2,20 +2,22 @@
 //!
 //! Checked in this order: the document ([`tariff::validate`]); a manager of the condominium (`UnknownCondominium`, `NotAllowed`); the number is the next
 //! (`WrongTariffVersion`); `valid_from` is not before the block's time, nor before the latest version's (`InvalidRange`); with a `valid_from` after the
-//! block's time, at most [`MAX_ANNOUNCED`] versions are then announced (`TooMany`). Two versions of one instant are allowed: the higher one holds.
+//! block's time, at most [`MAX_ANNOUNCED`] versions are then announced (`TooMany`); with a price for PARKING_TIME, every connector that has the tariff reports
+//! its plug (`PlugNotReported`, with the number of the first that does not). Two versions of one instant are allowed: the higher one holds.
 
 use chain::{
     code::{Code, Rejection},
-    id::TariffId,
+    id::{ConnectorId, TariffId},
     receipt::Event,
-    record::{Key, Role, TariffHead, TariffVersion},
-    tariff::Tariff,
+    record::{Connector, Key, PlugSignal, Role, TariffHead, TariffVersion},
+    tariff::{Tariff, TariffDimension},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     call::Action,
+    calls::put_connector::MAX_CONNECTORS,
     context::CallContext,
     failure::{Failure, Fault},
     ledger::Ledger,
@@ -73,6 +75,11 @@ impl Action for PutTariff {
         if self.valid_from > now && announced >= MAX_ANNOUNCED {
             return Err(Rejection::of(Code::TooMany, MAX_ANNOUNCED.into(), u64::from(announced).saturating_add(1)).into());
         }
+        if tariff::has(&self.document, TariffDimension::ParkingTime)
+            && let Some(connector) = without_plug(ledger, self.tariff)?
+        {
+            return Err(Rejection { code: Code::PlugNotReported, expected: None, found: Some(connector.into()) }.into());
+        }
         // Every check is done: from here on only writes.
         let version = TariffVersion { valid_from: self.valid_from, tariff: self.document.clone() };
         ledger.put(&Key::TariffVersion(self.tariff, next), &version)?;
@@ -80,6 +87,16 @@ impl Action for PutTariff {
         ledger.emit(Event::TariffPut { tariff: self.tariff, version: next, valid_from: self.valid_from });
         Ok(())
     }
+}
+
+/// The number of the first connector that has a tariff and does not report its plug.
+fn without_plug(ledger: &Ledger<'_>, tariff: TariffId) -> Result<Option<u32>, Fault> {
+    let mut prefix = Key::Connector(ConnectorId::new(tariff.condominium, 0)).bytes();
+    prefix.truncate(prefix.len().saturating_sub(4));
+    let rows = ledger.scan::<Connector>(&prefix, MAX_CONNECTORS)?;
+    let found = rows.iter().find(|(_, connector)| connector.tariff == tariff.number && connector.plug_signal == PlugSignal::None);
+    let number = found.and_then(|(key, _)| key.last_chunk::<4>()).map(|number| u32::from_be_bytes(*number));
+    Ok(number)
 }
 
 fn version(ledger: &Ledger<'_>, id: TariffId, number: u32) -> Result<TariffVersion, Fault> {
@@ -161,7 +178,7 @@ mod tests {
         call.document.elements.clear();
         assert_eq!(Fixture::new().rejects(MANAGER, &call), Rejection::of(Code::InvalidTariff, 1, 0));
         let mut other = PutTariff { tariff: PLAIN, version: 2, ..put(1, NOON) };
-        other.document.min_price = Some(Amount::ZERO);
-        assert_eq!(Fixture::new().rejects(MANAGER, &other), Rejection::new(Code::NotActive));
+        (other.document.min_price, other.document.max_price) = (Some(Amount::from_micro(2)), Some(Amount::from_micro(1)));
+        assert_eq!(Fixture::new().rejects(MANAGER, &other), Rejection::of(Code::InvalidTariff, 2, 1));
     }
 }

@@ -1,19 +1,19 @@
 //! What one reading does to its session: whether the meter can be believed, what the energy costs, and whether the session is over.
 //!
-//! It reads records and writes none; who may attest, and what follows from the end of a session, is not decided here. `Attest` alone calls it.
+//! It reads records and writes none; who may attest, what a tariff says, and what follows from the end of a session, is not decided here. `Attest` alone calls it.
 //!
 //! # The limit of the escrow
 //! The exact cost is rounded down once, at settlement. So an escrow pays for a cost whose whole micro-tokens do not exceed it, and a session is past its
 //! escrow, and overdrawn, as soon as they do; from then on `billed_at_limit` says how much of the energy is paid for. It is computed in the interval in which
 //! the limit was passed, from its beginning, and does not depend on how readings cut the time before. A session ends by money already when the exact cost
-//! reaches the escrow.
+//! reaches the escrow, unless the tariff's highest price is within the escrow: then nothing that is still to come costs more.
 
 use chain::{
     code::{Code, Rejection},
     params::Params,
     quantity::{Amount, COST_UNIT, Cost, Currents, WattHours},
-    record::{Connector, CostByComponent, EndReason, MeterState, Session, SessionState},
-    tariff::Tariff,
+    record::{Connector, CostByComponent, EndReason, GrantSpan, MeterState, PlugSignal, Session, SessionState, SessionTimes},
+    tariff::{Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
 
@@ -21,7 +21,8 @@ use crate::{
     call::{Reading, ReadingFlags},
     context::BlockContext,
     failure::{Failure, Fault},
-    tariff::{self, Interval},
+    sessions::times,
+    tariff::{self, Counted, Interval},
 };
 
 /// An accepted reading.
@@ -33,8 +34,21 @@ pub(crate) struct Accepted {
     pub connector: Connector,
     /// Energy that flowed before the session's first reading while no session was open.
     pub unassigned: WattHours,
-    /// Why the session is over, if it was not and is now.
-    pub end: Option<EndReason>,
+    /// When it held a grant and since when it is full, where its tariff needs that.
+    pub times: Option<SessionTimes>,
+    /// What becomes of the session.
+    pub outcome: Outcome,
+}
+
+/// What becomes of a session by a reading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// Nothing changes.
+    GoesOn,
+    /// Its vehicle is full and stays plugged in, where parking is counted.
+    Idle,
+    /// It is over, and was not before.
+    Ends(EndReason),
 }
 
 /// Judges a reading against its session and the connector's meter, and bills what it shows.
@@ -46,6 +60,7 @@ pub(crate) struct Accepted {
 pub(crate) fn accept(
     session: Session,
     connector: Connector,
+    times: Option<SessionTimes>,
     tariff: &Tariff,
     reading: &Reading,
     block: &BlockContext,
@@ -84,11 +99,21 @@ pub(crate) fn accept(
         unassigned: connector.unassigned.checked_add(unassigned).ok_or(Code::Overflow)?,
         ..connector
     };
-    let (cost, billed_at_limit) = bill(&session, tariff, granted_at, &previous, reading)?;
-    let spent = cost.total().ok_or(Code::Overflow)?;
+    let idle_since = times.as_ref().and_then(|times| times.idle_since);
+    let granted = times.as_ref().map_or(&[][..], |times| times.granted.as_slice());
+    let (cost, billed_at_limit) = Billing { session: &session, tariff, granted_at, granted, idle_since }.bill(&previous, reading)?;
+    let due = tariff::due(tariff, &cost, meter.register.saturating_sub(meter.start)).ok_or(Code::Overflow)?;
     let session = Session { meter: Some(meter), cost, billed_at_limit, ..session };
-    let end = end_of(&session, spent, reading.flags);
-    Ok(Accepted { session, connector, unassigned, end })
+    let parks = connector.plug_signal == PlugSignal::Reported && tariff::has(tariff, TariffDimension::ParkingTime);
+    let outcome = outcome_of(&session, tariff::is_spent(tariff, due, session.escrow), parks, reading.flags);
+    let times = times.map(|mut times| {
+        times::billed(&mut times, reading.at);
+        if outcome == Outcome::Idle {
+            times.idle_since = Some(reading.at);
+        }
+        times
+    });
+    Ok(Accepted { session, connector, times, unassigned, outcome })
 }
 
 fn check_sequence(meter: Option<&MeterState>, reading: &Reading) -> Result<(), Rejection> {
@@ -152,43 +177,56 @@ pub fn most_energy(rated: Currents, time: Duration) -> Option<WattHours> {
     Some(WattHours::new(u64::try_from(bound).unwrap_or(u64::MAX)))
 }
 
-/// The cost after a reading, and how much energy the escrow pays for where the cost is past it.
-fn bill(
-    session: &Session,
-    tariff: &Tariff,
+/// What a reading is billed by.
+struct Billing<'a> {
+    session: &'a Session,
+    tariff: &'a Tariff,
+    /// The first grant.
     granted_at: Timestamp,
-    previous: &MeterState,
-    reading: &Reading,
-) -> Result<(CostByComponent, Option<WattHours>), Rejection> {
-    let interval =
-        Interval { from: previous.at, to: reading.at, energy: reading.register_wh.checked_sub(previous.register).ok_or(Code::Overflow)? };
-    if interval.energy.is_zero() {
-        return Ok((session.cost, session.billed_at_limit));
-    }
-    let mut cost = session.cost;
-    // FLAT is due with the first energy, once: a session that charged nothing costs nothing.
-    if previous.register == previous.start {
-        cost.flat = cost.flat.checked_add(tariff::flat_cost(tariff, granted_at)?).ok_or(Code::Overflow)?;
-    }
-    let before = cost.total().ok_or(Code::Overflow)?;
-    cost.energy = cost.energy.checked_add(tariff::energy_cost(tariff, &interval)?).ok_or(Code::Overflow)?;
-    let after = cost.total().ok_or(Code::Overflow)?;
+    granted: &'a [GrantSpan],
+    idle_since: Option<Timestamp>,
+}
 
-    let payable = payable(session.escrow)?;
-    let billed_at_limit = match session.billed_at_limit {
-        Some(billed) => Some(billed),
-        None if after > payable => {
-            let until_now = previous.register.saturating_sub(previous.start);
-            let within = match payable.checked_sub(before) {
-                Some(budget) => tariff::energy_within(tariff, &interval, budget)?,
-                // FLAT alone is more than the escrow: no energy is paid for, free hours included, or it would matter when the meter was read.
-                None => WattHours::ZERO,
-            };
-            Some(until_now.checked_add(within).ok_or(Code::Overflow)?)
+impl Billing<'_> {
+    /// The cost after a reading, and how much energy the escrow pays for where the cost is past it.
+    fn bill(&self, previous: &MeterState, reading: &Reading) -> Result<(CostByComponent, Option<WattHours>), Rejection> {
+        let Self { session, tariff, granted_at, granted, idle_since } = *self;
+        let energy = reading.register_wh.checked_sub(previous.register).ok_or(Code::Overflow)?;
+        let energy_before = previous.register.checked_sub(previous.start).ok_or(Code::Overflow)?;
+        let interval = Interval { from: previous.at, to: reading.at, energy, energy_before, begun: granted_at };
+        // The owner agreed to a duration: a block that ends it late makes no time dearer.
+        let longest = granted_at.saturating_add(session.max_duration);
+        let until = match session.state {
+            SessionState::Stopping { at, .. } => at.min(longest),
+            SessionState::Queued | SessionState::Charging | SessionState::Paused | SessionState::Idle => longest,
+        };
+        let counted = Counted { granted, idle_since, until };
+
+        let mut before = session.cost;
+        // FLAT is due with the first energy, once: a session that charged nothing pays for the time that it held a grant at most.
+        if energy_before.is_zero() && !energy.is_zero() {
+            before.flat = before.flat.checked_add(tariff::flat_cost(tariff, granted_at)?).ok_or(Code::Overflow)?;
         }
-        None => None,
-    };
-    Ok((cost, billed_at_limit))
+        let added = tariff::interval_cost(tariff, &interval, &counted)?;
+        let cost = CostByComponent {
+            energy: before.energy.checked_add(added.energy).ok_or(Code::Overflow)?,
+            time: before.time.checked_add(added.time).ok_or(Code::Overflow)?,
+            parking_time: before.parking_time.checked_add(added.parking_time).ok_or(Code::Overflow)?,
+            flat: before.flat,
+        };
+        let metered = energy_before.checked_add(energy).ok_or(Code::Overflow)?;
+        let due = tariff::due(tariff, &cost, metered).ok_or(Code::Overflow)?;
+        let payable = payable(session.escrow)?;
+        let billed_at_limit = match session.billed_at_limit {
+            Some(billed) => Some(billed),
+            None if due > payable => {
+                let within = tariff::energy_within(tariff, &interval, &counted, &before, payable)?;
+                Some(energy_before.checked_add(within).ok_or(Code::Overflow)?)
+            }
+            None => None,
+        };
+        Ok((cost, billed_at_limit))
+    }
 }
 
 /// The greatest exact cost that an escrow pays for: the next part would make one more whole micro-token.
@@ -198,18 +236,22 @@ fn payable(escrow: Amount) -> Result<Cost, Rejection> {
     parts.zip(spare).and_then(|(parts, spare)| parts.checked_add(spare)).map(Cost::from_parts).ok_or_else(|| Code::Overflow.into())
 }
 
-/// Why a session is over, if it is: money before what the vehicle did, because it binds both sides; full before removed, because a vehicle that is full and
-/// leaves was not removed early. A session that is over already keeps its reason.
-fn end_of(session: &Session, spent: Cost, flags: ReadingFlags) -> Option<EndReason> {
+/// What a reading makes of its session. Money goes before what the vehicle did, because it binds both sides; full before removed, because a vehicle that is full
+/// and leaves was not removed early. A session that is over already keeps its reason.
+fn outcome_of(session: &Session, is_spent: bool, parks: bool, flags: ReadingFlags) -> Outcome {
     let full = flags.contains(ReadingFlags::VEHICLE_FULL);
     let removed = flags.contains(ReadingFlags::VEHICLE_REMOVED);
-    let vehicle = match session.state {
-        SessionState::Charging | SessionState::Paused if full => Some(EndReason::VehicleFull),
-        SessionState::Charging | SessionState::Paused if removed => Some(EndReason::VehicleRemoved),
-        SessionState::Charging | SessionState::Paused => None,
+    let by_vehicle = match session.state {
+        SessionState::Charging | SessionState::Paused => match (full, removed) {
+            (true, false) if parks => Outcome::Idle,
+            (true, _) => Outcome::Ends(EndReason::VehicleFull),
+            (false, true) => Outcome::Ends(EndReason::VehicleRemoved),
+            (false, false) => Outcome::GoesOn,
+        },
         // It was full before it left.
-        SessionState::Idle => removed.then_some(EndReason::VehicleFull),
-        SessionState::Queued | SessionState::Stopping { .. } => return None,
+        SessionState::Idle if removed => Outcome::Ends(EndReason::VehicleFull),
+        SessionState::Idle => Outcome::GoesOn,
+        SessionState::Queued | SessionState::Stopping { .. } => return Outcome::GoesOn,
     };
-    if Cost::from_amount(session.escrow).is_some_and(|escrow| spent >= escrow) { Some(EndReason::Money) } else { vehicle }
+    if is_spent { Outcome::Ends(EndReason::Money) } else { by_vehicle }
 }

@@ -8,6 +8,7 @@ use chain::{
     quantity::{Amount, Currents},
     receipt::{Event, PauseReason, SessionReceipt, SkipReason},
     record::{Fault, Key, Session},
+    tariff::{PriceComponent, Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -65,12 +66,7 @@ impl Walk {
         let mut neighbour = fixture.account(NEIGHBOUR);
         neighbour.credit_limit = Amount::from_micro(50_000_000);
         fixture.put(&Key::Account(NEIGHBOUR), &neighbour);
-        fixture.put_tariff(
-            PLAIN,
-            2,
-            fixture.now.saturating_add(Duration::from_hours(6)),
-            simple_tariff(Amount::from_micro(333_333), Amount::from_micro(7)),
-        );
+        fixture.put_tariff(PLAIN, 2, fixture.now.saturating_add(Duration::from_hours(6)), timed_tariff());
         Self { fixture, random: StdRng::seed_from_u64(seed), open: BTreeMap::new(), bills: Vec::new(), applied: BTreeSet::new() }
     }
 
@@ -248,6 +244,16 @@ impl Walk {
         let ma = self.random.random_range(5_900..20_000);
         *self.pick(&[Currents::from_ma([ma; 3]), Currents::from_ma([ma, 0, 0]), Currents::from_ma([0, ma, 0])])
     }
+}
+
+/// A tariff that counts everything.
+fn timed_tariff() -> Tariff {
+    let mut tariff = simple_tariff(Amount::from_micro(333_333), Amount::from_micro(7));
+    let price = |dimension, micro| PriceComponent { dimension, price: Amount::from_micro(micro) };
+    tariff.elements[0].price_components.push(price(TariffDimension::Time, 1_000_000));
+    tariff.elements[0].price_components.push(price(TariffDimension::ParkingTime, 2_000_000));
+    tariff.parking_grace = Duration::from_mins(1);
+    tariff
 }
 
 /// What a bill says about itself must agree, and with what its owner was shown.

@@ -1,302 +1,280 @@
-//! What energy and a session cost under a tariff: which element matches when, where the price changes, and how an interval is split there.
+//! What a session costs under a tariff: the exact cost of an interval by dimension, what of it an escrow pays for, the least and the highest price of a
+//! session, and where a price may change.
 //!
-//! It knows ENERGY and FLAT and the restrictions by time of day and day of week; [`super::validate`] keeps everything else out of the state. It reads no
-//! state and rounds no money: costs are exact. Called by the handlers of sessions, by quotes, by the gateway (when to read) and by audits.
-//!
-//! # Which price holds at an instant
-//! 1. The instant's **local wall time** decides alone: day of the week and minute of the day, by the tariff's zone ([`super::zone`]).
-//! 2. A restriction by time has a start `s` (0 where it is missing) and an end `e` (1440 where it is missing or 0). With `s < e` it holds in the minutes
-//!    `s ≤ m < e`; otherwise it wraps past midnight and holds where `s ≤ m` or `m < e`. So `s = e` is the whole day.
-//! 3. A restriction by day holds on the listed days, judged by the local day of the instant itself: the part after midnight of a span that wraps belongs to
-//!    the new day. An empty list is every day.
-//! 4. Of the elements that have a component of the dimension, the first whose restrictions all hold gives its price. If none does, the dimension is free.
-//!
-//! Hence on the night when the clock is set forward, a span that begins in the hour that does not exist begins at the jump; when it is set back, a wall time
-//! that comes twice has the same price twice.
-//!
-//! # Edges
-//! An **edge** of a dimension is an instant at which the matching element is another one (or none, or one instead of none) than in the millisecond before.
-//! A boundary at which the same element goes on matching is no edge; two elements with equal prices make one.
+//! It reads no state and rounds no money. Called by the handlers of sessions, by quotes, by the gateway (when to read) and by audits: all reckon alike.
 //!
 //! # How an interval is billed
-//! `energy_cost` of the energy `E` that was metered from `from` to `to`, with the edges `e₁ < e₂ < … < eₙ` of ENERGY that lie strictly between them:
-//! ```text
-//! t = from; rest = E; cost = 0
-//! for e in e₁ … eₙ:
-//!     part = ⌊rest · (e − t) / (to − t)⌋        earlier part: the floor
-//!     cost += part · price(t)
-//!     rest −= part; t = e                       later part: the rest
-//! cost += rest · price(t)
-//! ```
-//! Times are in milliseconds, `price(t)` is that of the element which matches at `t`, per kWh, and costs are exact (`Cost`). With `from = to` there are no
-//! edges and all energy has the price of that instant. `energy_within` fills the same parts in order, whole watt-hours, until the budget is spent.
+//! [`super::schedule`] says which element holds when, [`super::line`] how the interval is split, dimension by dimension. Then
+//! - **ENERGY**: each part's watt-hours at its price per kWh.
+//! - **TIME**: the milliseconds of each part that lie in a span in which the session held a grant, before it was full or over, at its price per hour.
+//! - **PARKING_TIME**: the milliseconds of each part from the tariff's grace after the session was full until it was over, at its price per hour.
+//! - **FLAT**: once per session, with the first energy, at the price of the first grant's instant ([`flat_cost`]).
+//!
+//! Neither TIME nor PARKING_TIME counts beyond the duration that the session asked for, even where a block that ends it comes late.
+//!
+//! # The least and the highest price
+//! The sum of all dimensions is raised to the tariff's least price, as soon as the session has metered energy or costs anything, and lowered to its highest.
+//! What comes of it is what an escrow must pay ([`due`]).
 
 use chain::{
     code::{Code, Rejection},
     quantity::{Amount, Cost, WattHours},
-    tariff::{Tariff, TariffDimension, TariffRestrictions},
+    record::{CostByComponent, GrantSpan},
+    tariff::{Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
 
-use super::zone::{LAST_INSTANT, LocalTime, Period, Zone, next_time_edge};
-
-/// The longest interval that is billed in one piece: bounds the number of edges, of which a day has at most 66.
-pub const MAX_INTERVAL: Duration = Duration::from_hours(400 * 24);
+use super::{
+    line::{Interval, Part, WallClock, parts, share},
+    schedule::{Known, Power, Schedule},
+};
 
 /// How far [`next_edge`] looks. Rules know at most six changes of the clock in this time, so a whole week of wall time lies undisturbed in it: a price that
-/// does not change within it never changes.
+/// does not change within it changes by its duration alone, or never.
 const EDGE_HORIZON: Duration = Duration::from_hours(60 * 24);
 
-/// Energy that was metered between two readings.
+/// Which time of a session counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Interval {
-    /// The earlier reading's time.
-    pub from: Timestamp,
-    /// The later one's.
-    pub to: Timestamp,
-    /// The difference of their registers.
-    pub energy: WattHours,
+pub struct Counted<'a> {
+    /// When it held a grant; ascending, and no two at once.
+    pub granted: &'a [GrantSpan],
+    /// Since when it is full with the plug in, if it is.
+    pub idle_since: Option<Timestamp>,
+    /// From here on nothing counts: it is over, or its longest duration has passed.
+    pub until: Timestamp,
 }
 
-/// The exact cost of an interval's energy, split at edges as the module's documentation says.
+/// The exact cost of an interval by dimension; FLAT is not in it.
 ///
 /// # Errors
-/// [`Code::InvalidRange`] where it ends before it begins; [`Code::OverLimit`] beyond [`MAX_INTERVAL`] or [`LAST_INSTANT`]; [`Code::InvalidTariff`] where
-/// the zone is no rule; [`Code::Overflow`] only for a tariff that [`super::validate`] refuses.
+/// [`Code::InvalidRange`] where it ends before it begins; [`Code::OverLimit`] beyond [`super::MAX_INTERVAL`] or [`super::LAST_INSTANT`];
+/// [`Code::InvalidTariff`] where the zone is no rule; [`Code::Overflow`] where the energy leaves the range, else only for a tariff that [`super::validate`]
+/// refuses.
+pub fn interval_cost(tariff: &Tariff, interval: &Interval, counted: &Counted<'_>) -> Result<CostByComponent, Rejection> {
+    Ok(CostByComponent {
+        energy: energy_cost(tariff, interval)?,
+        time: sum_of_time(&charging_spans(tariff, interval, counted)?)?,
+        parking_time: sum_of_time(&parking_spans(tariff, interval, counted)?)?,
+        flat: Cost::ZERO,
+    })
+}
+
+/// The exact cost of an interval's energy.
+///
+/// # Errors
+/// As [`interval_cost`].
 pub fn energy_cost(tariff: &Tariff, interval: &Interval) -> Result<Cost, Rejection> {
-    let mut cost = Cost::ZERO;
-    each_part(tariff, interval, |energy, price| {
-        cost = cost.checked_add(Cost::of_energy(energy, price)?)?;
-        Some(Flow::Continue)
-    })?;
-    Ok(cost)
+    sum_of_energy(&energy_parts(tariff, interval)?, interval.energy)
 }
 
-/// The most whole watt-hours of an interval, taken from its beginning, whose cost is within the budget; all of them where the interval costs no more.
+/// The most whole watt-hours of an interval, taken from its beginning with the time that passed until then, that are paid for: with them the session is
+/// [`due`] no more than `payable`. `spent` is its cost before the interval, with FLAT where the interval makes it due. All of them where the interval is due no
+/// more; none where even the beginning is due more.
 ///
 /// # Errors
-/// As [`energy_cost`].
-pub fn energy_within(tariff: &Tariff, interval: &Interval, budget: Cost) -> Result<WattHours, Rejection> {
-    let (mut left, mut within) = (budget, WattHours::ZERO);
-    each_part(tariff, interval, |energy, price| {
-        let cost = Cost::of_energy(energy, price)?;
-        if let Some(rest) = left.checked_sub(cost) {
-            (left, within) = (rest, within.checked_add(energy)?);
-            return Some(Flow::Continue);
-        }
-        // The price is not zero, since the part costs more than is left; the floor stays unspent.
-        let per_watt_hour = Cost::of_energy(WattHours::new(1), price)?;
-        let affordable = left.parts().checked_div(per_watt_hour.parts())?;
-        within = within.checked_add(WattHours::new(u64::try_from(affordable).ok()?))?;
-        Some(Flow::Stop)
-    })?;
-    Ok(within)
+/// As [`interval_cost`].
+pub fn energy_within(
+    tariff: &Tariff,
+    interval: &Interval,
+    counted: &Counted<'_>,
+    spent: &CostByComponent,
+    payable: Cost,
+) -> Result<WattHours, Rejection> {
+    let overflow = Rejection::new(Code::Overflow);
+    let energy = energy_parts(tariff, interval)?;
+    let charging = charging_spans(tariff, interval, counted)?;
+    let parking = parking_spans(tariff, interval, counted)?;
+    let is_paid = |watt_hours: u64| -> Result<bool, Rejection> {
+        let passed = match interval.energy.get() {
+            0 => interval.length().ms(),
+            all => share(interval.length().ms(), watt_hours, all).ok_or(overflow)?,
+        };
+        let until = interval.from.saturating_add(Duration::from_ms(passed));
+        let cost = CostByComponent {
+            energy: spent.energy.checked_add(sum_of_energy(&energy, WattHours::new(watt_hours))?).ok_or(overflow)?,
+            time: spent.time.checked_add(sum_of_time(&cut(&charging, until))?).ok_or(overflow)?,
+            parking_time: spent.parking_time.checked_add(sum_of_time(&cut(&parking, until))?).ok_or(overflow)?,
+            flat: spent.flat,
+        };
+        let metered = interval.energy_before.checked_add(interval.energy).ok_or(overflow)?;
+        Ok(due(tariff, &cost, metered).ok_or(overflow)? <= payable)
+    };
+    if is_paid(interval.energy.get())? {
+        return Ok(interval.energy);
+    }
+    // What is due never falls with the energy, so the last watt-hour that is paid for is found by halving.
+    let (mut paid, mut unpaid) = (0, interval.energy.get());
+    while let Some(gap) = unpaid.checked_sub(paid).filter(|gap| *gap > 1) {
+        let middle = paid.saturating_add(gap / 2);
+        if is_paid(middle)? { paid = middle } else { unpaid = middle }
+    }
+    Ok(WattHours::new(paid))
+}
+
+/// What an escrow must pay for a session of this cost and energy, exact: the sum of its dimensions within the tariff's least and highest price. Nothing for a
+/// session that has metered nothing and costs nothing. `None` above the range.
+#[must_use]
+pub fn due(tariff: &Tariff, cost: &CostByComponent, energy: WattHours) -> Option<Cost> {
+    let sum = cost.total()?;
+    if energy.is_zero() && sum == Cost::ZERO {
+        return Some(Cost::ZERO);
+    }
+    let bound = |price: Option<Amount>| price.map_or(Some(None), |price| Cost::from_amount(price).map(Some));
+    let at_least = bound(tariff.min_price)?.map_or(sum, |least| sum.max(least));
+    Some(bound(tariff.max_price)?.map_or(at_least, |most| at_least.min(most)))
+}
+
+/// Whether money ends a session: what is due has reached its escrow, and the tariff's highest price is not within the escrow already.
+#[must_use]
+pub fn is_spent(tariff: &Tariff, due: Cost, escrow: Amount) -> bool {
+    let covered = tariff.max_price.is_some_and(|most| most <= escrow);
+    !covered && Cost::from_amount(escrow).is_some_and(|escrow| due >= escrow)
 }
 
 /// What a session costs once, if it begins at an instant.
 ///
 /// # Errors
-/// [`Code::OverLimit`] after [`LAST_INSTANT`]; [`Code::InvalidTariff`] where the zone is no rule.
+/// [`Code::OverLimit`] after [`super::LAST_INSTANT`]; [`Code::InvalidTariff`] where the zone is no rule.
 pub fn flat_cost(tariff: &Tariff, at: Timestamp) -> Result<Cost, Rejection> {
-    Cost::from_amount(price_at(tariff, TariffDimension::Flat, at)?).ok_or(Rejection::new(Code::Overflow))
+    Cost::from_amount(price_at(tariff, TariffDimension::Flat, at, 0)?).ok_or(Rejection::new(Code::Overflow))
 }
 
-/// The price of a dimension at an instant; zero where no element matches.
+/// The price of a dimension for a session that begins at an instant and takes so much power; zero where no element holds.
 ///
 /// # Errors
 /// As [`flat_cost`].
-pub fn price_at(tariff: &Tariff, dimension: TariffDimension, at: Timestamp) -> Result<Amount, Rejection> {
+pub fn price_at(tariff: &Tariff, dimension: TariffDimension, at: Timestamp, watts: u64) -> Result<Amount, Rejection> {
     let schedule = Schedule::new(tariff, dimension)?;
-    Ok(schedule.walk(at)?.price())
+    let local = schedule.zone.local(at)?;
+    let known = Known { duration: Some(0), energy: Some(0), power: Some(Power::of_watts(watts)) };
+    Ok(schedule.price(schedule.matching(&local, &known)))
 }
 
-/// The first instant after `after` that is an edge of ENERGY or of FLAT; `None` where no price ever changes again (or only after [`LAST_INSTANT`]).
+/// Whether a tariff has a price of a dimension, for whatever restrictions.
+#[must_use]
+pub fn has(tariff: &Tariff, dimension: TariffDimension) -> bool {
+    tariff.elements.iter().flat_map(|element| &element.price_components).any(|component| component.dimension == dimension)
+}
+
+/// Whether a tariff has a price for any time, so that [`chain::record::SessionTimes`] are kept.
+#[must_use]
+pub fn counts_time(tariff: &Tariff) -> bool {
+    has(tariff, TariffDimension::Time) || has(tariff, TariffDimension::ParkingTime)
+}
+
+/// The first instant after `after` at which a price may change for a session that began at `begun`: another element of some dimension holds, or may hold,
+/// depending on its energy and power. `None` where none ever does again (or only after [`super::LAST_INSTANT`]).
 ///
 /// # Errors
 /// As [`flat_cost`].
-pub fn next_edge(tariff: &Tariff, after: Timestamp) -> Result<Option<Timestamp>, Rejection> {
-    let horizon = after.saturating_add(EDGE_HORIZON);
-    let mut next = None;
-    for dimension in [TariffDimension::Energy, TariffDimension::Flat] {
+pub fn next_edge(tariff: &Tariff, begun: Timestamp, after: Timestamp) -> Result<Option<Timestamp>, Rejection> {
+    let mut next: Option<Timestamp> = None;
+    for dimension in [TariffDimension::Energy, TariffDimension::Time, TariffDimension::ParkingTime, TariffDimension::Flat] {
         let schedule = Schedule::new(tariff, dimension)?;
-        if let Some(edge) = schedule.walk(after)?.next_edge(next.unwrap_or(horizon)) {
-            next = Some(edge);
+        // FLAT is judged at the beginning alone; to whoever looks at a price list its changes matter all the same.
+        let mut clock = WallClock::new(schedule.zone, after)?;
+        let known = |at: Timestamp| Known { duration: Some(at.since(begun).ms()), energy: None, power: None };
+        let last_duration = schedule.durations().last().map_or(begun, |last| begun.saturating_add(Duration::from_ms(*last)));
+        let horizon = next.unwrap_or_else(|| after.max(last_duration).saturating_add(EDGE_HORIZON));
+        let possible = schedule.possible(&clock.local(after)?, &known(after));
+        let mut at = after;
+        loop {
+            let by_duration =
+                schedule.durations().iter().map(|span| begun.saturating_add(Duration::from_ms(*span))).find(|edge| *edge > at);
+            let by_wall = clock.next_edge(at, schedule.minutes());
+            let Some(edge) = [by_duration, by_wall].into_iter().flatten().min().filter(|edge| *edge < horizon) else { break };
+            let Ok(local) = clock.local(edge) else { break };
+            if schedule.possible(&local, &known(edge)) != possible {
+                next = Some(edge);
+                break;
+            }
+            at = edge;
         }
     }
     Ok(next)
 }
 
-/// Whether to go on with the next part.
-enum Flow {
-    Continue,
-    Stop,
+/// The powers at which another element may hold, in watts, ascending: a good gateway reads when one is crossed.
+#[must_use]
+pub fn power_edges(tariff: &Tariff) -> Vec<u64> {
+    let restrictions = tariff.elements.iter().map(|element| &element.restrictions);
+    let mut edges: Vec<u64> = restrictions
+        .flat_map(|when| [when.min_power, when.max_power])
+        .flatten()
+        .map(|power| power.get().into())
+        .filter(|watts| *watts > 0)
+        .collect();
+    edges.sort_unstable();
+    edges.dedup();
+    edges
 }
 
-/// Gives each part of an interval, in order of time: its energy and its price per kWh.
-fn each_part(tariff: &Tariff, interval: &Interval, mut handle: impl FnMut(WattHours, Amount) -> Option<Flow>) -> Result<(), Rejection> {
-    let Interval { from, to, energy } = *interval;
-    if to < from {
-        return Err(Rejection::of(Code::InvalidRange, from.ms(), to.ms()));
-    }
-    if to.since(from) > MAX_INTERVAL {
-        return Err(Rejection::of(Code::OverLimit, MAX_INTERVAL.ms(), to.since(from).ms()));
-    }
-    if to > LAST_INSTANT {
-        return Err(Rejection::of(Code::OverLimit, LAST_INSTANT.ms(), to.ms()));
-    }
-    let overflow = Rejection::new(Code::Overflow);
-    let schedule = Schedule::new(tariff, TariffDimension::Energy)?;
-    let mut walk = schedule.walk(from)?;
-    let (mut begin, mut rest, mut price) = (from, energy, walk.price());
-    while let Some(edge) = walk.next_edge(to) {
-        // The floor goes to the earlier part, the remainder stays in the rest and so goes to the later ones.
-        let share = u128::from(rest.get()).checked_mul(u128::from(edge.since(begin).ms())).ok_or(overflow)?;
-        let part = share.checked_div(u128::from(to.since(begin).ms())).ok_or(overflow)?;
-        let part = WattHours::new(u64::try_from(part).map_err(|_| overflow)?);
-        if let Flow::Stop = handle(part, price).ok_or(overflow)? {
-            return Ok(());
-        }
-        rest = rest.checked_sub(part).ok_or(overflow)?;
-        (begin, price) = (edge, walk.price());
-    }
-    handle(rest, price).map(|_| ()).ok_or(overflow)
+/// Time at one price.
+#[derive(Clone, Copy, Debug)]
+struct Timed {
+    from: Timestamp,
+    to: Timestamp,
+    per_hour: Amount,
 }
 
-/// The elements of one dimension that can ever match, in order, and the minutes of the day at which the match may change.
-pub(super) struct Schedule {
-    zone: Zone,
-    rungs: Vec<Rung>,
-    minutes: Vec<u16>,
+fn energy_parts(tariff: &Tariff, interval: &Interval) -> Result<Vec<Part>, Rejection> {
+    parts(&Schedule::new(tariff, TariffDimension::Energy)?, interval)
 }
 
-struct Rung {
-    price: Amount,
-    /// Minutes of the day; `start >= end` wraps.
-    start: u16,
-    end: u16,
-    /// Bit n: the n-th day after Monday.
-    days: u8,
+/// When TIME runs in an interval.
+fn charging_spans(tariff: &Tariff, interval: &Interval, counted: &Counted<'_>) -> Result<Vec<Timed>, Rejection> {
+    if !has(tariff, TariffDimension::Time) {
+        return Ok(Vec::new());
+    }
+    let until = counted.idle_since.map_or(counted.until, |full| full.min(counted.until));
+    let parts = parts(&Schedule::new(tariff, TariffDimension::Time)?, interval)?;
+    let in_grant = |part: &Part| {
+        let part = *part;
+        counted.granted.iter().filter_map(move |grant| overlap(&part, grant.from, grant.until.map_or(until, |end| end.min(until))))
+    };
+    Ok(parts.iter().flat_map(in_grant).collect())
 }
 
-const MINUTES_OF_DAY: u16 = 1440;
-const ALL_DAYS: u8 = 0x7f;
-
-impl Rung {
-    fn new(price: Amount, restrictions: &TariffRestrictions) -> Self {
-        let days = match restrictions.day_of_week.as_slice() {
-            [] => ALL_DAYS,
-            listed => listed.iter().fold(0, |days, day| days | day_bit(*day)),
-        };
-        let end = restrictions.end_time.filter(|end| *end != 0).unwrap_or(MINUTES_OF_DAY);
-        Self { price, start: restrictions.start_time.unwrap_or(0), end, days }
-    }
-
-    fn matches(&self, days: u8, minute: u16) -> bool {
-        let in_span =
-            if self.start < self.end { self.start <= minute && minute < self.end } else { self.start <= minute || minute < self.end };
-        in_span && self.days & days != 0
-    }
-
-    /// Whether it always matches, so that nothing below it ever does.
-    fn is_unrestricted(&self) -> bool {
-        self.days == ALL_DAYS && (self.start == self.end || (self.start == 0 && self.end == MINUTES_OF_DAY))
-    }
+/// When PARKING_TIME runs in an interval.
+fn parking_spans(tariff: &Tariff, interval: &Interval, counted: &Counted<'_>) -> Result<Vec<Timed>, Rejection> {
+    let Some(full) = counted.idle_since.filter(|_| has(tariff, TariffDimension::ParkingTime)) else { return Ok(Vec::new()) };
+    let from = full.saturating_add(tariff.parking_grace);
+    let parts = parts(&Schedule::new(tariff, TariffDimension::ParkingTime)?, interval)?;
+    Ok(parts.iter().filter_map(|part| overlap(part, from, counted.until)).collect())
 }
 
-const fn day_bit(day: chain::tariff::DayOfWeek) -> u8 {
-    use chain::tariff::DayOfWeek;
-    match day {
-        DayOfWeek::Monday => 1,
-        DayOfWeek::Tuesday => 2,
-        DayOfWeek::Wednesday => 4,
-        DayOfWeek::Thursday => 8,
-        DayOfWeek::Friday => 16,
-        DayOfWeek::Saturday => 32,
-        DayOfWeek::Sunday => 64,
-    }
+fn overlap(part: &Part, from: Timestamp, until: Timestamp) -> Option<Timed> {
+    let (from, to) = (part.from.max(from), part.to.min(until));
+    (from < to).then_some(Timed { from, to, per_hour: part.price })
 }
 
-impl Schedule {
-    pub(super) fn new(tariff: &Tariff, dimension: TariffDimension) -> Result<Self, Rejection> {
-        let zone = Zone::parse(&tariff.time_zone)?;
-        let mut rungs = Vec::new();
-        for element in &tariff.elements {
-            let Some(component) = element.price_components.iter().find(|component| component.dimension == dimension) else { continue };
-            let rung = Rung::new(component.price, &element.restrictions);
-            let last = rung.is_unrestricted();
-            rungs.push(rung);
-            if last {
-                break;
-            }
-        }
-        let mut minutes: Vec<u16> = Vec::new();
-        for rung in &rungs {
-            if !rung.is_unrestricted() {
-                // Midnight too: a listed day begins there.
-                minutes.extend([0, rung.start, rung.end].iter().filter(|minute| **minute < MINUTES_OF_DAY));
-            }
-        }
-        minutes.sort_unstable();
-        minutes.dedup();
-        Ok(Self { zone, rungs, minutes })
-    }
-
-    pub(super) fn walk(&self, from: Timestamp) -> Result<Walk<'_>, Rejection> {
-        let period = self.zone.period(from)?;
-        Ok(Walk { schedule: self, at: from, rung: self.rung(&period.local(from)), period })
-    }
-
-    /// The highest price that any wall time of any day has.
-    pub(super) fn dearest(&self) -> Amount {
-        let mut dearest = Amount::ZERO;
-        let minutes: &[u16] = if self.minutes.is_empty() { &[0] } else { &self.minutes };
-        for day in 0..7_u8 {
-            for minute in minutes {
-                let rung = self.rungs.iter().find(|rung| rung.matches(1 << day, *minute));
-                dearest = dearest.max(rung.map_or(Amount::ZERO, |rung| rung.price));
-            }
-        }
-        dearest
-    }
-
-    fn rung(&self, local: &LocalTime) -> Option<usize> {
-        let day = day_bit(local.day_of_week);
-        self.rungs.iter().position(|rung| rung.matches(day, local.minute_of_day))
-    }
+/// What of spans lies before an instant.
+fn cut(spans: &[Timed], until: Timestamp) -> Vec<Timed> {
+    spans.iter().map(|span| Timed { to: span.to.min(until).max(span.from), ..*span }).collect()
 }
 
-/// A place in time, going forward from edge to edge.
-pub(super) struct Walk<'s> {
-    schedule: &'s Schedule,
-    at: Timestamp,
-    rung: Option<usize>,
-    period: Period,
+fn sum_of_time(spans: &[Timed]) -> Result<Cost, Rejection> {
+    let costs = spans.iter().map(|span| Cost::of_time(span.to.since(span.from), span.per_hour));
+    sum(costs)
 }
 
-impl Walk<'_> {
-    /// The price at this place.
-    pub(super) fn price(&self) -> Amount {
-        self.rung.and_then(|rung| self.schedule.rungs.get(rung)).map_or(Amount::ZERO, |rung| rung.price)
-    }
+/// What the first so many watt-hours cost.
+fn sum_of_energy(parts: &[Part], energy: WattHours) -> Result<Cost, Rejection> {
+    let mut left = energy;
+    let costs = parts.iter().map(|part| {
+        let taken = part.energy.min(left);
+        left = left.saturating_sub(taken);
+        Cost::of_energy(taken, part.price)
+    });
+    sum(costs)
+}
 
-    /// Goes to the next edge before `before`; where there is none it stays where it is or at the last boundary, with the same price.
-    pub(super) fn next_edge(&mut self, before: Timestamp) -> Option<Timestamp> {
-        if self.schedule.minutes.is_empty() {
-            return None;
-        }
-        loop {
-            let next = next_time_edge(&self.period, self.at, &self.schedule.minutes).filter(|next| *next < before)?;
-            self.at = next;
-            if self.period.until().is_some_and(|until| until <= next) {
-                self.period = self.schedule.zone.period(next).ok()?;
-            }
-            let rung = self.schedule.rung(&self.period.local(next));
-            if rung != self.rung {
-                self.rung = rung;
-                return Some(next);
-            }
-        }
+fn sum(costs: impl Iterator<Item = Option<Cost>>) -> Result<Cost, Rejection> {
+    let mut sum = Some(Cost::ZERO);
+    for cost in costs {
+        sum = sum.zip(cost).and_then(|(sum, cost)| sum.checked_add(cost));
     }
+    sum.ok_or(Rejection::new(Code::Overflow))
 }
 
 #[cfg(test)]

@@ -6,13 +6,17 @@
 use chain::{
     code::{Code, Rejection},
     quantity::{Amount, Cost, Currents, WattHours},
-    record::CostByComponent,
+    record::{CostByComponent, GrantSpan},
     tariff::{Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
-use super::price::{Interval, Schedule, energy_cost, flat_cost, next_edge, price_at};
+use super::{
+    line::Interval,
+    price::{Counted, due, flat_cost, interval_cost, next_edge, price_at},
+    schedule::{Known, Power, Schedule},
+};
 
 /// The voltage that an expected cost is reckoned with, in volts.
 const NOMINAL_VOLTS: u128 = 230;
@@ -42,29 +46,38 @@ pub struct QuoteRequest {
 /// What it will cost. Tax is included everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Quote {
-    /// Per kWh at the beginning, in micro-tokens.
+    /// Per kWh at the beginning and the connector's rated power, in micro-tokens.
     pub price_per_kwh: Amount,
+    /// Per hour of charging at the beginning, in micro-tokens.
+    pub price_per_hour: Amount,
+    /// Per hour parked full, at the beginning's time of day, in micro-tokens.
+    pub price_per_hour_parked: Amount,
     /// Per session at the beginning, in micro-tokens.
     pub price_per_session: Amount,
-    /// When one of the two changes next; `None` where they never do.
+    /// When one of them may change next; `None` where they never do.
     pub next_change: Option<Timestamp>,
-    /// The cost if current flows from the beginning, without a pause, at the rated current and 230 V, until the energy or the time is reached; rounded down
-    /// as a bill is.
+    /// The cost if current flows from the beginning, without a pause, at the rated current and 230 V, until the energy or the time is reached, and the vehicle
+    /// leaves then; rounded down as a bill is, within the tariff's least and highest price.
     pub expected: Amount,
-    /// The exact cost behind `expected`, by dimension.
+    /// The exact cost behind `expected`, by dimension, before the least and the highest price.
     pub expected_cost: CostByComponent,
     /// The energy behind `expected`.
     pub expected_energy: WattHours,
-    /// The least amount that no bill for this energy and time reaches: a session ends once its escrow is spent, so with this one money never ends it.
+    /// How long it takes.
+    pub expected_duration: Duration,
+    /// What to lock so that money never ends the session: no bill for this energy and time is more, and a session ends once its escrow is spent.
     pub maximum: Amount,
+    /// The dearest cost by dimension, before the least and the highest price. Time is either charged or parked: what is dearer counts.
+    pub maximum_cost: CostByComponent,
     /// The energy behind `maximum`.
     pub maximum_energy: WattHours,
 }
 
 /// The price, the expected and the maximum cost of a charge.
 ///
-/// The maximum takes the energy asked for, or, where less, all that the ledger would accept from a meter in the time (rated current × 253 V × 1.05 + 50 Wh),
-/// at the dearest price that the tariff has on any day at any hour, and the dearest price per session: a queue may move the charge into dearer hours.
+/// The maximum takes the energy asked for, or, where less, all that the ledger would accept from a meter in the time (rated current × 253 V × 1.05 + 50 Wh), at
+/// the dearest price that the tariff has on any day at any hour and any power, tier by tier of energy; of all the time, the dearest price per hour charged or
+/// parked, tier by tier of duration; and the dearest price per session: a queue may move the charge into dearer hours.
 ///
 /// # Errors
 /// [`Code::ZeroValue`] for a current, energy or duration of zero; [`Code::OverLimit`] beyond [`super::MAX_INTERVAL`] or [`super::LAST_INSTANT`];
@@ -79,29 +92,81 @@ pub fn quote(tariff: &Tariff, request: &QuoteRequest) -> Result<Quote, Rejection
     }
     let overflow = Rejection::new(Code::Overflow);
     let wanted = energy.unwrap_or(WattHours::MAX);
-    let (expected_energy, lasts) = expected_charge(rated, wanted, max_duration).ok_or(overflow)?;
-    let until = from.checked_add(lasts).ok_or(overflow)?;
+    let (expected_energy, expected_duration) = expected_charge(rated, wanted, max_duration).ok_or(overflow)?;
+    let until = from.checked_add(expected_duration).ok_or(overflow)?;
+    let counted = Counted { granted: &[GrantSpan { from, until: None }], idle_since: None, until };
     let expected_cost = CostByComponent {
-        energy: energy_cost(tariff, &Interval { from, to: until, energy: expected_energy })?,
         flat: flat_cost(tariff, from)?,
-        ..CostByComponent::default()
+        ..interval_cost(tariff, &Interval::first(from, until, expected_energy), &counted)?
     };
     let maximum_energy = wanted.min(meterable(rated, max_duration).ok_or(overflow)?);
-    let dearest = |dimension| Schedule::new(tariff, dimension).map(|schedule| schedule.dearest());
-    let flat = Cost::from_amount(dearest(TariffDimension::Flat)?).ok_or(overflow)?;
-    let dearest_bill = Cost::of_energy(maximum_energy, dearest(TariffDimension::Energy)?).and_then(|cost| cost.checked_add(flat));
-    // The next whole micro-token above the cost, also where the cost is whole itself.
-    let maximum = dearest_bill.and_then(Cost::floor).and_then(|whole| whole.checked_add(Amount::from_micro(1)));
+    let maximum_cost = dearest_cost(tariff, maximum_energy, max_duration)?;
+    let dearest = due(tariff, &maximum_cost, maximum_energy).and_then(Cost::floor).ok_or(overflow)?;
+    let watts = rated_watts(rated).ok_or(overflow)?;
     Ok(Quote {
-        price_per_kwh: price_at(tariff, TariffDimension::Energy, from)?,
-        price_per_session: price_at(tariff, TariffDimension::Flat, from)?,
-        next_change: next_edge(tariff, from)?,
-        expected: expected_cost.total().and_then(Cost::floor).ok_or(overflow)?,
+        price_per_kwh: price_at(tariff, TariffDimension::Energy, from, watts)?,
+        price_per_hour: price_at(tariff, TariffDimension::Time, from, watts)?,
+        price_per_hour_parked: price_at(tariff, TariffDimension::ParkingTime, from, 0)?,
+        price_per_session: price_at(tariff, TariffDimension::Flat, from, 0)?,
+        next_change: next_edge(tariff, from, from)?,
+        expected: due(tariff, &expected_cost, expected_energy).and_then(Cost::floor).ok_or(overflow)?,
         expected_cost,
         expected_energy,
-        maximum: maximum.ok_or(overflow)?,
+        expected_duration,
+        maximum: covering(tariff, dearest).ok_or(overflow)?,
+        maximum_cost,
         maximum_energy,
     })
+}
+
+/// The least escrow that no bill up to `dearest` spends: the next micro-token, unless the tariff's highest price is reached anyway.
+fn covering(tariff: &Tariff, dearest: Amount) -> Option<Amount> {
+    match tariff.max_price {
+        Some(most) if most <= dearest => Some(most),
+        Some(_) | None => dearest.checked_add(Amount::from_micro(1)),
+    }
+}
+
+/// The most that so much energy and time can cost, whenever and however they come.
+fn dearest_cost(tariff: &Tariff, energy: WattHours, duration: Duration) -> Result<CostByComponent, Rejection> {
+    let overflow = Rejection::new(Code::Overflow);
+    let reachable = |dimension, below_ms| Schedule::new(tariff, dimension).map(|schedule| schedule.within(energy.get(), below_ms));
+    // Where the block that ends a session comes late, energy flows beyond the duration; time does not count there.
+    let by_energy = reachable(TariffDimension::Energy, u64::MAX)?;
+    let mut cost = CostByComponent::default();
+    for (from, to) in tiers(by_energy.energies(), energy.get()) {
+        let price = by_energy.dearest(&Known { duration: None, energy: Some(from), power: None });
+        let tier = Cost::of_energy(WattHours::new(to.saturating_sub(from)), price);
+        cost.energy = tier.and_then(|tier| cost.energy.checked_add(tier)).ok_or(overflow)?;
+    }
+    let (charging, parking) = (reachable(TariffDimension::Time, duration.ms())?, reachable(TariffDimension::ParkingTime, duration.ms())?);
+    let mut edges: Vec<u64> = charging.durations().iter().chain(parking.durations()).copied().collect();
+    // Nothing is parked before the grace is over.
+    edges.push(tariff.parking_grace.ms());
+    edges.sort_unstable();
+    for (from, to) in tiers(&edges, duration.ms()) {
+        let known = Known { duration: Some(from), energy: None, power: None };
+        let parked = if from < tariff.parking_grace.ms() { Amount::ZERO } else { parking.dearest(&known) };
+        let charged = charging.dearest(&known);
+        let tier = Cost::of_time(Duration::from_ms(to.saturating_sub(from)), charged.max(parked)).ok_or(overflow)?;
+        let sum = if parked > charged { &mut cost.parking_time } else { &mut cost.time };
+        *sum = sum.checked_add(tier).ok_or(overflow)?;
+    }
+    let at_start = Known { duration: Some(0), energy: Some(0), power: Some(Power::of_watts(0)) };
+    let flat = Schedule::new(tariff, TariffDimension::Flat)?.dearest(&at_start);
+    cost.flat = Cost::from_amount(flat).ok_or(overflow)?;
+    Ok(cost)
+}
+
+/// The stretches between edges, from zero to `end`.
+fn tiers(edges: &[u64], end: u64) -> impl Iterator<Item = (u64, u64)> {
+    let inside = edges.iter().copied().filter(move |edge| *edge < end);
+    let begins = std::iter::once(0).chain(inside.clone());
+    begins.zip(inside.chain(std::iter::once(end)))
+}
+
+fn rated_watts(rated: Currents) -> Option<u64> {
+    u64::try_from(u128::from(rated.total_ma()).checked_mul(NOMINAL_VOLTS)?.checked_div(1_000)?).ok()
 }
 
 /// The energy of a charge at rated current and nominal voltage, rounded down, and how long it takes, rounded up.
@@ -129,6 +194,7 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::tariff::energy_cost;
 
     /// 0.15 per kWh and 0.50 once from 22:00 to 07:00 UTC, 0.25 and nothing by day.
     fn tariff() -> Tariff {
@@ -178,6 +244,50 @@ mod tests {
     }
 
     #[test]
+    fn a_maximum_goes_tier_by_tier_and_counts_an_hour_once() {
+        let element = |components: &[(TariffDimension, u64)], restrictions| TariffElement {
+            price_components: components
+                .iter()
+                .map(|(dimension, micro)| PriceComponent { dimension: *dimension, price: Amount::from_micro(*micro) })
+                .collect(),
+            restrictions,
+        };
+        let first_ten = TariffRestrictions { max_energy: Some(WattHours::new(10_000)), ..TariffRestrictions::default() };
+        let first_hour = TariffRestrictions { max_duration: Some(Duration::from_hours(1)), ..TariffRestrictions::default() };
+        let (per_kwh, per_hour, parked) = (TariffDimension::Energy, TariffDimension::Time, TariffDimension::ParkingTime);
+        let tariff = Tariff {
+            elements: vec![
+                element(&[(per_kwh, 100_000)], first_ten),
+                element(&[(per_hour, 0)], first_hour),
+                element(&[(per_kwh, 300_000), (per_hour, 500_000), (parked, 2_000_000)], TariffRestrictions::default()),
+            ],
+            parking_grace: Duration::from_hours(2),
+            ..tariff()
+        };
+        let asked = QuoteRequest { energy: Some(WattHours::new(22_080)), max_duration: Duration::from_hours(5), ..request() };
+        let quoted = quote(&tariff, &asked).unwrap();
+        // Two hours of charging, the first one free; the vehicle leaves then.
+        assert_eq!(quoted.expected_duration, Duration::from_hours(2));
+        let micro = |cost: Cost| cost.floor().unwrap().micro();
+        assert_eq!(micro(quoted.expected_cost.energy), 1_000_000 + 3_624_000);
+        assert_eq!((micro(quoted.expected_cost.time), micro(quoted.expected_cost.parking_time)), (500_000, 0));
+        // An hour free, one charged before anything can be parked beyond the grace, three parked.
+        assert_eq!(micro(quoted.maximum_cost.energy), 1_000_000 + 3_624_000);
+        assert_eq!((micro(quoted.maximum_cost.time), micro(quoted.maximum_cost.parking_time)), (500_000, 6_000_000));
+        assert_eq!(quoted.maximum.micro(), 4_624_000 + 6_500_000 + 1);
+        assert_eq!((quoted.price_per_hour.micro(), quoted.price_per_hour_parked.micro()), (0, 2_000_000));
+        assert_eq!(quoted.next_change, Some(MIDNIGHT.saturating_add(Duration::from_hours(1))));
+        // The bounds: a highest price needs no micro-token more.
+        let bounded = |least, most| quote(&Tariff { min_price: least, max_price: most, ..tariff.clone() }, &asked).unwrap();
+        let amount = |micro| Some(Amount::from_micro(micro));
+        assert_eq!(bounded(None, amount(7_000_000)).maximum.micro(), 7_000_000);
+        assert_eq!(bounded(None, amount(7_000_000)).expected.micro(), 5_124_000);
+        assert_eq!(bounded(None, amount(11_124_001)).maximum.micro(), 11_124_001);
+        assert_eq!(bounded(amount(20_000_000), None).expected.micro(), 20_000_000);
+        assert_eq!(bounded(amount(20_000_000), None).maximum.micro(), 20_000_001);
+    }
+
+    #[test]
     fn rejects_zeros_and_what_is_too_long_or_too_dear() {
         let refused = |request: QuoteRequest| quote(&tariff(), &request).unwrap_err();
         assert_eq!(refused(QuoteRequest { rated: Currents::ZERO, ..request() }), Rejection::new(Code::ZeroValue));
@@ -206,7 +316,7 @@ mod tests {
             // Granted after a wait, metered up to the bound over any time.
             let from = request.from.saturating_add(Duration::from_ms(rng.random_range(0..100_000_000)));
             let to = from.saturating_add(Duration::from_ms(rng.random_range(0..=request.max_duration.ms())));
-            let metered = energy_cost(&tariff(), &Interval { from, to, energy: quoted.maximum_energy }).unwrap();
+            let metered = energy_cost(&tariff(), &Interval::first(from, to, quoted.maximum_energy)).unwrap();
             let bill = metered.checked_add(flat_cost(&tariff(), from).unwrap()).unwrap();
             assert!(bill < Cost::from_amount(quoted.maximum).unwrap(), "{request:?} {quoted:?}");
         }

@@ -22,7 +22,7 @@ use contracts::{
     genesis::Genesis,
 };
 
-use super::prices::{self, Piece};
+use super::prices::Costs;
 
 /// Three phases, in milliamperes.
 pub type Phases = [u64; 3];
@@ -121,23 +121,30 @@ pub struct Charge {
     pub current: Phases,
     pub grant_place: (u64, u32),
     pub meter: Option<Meter>,
-    pub flat: u64,
-    pub pieces: Vec<Piece>,
-    /// Whether the bill has passed the escrow.
-    pub past_escrow: bool,
+    pub costs: Costs,
+    /// Spans with a grant that no reading has reached the end of, the newest sixteen.
+    pub granted: Vec<(u64, Option<u64>)>,
+    /// Since when it is full with the plug in.
+    pub full_at: Option<u64>,
+    /// How much of the energy is paid for, once the bill has passed the escrow.
+    pub billed_at_limit: Option<u64>,
 }
 
 impl Charge {
-    pub fn cost(&self) -> u128 {
-        prices::parts_of(&self.pieces) + u128::from(self.flat) * prices::PARTS
-    }
-
     pub fn is_over(&self) -> bool {
         matches!(self.state, SessionState::Stopping { .. })
     }
 
-    pub fn billed_at_limit(&self) -> Option<u64> {
-        self.past_escrow.then(|| prices::paid_energy(&self.pieces, self.flat, self.escrow))
+    /// It holds a grant from now on, and did not before.
+    pub fn begin_grant(&mut self, now: u64) {
+        self.granted.push((now, None));
+        let forgotten = self.granted.len().saturating_sub(16);
+        self.granted.drain(..forgotten);
+    }
+
+    /// It holds none from now on.
+    pub fn end_grant(&mut self, now: u64) {
+        self.granted.last_mut().expect("it held one").1 = Some(now);
     }
 }
 
@@ -465,9 +472,10 @@ impl Model {
 /// The exact cost by dimension.
 pub fn components(charge: &Charge) -> CostByComponent {
     CostByComponent {
-        energy: Cost::from_parts(prices::parts_of(&charge.pieces)),
-        flat: Cost::from_parts(u128::from(charge.flat) * prices::PARTS),
-        ..CostByComponent::default()
+        energy: Cost::from_parts(charge.costs.energy),
+        time: Cost::from_parts(charge.costs.time),
+        parking_time: Cost::from_parts(charge.costs.parking),
+        flat: Cost::from_parts(charge.costs.flat),
     }
 }
 

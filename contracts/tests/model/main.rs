@@ -8,6 +8,7 @@
 //! The seeds are fixed, so that a run is the same everywhere. Another one: `COMMONWATT_SEED=12345 cargo test -p contracts --test model -- --nocapture`;
 //! with that variable one run is made, of that seed. Each run prints its seed and the codes that it has met.
 
+mod bills;
 mod checks;
 mod generator;
 mod ledger;
@@ -44,6 +45,12 @@ struct Met {
     ends: BTreeMap<EndReason, u32>,
     /// Bills past their escrow.
     overdrawn: u32,
+    /// Vehicles that were full and stayed.
+    idle: u32,
+    /// Bills with TIME, with PARKING_TIME, and at a least or highest price.
+    timed: u32,
+    parked: u32,
+    bounded: u32,
 }
 
 impl Met {
@@ -53,6 +60,10 @@ impl Met {
         }
         println!("took effect: {:?}", self.calls);
         println!("sessions: {:?}, of them overdrawn: {}", self.ends, self.overdrawn);
+        println!(
+            "{} full and plugged in; bills: {} with time, {} with parking, {} bounded",
+            self.idle, self.timed, self.parked, self.bounded
+        );
     }
 }
 
@@ -74,4 +85,5 @@ fn the_ledger_does_what_the_model_predicts_and_every_code_is_met() {
     assert!(rare.is_empty(), "codes met fewer than {AT_LEAST} times: {rare:?}");
     assert!(met.calls.len() == CALLS && met.calls.values().all(|count| *count >= AT_LEAST), "calls that took effect: {:?}", met.calls);
     assert!(met.ends.len() == ENDS, "ends of sessions: {:?}", met.ends);
+    assert!([met.idle, met.timed, met.parked, met.bounded].iter().all(|count| *count >= AT_LEAST), "tariffs of every kind are met");
 }

@@ -1,11 +1,11 @@
 //! The model's money, roles and sites: registration, sales, payouts, transfers, roles, groups, connectors and tariffs.
 
 use chain::{
-    code::Code,
+    code::{Code, Rejection},
     id::{Address, CondominiumId, Height, RedemptionId, SessionId, TariffId},
     quantity::Amount,
     receipt::{Event, PauseReason},
-    record::{Control, Role, SessionState},
+    record::{Control, PlugSignal, Role},
     tariff::{Tariff, TariffDimension},
     time::Timestamp,
 };
@@ -15,7 +15,7 @@ use contracts::call::{
 };
 
 use super::{
-    ledger::{Limit, Model, Payout, Phases, Point, Ruling, Sender, Term, Wallet, no, not, phases, plus},
+    ledger::{Limit, Local, Model, Payout, Phases, Point, Ruling, Sender, Term, Wallet, no, not, phases, plus},
     prices,
 };
 
@@ -274,9 +274,7 @@ impl Model {
         let mut events = vec![Event::GroupPut { group: call.group, limit: call.limit }];
         while within(plus(self.granted((site, number)), self.reserved((site, number))), limit).is_err() {
             let newest = self.newest_in(site, number);
-            let charge = self.charges.get_mut(&newest).expect("found");
-            charge.state = SessionState::Paused;
-            charge.current = [0; 3];
+            self.pause(newest);
             events.push(Event::SessionPaused { session: newest, reason: PauseReason::GroupLimit });
         }
         Ok(events)
@@ -311,6 +309,15 @@ impl Model {
         }
         if !self.tariffs.contains_key(&(site, call.tariff)) {
             return no(Code::UnknownTariff);
+        }
+        if call.plug_signal == PlugSignal::None {
+            // What may be billed from now on: the version in force and those that are announced.
+            let first = self.in_force((site, call.tariff)).unwrap_or(1);
+            let parks =
+                |(number, (_, tariff)): &(u32, &(u64, Tariff))| *number >= first && prices::has(tariff, TariffDimension::ParkingTime);
+            if let Some((number, _)) = (1..).zip(&self.tariffs[&(site, call.tariff)]).find(parks) {
+                return Err(Rejection { code: Code::PlugNotReported, expected: None, found: Some(number.into()) });
+            }
         }
         let old = self.points.get(&id).cloned();
         if let (Some(old), Some(_)) = (&old, self.session_on(id)) {
@@ -374,6 +381,13 @@ impl Model {
         if from > self.now && announced >= 8 {
             return not(Code::TooMany, 8, announced as u64 + 1);
         }
+        if prices::has(&call.document, TariffDimension::ParkingTime) {
+            let blind =
+                |((site, _), point): &(&Local, &Point)| *site == id.0 && point.tariff == id.1 && point.plug_signal == PlugSignal::None;
+            if let Some(((_, number), _)) = self.points.iter().find(blind) {
+                return Err(Rejection { code: Code::PlugNotReported, expected: None, found: Some((*number).into()) });
+            }
+        }
         self.tariffs.entry(id).or_default().push((from, call.document.clone()));
         let PutTariff { tariff, version, .. } = *call;
         let tariff = TariffId::new(tariff.condominium, tariff.number);
@@ -396,16 +410,20 @@ fn judge_document(tariff: &Tariff) -> Ruling {
     if tariff.vat_basis_points > 10_000 {
         return not(Code::InvalidTariff, 10_000, tariff.vat_basis_points.into());
     }
-    if tariff.min_price.is_some() || tariff.max_price.is_some() || tariff.parking_grace.ms() != 0 {
-        return no(Code::NotActive);
+    let (least, most) = (tariff.min_price.map(Amount::micro), tariff.max_price.map(Amount::micro));
+    for price in [least, most].into_iter().flatten() {
+        at_most(1_000_000_000, price)?;
     }
+    if let (Some(least), Some(most)) = (least, most)
+        && most < least
+    {
+        return not(Code::InvalidTariff, least, most);
+    }
+    at_most(7 * 86_400_000, tariff.parking_grace.ms())?;
     one_to(tariff.elements.len(), 32)?;
     for element in &tariff.elements {
         one_to(element.price_components.len(), 4)?;
         for (place, component) in element.price_components.iter().enumerate() {
-            if matches!(component.dimension, TariffDimension::Time | TariffDimension::ParkingTime) {
-                return no(Code::NotActive);
-            }
             let again = element.price_components[..place].iter().any(|earlier| earlier.dimension == component.dimension);
             if again {
                 return no(Code::InvalidTariff);
@@ -415,23 +433,31 @@ fn judge_document(tariff: &Tariff) -> Ruling {
             }
         }
         let by = &element.restrictions;
-        if by.min_energy.is_some()
-            || by.max_energy.is_some()
-            || by.min_power.is_some()
-            || by.max_power.is_some()
-            || by.min_duration.is_some()
-            || by.max_duration.is_some()
-        {
-            return no(Code::NotActive);
-        }
         if let Some(minute) = [by.start_time, by.end_time].into_iter().flatten().find(|minute| *minute >= 1440) {
             return not(Code::InvalidTariff, 1439, minute.into());
         }
         if by.day_of_week.windows(2).any(|days| days[0] >= days[1]) {
             return no(Code::InvalidTariff);
         }
+        let energy = (by.min_energy.map(|wh| wh.get()), by.max_energy.map(|wh| wh.get()));
+        let power = (by.min_power.map(|watts| u64::from(watts.get())), by.max_power.map(|watts| u64::from(watts.get())));
+        let duration = (by.min_duration.map(|span| span.ms()), by.max_duration.map(|span| span.ms()));
+        for (least, most) in [energy, power, duration] {
+            if most.is_some_and(|most| most <= least.unwrap_or(0)) {
+                return not(Code::InvalidTariff, least.unwrap_or(0) + 1, most.unwrap_or(0));
+            }
+        }
+        let once = element.price_components.iter().any(|component| component.dimension == TariffDimension::Flat);
+        let later = energy.0.unwrap_or(0) > 0 || duration.0.unwrap_or(0) > 0;
+        if once && (later || power != (None, None)) {
+            return no(Code::InvalidTariff);
+        }
     }
     Ok(())
+}
+
+fn at_most(most: u64, found: u64) -> Ruling {
+    if found > most { not(Code::InvalidTariff, most, found) } else { Ok(()) }
 }
 
 fn one_to(found: usize, most: usize) -> Ruling {

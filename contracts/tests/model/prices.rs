@@ -1,17 +1,10 @@
-//! What energy costs, minute by minute: the second opinion on tariffs.
+//! What a session costs, asked again and again: the second opinion on tariffs.
 //!
-//! It knows four zones by heart instead of a grammar of rules, walks every minute instead of looking for edges, and keeps a bill as a list of watt-hours and
-//! prices. Called by the model, and held against the code under test directly, around the nights when clocks change.
+//! It knows four zones by heart instead of a grammar of rules; it asks at every minute, at every ten seconds since the grant and at every watt-hour which element
+//! holds, instead of asking the tariff where something may change; and it keeps a bill as a list of pieces. Called by the model, and held against the code under
+//! test directly in [`super::bills`].
 
-use chain::{
-    quantity::{Cost, WattHours},
-    tariff::{DayOfWeek, Tariff, TariffDimension, TariffRestrictions},
-    time::Timestamp,
-};
-use contracts::tariff::{self, Interval};
-use rand::Rng;
-
-use super::generator::Generator;
+use chain::tariff::{DayOfWeek, Tariff, TariffDimension, TariffRestrictions};
 
 /// Central European time, as in Oslo.
 pub const OSLO: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
@@ -28,60 +21,211 @@ pub const ZONES: [&str; 4] = [OSLO, NEW_YORK, KATHMANDU, UTC];
 /// Exact parts of a micro-token.
 pub const PARTS: u128 = 36_000_000_000;
 
-/// Energy at one price: watt-hours and micro-tokens per kWh.
-pub type Piece = (u64, u64);
-
-/// What pieces cost, in [`PARTS`].
-pub fn parts_of(pieces: &[Piece]) -> u128 {
-    pieces.iter().map(|(wh, per_kwh)| u128::from(*wh) * u128::from(*per_kwh) * PARTS / 1_000).sum()
+/// What lies between two readings, times in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    pub from: u64,
+    pub to: u64,
+    /// Metered in it.
+    pub wh: u64,
+    /// Metered before it.
+    pub before: u64,
+    /// The first grant.
+    pub begun: u64,
 }
 
-/// Cuts the energy of an interval at every minute in which another element begins to match: the floor to the earlier part, the rest to the later.
-pub fn cut(tariff: &Tariff, from: u64, to: u64, wh: u64) -> Vec<Piece> {
-    let clock = Clock::new(&tariff.time_zone, from);
-    let mut pieces = Vec::new();
-    let (mut begin, mut rest) = (from, wh);
-    let mut element = matching(tariff, TariffDimension::Energy, clock.at(from));
-    let mut minute = from / 60_000 + 1;
-    while minute * 60_000 < to {
-        let next = matching(tariff, TariffDimension::Energy, clock.at(minute * 60_000));
-        if next != element {
-            let edge = minute * 60_000;
-            let part = u128::from(rest) * u128::from(edge - begin) / u128::from(to - begin);
-            let part = u64::try_from(part).expect("a part is not more than the whole");
-            pieces.push((part, price(tariff, TariffDimension::Energy, element)));
-            rest -= part;
-            begin = edge;
-            element = next;
-        }
-        minute += 1;
+/// A piece of a run in which one element holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    pub from: u64,
+    pub to: u64,
+    pub wh: u64,
+    /// Micro-tokens per kWh or hour.
+    pub price: u64,
+}
+
+impl Piece {
+    fn energy_parts(&self, wh: u64) -> u128 {
+        u128::from(wh) * u128::from(self.price) * (PARTS / 1_000)
     }
-    pieces.push((rest, price(tariff, TariffDimension::Energy, element)));
+
+    /// What its time from `begin` to `end` costs, as far as it lies in it.
+    fn time_parts(&self, begin: u64, end: u64) -> u128 {
+        let ms = self.to.min(end).saturating_sub(self.from.max(begin));
+        u128::from(ms) * u128::from(self.price) * (PARTS / 3_600_000)
+    }
+}
+
+/// When TIME and PARKING_TIME run.
+#[derive(Clone, Debug)]
+pub struct Spans {
+    /// Spans with a grant; the last may still go on.
+    pub granted: Vec<(u64, Option<u64>)>,
+    /// Full with the plug in, from then on.
+    pub full_at: Option<u64>,
+    /// Nothing counts any more.
+    pub over_at: u64,
+}
+
+/// The cost of a session by dimension, in [`PARTS`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Costs {
+    pub energy: u128,
+    pub time: u128,
+    pub parking: u128,
+    pub flat: u128,
+}
+
+/// A run with its pieces of every dimension.
+#[derive(Clone, Debug)]
+pub struct Billed {
+    run: Run,
+    energy: Vec<Piece>,
+    charging: Vec<Piece>,
+    parking: Vec<Piece>,
+    spans: Spans,
+    grace: u64,
+}
+
+impl Billed {
+    pub fn new(tariff: &Tariff, run: Run, spans: &Spans) -> Self {
+        Self {
+            run,
+            energy: cut(tariff, TariffDimension::Energy, run),
+            charging: cut(tariff, TariffDimension::Time, run),
+            parking: cut(tariff, TariffDimension::ParkingTime, run),
+            spans: spans.clone(),
+            grace: tariff.parking_grace.ms(),
+        }
+    }
+
+    /// What it adds to a session's cost.
+    pub fn costs(&self) -> Costs {
+        let energy = self.energy.iter().map(|piece| piece.energy_parts(piece.wh)).sum();
+        let (time, parking) = self.time_until(self.run.to);
+        Costs { energy, time, parking, flat: 0 }
+    }
+
+    fn time_until(&self, until: u64) -> (u128, u128) {
+        let over = self.spans.over_at.min(until);
+        let end = over.min(self.spans.full_at.unwrap_or(u64::MAX));
+        let spans = || self.spans.granted.iter().map(|(begin, paused)| (*begin, paused.unwrap_or(u64::MAX).min(end)));
+        let time = self.charging.iter().flat_map(|piece| spans().map(|(begin, end)| piece.time_parts(begin, end))).sum();
+        let parked = |piece: &Piece| self.spans.full_at.map_or(0, |full| piece.time_parts(full + self.grace, over));
+        (time, self.parking.iter().map(parked).sum())
+    }
+
+    /// The most watt-hours of it, from the first on and with the time that passes until then, that leave a session due no more than `limit`.
+    pub fn paid_energy(&self, tariff: &Tariff, before: Costs, limit: u128) -> u64 {
+        let mut by_wh = self.energy.iter().flat_map(|piece| (0..piece.wh).map(|_| piece.energy_parts(1)));
+        let (mut costs, mut paid) = (before, 0);
+        for wh in 1..=self.run.wh {
+            costs.energy += by_wh.next().expect("each watt-hour lies in a piece");
+            let until = self.run.from
+                + u64::try_from(u128::from(self.run.to - self.run.from) * u128::from(wh) / u128::from(self.run.wh)).expect("less");
+            let (time, parking) = self.time_until(until);
+            let total = Costs { time: before.time + time, parking: before.parking + parking, ..costs };
+            if due(tariff, total, 1) > limit {
+                break;
+            }
+            paid = wh;
+        }
+        paid
+    }
+}
+
+/// What must be paid for costs, with the least and the highest price.
+pub fn due(tariff: &Tariff, costs: Costs, metered: u64) -> u128 {
+    let sum = costs.energy + costs.time + costs.parking + costs.flat;
+    if metered == 0 && sum == 0 {
+        return 0;
+    }
+    let least = tariff.min_price.map_or(0, |price| u128::from(price.micro()) * PARTS);
+    let most = tariff.max_price.map_or(u128::MAX, |price| u128::from(price.micro()) * PARTS);
+    sum.max(least).min(most)
+}
+
+/// Cuts a run where another element begins to hold: at an instant the floor of the energy goes to the earlier piece, at a watt-hour the floor of the time.
+pub fn cut(tariff: &Tariff, dimension: TariffDimension, run: Run) -> Vec<Piece> {
+    let clock = Clock::new(&tariff.time_zone, run.from);
+    let limits = || tariff.elements.iter().map(|element| &element.restrictions);
+    let by_energy = limits().any(|by| by.min_energy.is_some() || by.max_energy.is_some());
+    let by_duration = limits().any(|by| by.min_duration.is_some() || by.max_duration.is_some());
+    let last = run.before + run.wh;
+    let holding = |(at, metered): (u64, u64)| {
+        let seen = Seen { wall: clock.at(at), since: at.saturating_sub(run.begun), metered, wh: run.wh, ms: run.to - run.from };
+        matching(tariff, dimension, &seen)
+    };
+    let mut pieces = Vec::new();
+    let (mut at, mut metered) = (run.from, run.before);
+    let mut element = holding((at, metered));
+    'pieces: loop {
+        let (whole_ms, whole_wh) = (run.to - at, last - metered);
+        let (mut minute, mut ten, mut wh) = (at / 60_000 + 1, at.saturating_sub(run.begun) / 10_000, 1);
+        loop {
+            while run.begun + ten * 10_000 <= at {
+                ten += 1;
+            }
+            let instant = if by_duration { (minute * 60_000).min(run.begun + ten * 10_000) } else { minute * 60_000 };
+            let instant = Some(instant).filter(|instant| *instant < run.to);
+            let energy = Some(wh).filter(|wh| by_energy && *wh < whole_wh);
+            let energy_first = match (instant, energy) {
+                (None, None) => break 'pieces,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+                // Compared as fractions of what is left.
+                (Some(instant), Some(wh)) => u128::from(wh) * u128::from(whole_ms) <= u128::from(instant - at) * u128::from(whole_wh),
+            };
+            let point = if energy_first {
+                let ms = u128::from(whole_ms) * u128::from(wh) / u128::from(whole_wh);
+                (at + u64::try_from(ms).expect("a part of the whole"), metered + wh)
+            } else {
+                let instant = instant.expect("an instant comes first");
+                let wh = u128::from(whole_wh) * u128::from(instant - at) / u128::from(whole_ms);
+                (instant, metered + u64::try_from(wh).expect("a part of the whole"))
+            };
+            let next = holding(point);
+            if next != element {
+                pieces.push(Piece { from: at, to: point.0, wh: point.1 - metered, price: price(tariff, dimension, element) });
+                ((at, metered), element) = (point, next);
+                continue 'pieces;
+            }
+            if energy_first {
+                wh += 1;
+            } else if instant == Some(minute * 60_000) {
+                minute += 1;
+                ten += u64::from(instant == Some(run.begun + ten * 10_000));
+            } else {
+                ten += 1;
+            }
+        }
+    }
+    pieces.push(Piece { from: at, to: run.to, wh: last - metered, price: price(tariff, dimension, element) });
     pieces
+}
+
+/// Whether any element has a price of a dimension.
+pub fn has(tariff: &Tariff, dimension: TariffDimension) -> bool {
+    tariff.elements.iter().any(|element| element.price_components.iter().any(|component| component.dimension == dimension))
 }
 
 /// The price per session at an instant, in micro-tokens.
 pub fn flat(tariff: &Tariff, at: u64) -> u64 {
     let clock = Clock::new(&tariff.time_zone, at);
-    price(tariff, TariffDimension::Flat, matching(tariff, TariffDimension::Flat, clock.at(at)))
+    let seen = Seen { wall: clock.at(at), since: 0, metered: 0, wh: 0, ms: 1 };
+    price(tariff, TariffDimension::Flat, matching(tariff, TariffDimension::Flat, &seen))
 }
 
-/// The most whole watt-hours, from the first on, that an escrow pays for beside the price per session.
-pub fn paid_energy(pieces: &[Piece], flat: u64, escrow: u64) -> u64 {
-    // The bill is rounded down, so the escrow stretches to one part below the next micro-token.
-    // One that does not even pay for the session pays for no energy.
-    let Some(mut budget) = (u128::from(escrow) * PARTS + PARTS - 1).checked_sub(u128::from(flat) * PARTS) else { return 0 };
-    let mut paid = 0;
-    for piece in pieces {
-        let whole = parts_of(&[*piece]);
-        if whole > budget {
-            let one = parts_of(&[(1, piece.1)]);
-            return paid + u64::try_from(budget / one).expect("less than the piece");
-        }
-        budget -= whole;
-        paid += piece.0;
-    }
-    paid
+/// What an element is judged by.
+struct Seen {
+    wall: WallTime,
+    /// Milliseconds since the grant.
+    since: u64,
+    /// Watt-hours before.
+    metered: u64,
+    /// Of the whole run, for its power.
+    wh: u64,
+    ms: u64,
 }
 
 /// Day of the week from Monday = 0, and minute of the day.
@@ -164,9 +308,9 @@ fn last_sunday(year: i64, month: usize) -> i64 {
 }
 
 /// The first element that prices the dimension and whose restrictions hold.
-fn matching(tariff: &Tariff, dimension: TariffDimension, wall: WallTime) -> Option<usize> {
+fn matching(tariff: &Tariff, dimension: TariffDimension, seen: &Seen) -> Option<usize> {
     tariff.elements.iter().position(|element| {
-        element.price_components.iter().any(|component| component.dimension == dimension) && holds(&element.restrictions, wall)
+        element.price_components.iter().any(|component| component.dimension == dimension) && holds(&element.restrictions, seen)
     })
 }
 
@@ -176,13 +320,24 @@ fn price(tariff: &Tariff, dimension: TariffDimension, element: Option<usize>) ->
     component.expect("it matched by this component").price.micro()
 }
 
-fn holds(restrictions: &TariffRestrictions, (day, minute): WallTime) -> bool {
-    let on_day = restrictions.day_of_week.is_empty() || restrictions.day_of_week.iter().any(|listed| number(*listed) == day);
-    let start = restrictions.start_time.unwrap_or(0);
+fn holds(by: &TariffRestrictions, seen: &Seen) -> bool {
+    let (day, minute) = seen.wall;
+    let on_day = by.day_of_week.is_empty() || by.day_of_week.iter().any(|listed| number(*listed) == day);
+    let start = by.start_time.unwrap_or(0);
     // Minutes that the span is long, counted from its start around the clock; none means all day.
-    let length = (restrictions.end_time.unwrap_or(0) + 1440 - start) % 1440;
+    let length = (by.end_time.unwrap_or(0) + 1440 - start) % 1440;
     let into = (minute + 1440 - start) % 1440;
-    on_day && (length == 0 || into < length)
+    // Watt-hours times milliseconds in an hour against watts times milliseconds: an infinite power is above every bound.
+    let work = u128::from(seen.wh) * 3_600_000;
+    let reaches = |watts: u32| work >= u128::from(watts) * u128::from(seen.ms);
+    on_day
+        && (length == 0 || into < length)
+        && by.min_energy.is_none_or(|least| seen.metered >= least.get())
+        && by.max_energy.is_none_or(|most| seen.metered < most.get())
+        && by.min_duration.is_none_or(|least| seen.since >= least.ms())
+        && by.max_duration.is_none_or(|most| seen.since < most.ms())
+        && by.min_power.is_none_or(|least| reaches(least.get()))
+        && by.max_power.is_none_or(|most| !reaches(most.get()))
 }
 
 const fn number(day: DayOfWeek) -> u8 {
@@ -194,29 +349,5 @@ const fn number(day: DayOfWeek) -> u8 {
         DayOfWeek::Friday => 4,
         DayOfWeek::Saturday => 5,
         DayOfWeek::Sunday => 6,
-    }
-}
-
-#[test]
-fn a_bill_is_the_same_minute_by_minute_also_when_the_clocks_change() {
-    // Documents that people might write, on the weekends when Oslo's and New York's clocks change.
-    let changes = [1_774_746_000_000, 1_792_890_000_000, 1_772_953_200_000, 1_793_512_800_000];
-    let mut generator = Generator::new(0);
-    for _ in 0..2_000 {
-        let tariff = generator.document();
-        let rng = &mut generator.rng;
-        let from = changes[rng.random_range(0..4)] - rng.random_range(0..30 * 3_600_000);
-        let to = from + rng.random_range(0..60 * 3_600_000);
-        let wh = rng.random_range(0..1_000_000);
-        let interval = Interval { from: Timestamp::from_ms(from), to: Timestamp::from_ms(to), energy: WattHours::new(wh) };
-        let pieces = cut(&tariff, from, to, wh);
-        let asked = || format!("{wh} Wh from {from} to {to} under {tariff:?}");
-        assert_eq!(tariff::energy_cost(&tariff, &interval).map(Cost::parts), Ok(parts_of(&pieces)), "{}", asked());
-        let escrow = rng.random_range(0..400_000_000);
-        let budget = Cost::from_parts(u128::from(escrow) * PARTS + PARTS - 1);
-        let within = tariff::energy_within(&tariff, &interval, budget).map(WattHours::get);
-        assert_eq!(within, Ok(paid_energy(&pieces, 0, escrow).min(wh)), "{}", asked());
-        let once = tariff::flat_cost(&tariff, interval.from).map(Cost::parts);
-        assert_eq!(once, Ok(u128::from(flat(&tariff, from)) * PARTS), "{}", asked());
     }
 }

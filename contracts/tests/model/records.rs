@@ -7,14 +7,18 @@ use chain::{
     id::{CondominiumId, ConnectorId, GroupId, Height, TariffId},
     quantity::{Amount, WattHours, Watts},
     record::{
-        Account, Condominium, Connector, Group, Key, MeterState, Redemption, RoleGrant, Session, SessionState, Signer, SignerScope,
-        TariffHead, TariffVersion,
+        Account, Condominium, Connector, GrantSpan, Group, Key, MeterState, Redemption, RoleGrant, Session, SessionState, SessionTimes,
+        Signer, SignerScope, TariffHead, TariffVersion,
     },
+    tariff::TariffDimension,
     time::{Duration, Timestamp},
 };
 use serde::Serialize;
 
-use super::ledger::{Charge, Model, components, currents};
+use super::{
+    ledger::{Charge, Model, components, currents},
+    prices,
+};
 
 impl Model {
     /// Every record that the state must have now.
@@ -27,6 +31,15 @@ impl Model {
         for (id, charge) in &self.charges {
             rows.put(&Key::Session(*id), &record_of(charge));
             rows.put(&Key::Due(Timestamp::from_ms(charge.due), *id), &());
+            let tariff = self.tariff_of(charge);
+            if prices::has(tariff, TariffDimension::Time) || prices::has(tariff, TariffDimension::ParkingTime) {
+                let span = |(from, until): &(u64, Option<u64>)| GrantSpan {
+                    from: Timestamp::from_ms(*from),
+                    until: until.map(Timestamp::from_ms),
+                };
+                let granted = charge.granted.iter().map(span).collect();
+                rows.put(&Key::SessionTimes(*id), &SessionTimes { granted, idle_since: charge.full_at.map(Timestamp::from_ms) });
+            }
             if charge.state == SessionState::Queued {
                 let group = GroupId::new(CondominiumId(charge.connector.0), self.points[&charge.connector].group);
                 rows.put(&Key::Queue(group, Height(charge.place.0), charge.place.1), id);
@@ -166,6 +179,6 @@ fn record_of(charge: &Charge) -> Session {
         granted_index: charge.grant_place.1,
         meter,
         cost: components(charge),
-        billed_at_limit: charge.billed_at_limit().map(WattHours::new),
+        billed_at_limit: charge.billed_at_limit.map(WattHours::new),
     }
 }

@@ -6,6 +6,7 @@ use chain::{
     block::{Block, transactions_root},
     code::{Code, Rejection},
     codec,
+    quantity::Cost,
     receipt::{Cause, Event, Outcome, Receipt},
     state::MemoryState,
     time::Timestamp,
@@ -196,9 +197,14 @@ impl<'m> Run<'m> {
                 if let Event::ReadingHandled { refused: Some(code), .. } = event {
                     self.meet(*code);
                 }
+                self.met.idle += u32::from(matches!(event, Event::SessionIdle { .. }));
                 if let Event::SessionSettled(bill) = event {
                     *self.met.ends.entry(bill.reason).or_default() += 1;
                     self.met.overdrawn += u32::from(bill.overdrawn.is_some());
+                    self.met.timed += u32::from(bill.cost.time.parts() > 0);
+                    self.met.parked += u32::from(bill.cost.parking_time.parts() > 0);
+                    let sum = bill.cost.total().and_then(Cost::floor).expect("small");
+                    self.met.bounded += u32::from(bill.overdrawn.is_none() && bill.paid != sum);
                 }
             }
         }

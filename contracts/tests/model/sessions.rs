@@ -5,7 +5,8 @@ use chain::{
     id::{CondominiumId, ConnectorId, SessionId, TariffId},
     quantity::{Amount, WattHours},
     receipt::{Event, Overdrawn, SessionReceipt, Settler},
-    record::{Control, EndReason, Fault, Hints, Role, Service, SessionState},
+    record::{Control, EndReason, Fault, Hints, PlugSignal, Role, Service, SessionState},
+    tariff::{Tariff, TariffDimension},
     time::Timestamp,
 };
 use contracts::call::{
@@ -15,7 +16,7 @@ use contracts::call::{
 
 use super::{
     ledger::{Charge, Local, Meter, Model, Phases, Ruling, Sender, components, currents, no, not, phases},
-    prices,
+    prices::{self, Billed, Costs, Run, Spans},
 };
 
 /// The flags that a reading may carry.
@@ -69,9 +70,10 @@ impl Model {
             current: [0; 3],
             grant_place: self.place(),
             meter: None,
-            flat: 0,
-            pieces: Vec::new(),
-            past_escrow: false,
+            costs: Costs::default(),
+            granted: if fixed { vec![(self.now, None)] } else { Vec::new() },
+            full_at: None,
+            billed_at_limit: None,
         };
         let session = SessionId(sender.id.0);
         self.charges.insert(session, charge);
@@ -96,6 +98,11 @@ impl Model {
         wallet.balance -= own;
         wallet.debt += amount - own;
         Ok(())
+    }
+
+    /// What bills a session.
+    pub fn tariff_of(&self, charge: &Charge) -> &Tariff {
+        &self.tariffs[&(charge.connector.0, charge.tariff)][charge.version as usize - 1].1
     }
 
     fn charge(&self, session: SessionId) -> Ruling<Charge> {
@@ -226,7 +233,11 @@ impl Model {
 
     fn give(&mut self, session: SessionId, current: Phases) -> Event {
         let place = self.place();
+        let now = self.now;
         let charge = self.charges.get_mut(&session).expect("open");
+        if charge.state != SessionState::Charging {
+            charge.begin_grant(now);
+        }
         charge.state = SessionState::Charging;
         charge.current = current;
         charge.grant_place = place;
@@ -240,10 +251,17 @@ impl Model {
         if charge.state != SessionState::Charging {
             return no(Code::WrongSessionState);
         }
-        let entry = self.charges.get_mut(&call.session).expect("open");
-        entry.state = SessionState::Paused;
-        entry.current = [0; 3];
+        self.pause(call.session);
         Ok(vec![Event::SessionPaused { session: call.session, reason: call.reason }])
+    }
+
+    /// Takes the current from a charging session.
+    pub fn pause(&mut self, session: SessionId) {
+        let now = self.now;
+        let charge = self.charges.get_mut(&session).expect("open");
+        charge.state = SessionState::Paused;
+        charge.current = [0; 3];
+        charge.end_grant(now);
     }
 
     pub fn resume_charge(&mut self, sender: &Sender, call: &ResumeCharge) -> Ruling<Vec<Event>> {
@@ -315,15 +333,15 @@ impl Model {
     fn settle(&mut self, session: SessionId, reason: EndReason, ended_at: u64, settled_by: Settler) -> Vec<Event> {
         let charge = self.charges.remove(&session).expect("open");
         let revenue = self.treasuries[&charge.connector.0].revenue;
-        let whole = charge.cost() / prices::PARTS;
+        let energy = charge.meter.map_or(0, |meter| meter.register - meter.start);
+        let whole = prices::due(self.tariff_of(&charge), charge.costs, energy) / prices::PARTS;
         let paid = u64::try_from(whole.min(u128::from(charge.escrow))).expect("at most the escrow");
         let over = u64::try_from(whole - u128::from(paid)).unwrap_or(u64::MAX);
         self.credit(&charge.account, charge.escrow - paid);
         self.wallets.get_mut(&revenue).expect("registered").balance += paid;
         let (debtor, creditor) = (self.wallets[&charge.account].home, self.wallets[&revenue].home);
         let mut events: Vec<Event> = self.post(debtor, creditor, paid).into_iter().collect();
-        let energy = charge.meter.map_or(0, |meter| meter.register - meter.start);
-        let billed = charge.billed_at_limit().unwrap_or(energy);
+        let billed = charge.billed_at_limit.unwrap_or(energy);
         let condominium = CondominiumId(charge.connector.0);
         events.push(Event::SessionSettled(SessionReceipt {
             session,
@@ -451,13 +469,23 @@ impl Model {
         }
         point.register = register;
         let before = charge.meter.unwrap_or(Meter { start: register, sequence: 0, at, register, power: 0, samples: 0 });
-        if register > before.register {
-            let tariff = &self.tariffs[&(charge.connector.0, charge.tariff)][charge.version as usize - 1].1;
-            if before.register == before.start {
-                charge.flat = prices::flat(tariff, charge.granted_at.expect("it meters"));
-            }
-            charge.pieces.extend(prices::cut(tariff, before.at, at, register - before.register));
+        let tariff = self.tariffs[&(charge.connector.0, charge.tariff)][charge.version as usize - 1].1.clone();
+        let (metered, wh) = (before.register - before.start, register - before.register);
+        let begun = charge.granted_at.expect("it meters");
+        if metered == 0 && wh > 0 {
+            charge.costs.flat = u128::from(prices::flat(&tariff, begun)) * prices::PARTS;
         }
+        let mut over_at = begun + charge.max_duration;
+        if let SessionState::Stopping { at, .. } = charge.state {
+            over_at = over_at.min(at.ms());
+        }
+        let spans = Spans { granted: charge.granted.clone(), full_at: charge.full_at, over_at };
+        let billed = Billed::new(&tariff, Run { from: before.at, to: at, wh, before: metered, begun }, &spans);
+        let (spent, added) = (charge.costs, billed.costs());
+        charge.costs.energy += added.energy;
+        charge.costs.time += added.time;
+        charge.costs.parking += added.parking;
+        charge.granted.retain(|(_, until)| until.is_none_or(|until| until > at));
         charge.meter = Some(Meter {
             sequence: reading.sequence,
             at,
@@ -466,19 +494,36 @@ impl Model {
             samples: before.samples + u64::from(reading.sample_count),
             ..before
         });
-        charge.past_escrow |= charge.cost() / prices::PARTS > u128::from(charge.escrow);
-        let spent = charge.cost() >= u128::from(charge.escrow) * prices::PARTS;
+        let due = prices::due(&tariff, charge.costs, metered + wh);
+        // The bill is rounded down, so the escrow stretches to one part below the next micro-token.
+        let limit = u128::from(charge.escrow) * prices::PARTS + prices::PARTS - 1;
+        if due > limit && charge.billed_at_limit.is_none() {
+            charge.billed_at_limit = Some(metered + billed.paid_energy(&tariff, spent, limit));
+        }
+        // What can cost no more than the escrow is never ended by it.
+        let covered = tariff.max_price.is_some_and(|most| most.micro() <= charge.escrow);
+        let spent = due >= u128::from(charge.escrow) * prices::PARTS && !covered;
         let over = charge.is_over();
+        let full = reading.flags.0 & FULL != 0;
+        let removed = reading.flags.0 & REMOVED != 0;
+        let point = &self.points[&charge.connector];
+        let parks = point.plug_signal == PlugSignal::Reported && prices::has(&tariff, TariffDimension::ParkingTime);
+        let reason = match (spent, full, removed) {
+            (true, _, _) => Some(EndReason::Money),
+            (false, _, true) if charge.full_at.is_some() => Some(EndReason::VehicleFull),
+            (false, true, true) => Some(EndReason::VehicleFull),
+            (false, true, false) if !parks => Some(EndReason::VehicleFull),
+            (false, false, true) => Some(EndReason::VehicleRemoved),
+            (false, _, false) => None,
+        };
+        if !over && !spent && full && !removed && parks && charge.full_at.is_none() {
+            charge.full_at = Some(at);
+            charge.state = SessionState::Idle;
+            charge.current = [0; 3];
+            events.push(Event::SessionIdle { session, since: reading.at });
+        }
         self.charges.insert(session, charge);
         if !over {
-            let full = reading.flags.0 & FULL != 0;
-            let removed = reading.flags.0 & REMOVED != 0;
-            let reason = match (spent, full, removed) {
-                (true, _, _) => Some(EndReason::Money),
-                (false, true, _) => Some(EndReason::VehicleFull),
-                (false, false, true) => Some(EndReason::VehicleRemoved),
-                (false, false, false) => None,
-            };
             events.extend(reason.into_iter().flat_map(|reason| self.end(session, reason, at)));
         }
         events

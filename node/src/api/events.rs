@@ -254,5 +254,6 @@ const fn name_of(event: &Event) -> &'static str {
         Event::SessionStopping { .. } => "session_stopping",
         Event::SessionSettled(_) => "session_settled",
         Event::PositionPosted { .. } => "position_posted",
+        Event::SessionIdle { .. } => "session_idle",
     }
 }

@@ -12,7 +12,10 @@ use chain::{
     receipt::{Cause, Event},
     record::{Connector, Session},
 };
-use contracts::call::{Call, Transaction};
+use contracts::{
+    call::{Call, Transaction},
+    tariff::due,
+};
 use serde::Deserialize;
 
 use super::{
@@ -69,11 +72,9 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
         (None, None) if matches!(query.state, None | Some(StateFilter::Open)) => {
             let after = query.cursor.as_deref().map(|text| key_of(text, &SESSIONS)).transpose()?;
             let rows = snapshot.records::<Session>(&SESSIONS, after.as_deref(), limit.saturating_add(1))?;
-            let page = page_of_keys(rows, limit, |key, session| {
-                let id = SessionId(Hash32(key_hash(key)?));
-                Some(open_view(id, session, &tickets))
-            });
-            return Ok(Json(page));
+            let page = page_of_keys(rows, limit, |key, session| Some((SessionId(Hash32(key_hash(key)?)), session)));
+            let views = page.items.into_iter().map(|(id, session)| open_view(&snapshot, id, session, &tickets));
+            return Ok(Json(Page { items: views.collect::<Result<_, _>>()?, next: page.next }));
         }
         (None, None) => all_sessions(&snapshot, cursor(&query.cursor)?, limit)?,
     };
@@ -263,16 +264,18 @@ const fn connector_of(view: &SessionView) -> ConnectorId {
 
 fn view(snapshot: &Snapshot<'_>, id: SessionId, tickets: &[QueueTicket]) -> Result<Option<SessionView>, ApiProblem> {
     if let Some(session) = snapshot.session(id)? {
-        return Ok(Some(open_view(id, session, tickets)));
+        return open_view(snapshot, id, session, tickets).map(Some);
     }
     let Some(location) = snapshot.settlement(id)? else { return Ok(None) };
     let Some((receipt, _)) = snapshot.receipt(location)? else { return Ok(None) };
     Ok(receipt.bill_of(id).map(|bill| SessionView::Settled { id, height: location.height, index: location.index, receipt: *bill }))
 }
 
-fn open_view(id: SessionId, session: Session, tickets: &[QueueTicket]) -> SessionView {
-    let cost = session.cost.total().and_then(Cost::ceil).unwrap_or(Amount::MAX);
+fn open_view(snapshot: &Snapshot<'_>, id: SessionId, session: Session, tickets: &[QueueTicket]) -> Result<SessionView, ApiProblem> {
     let energy = session.meter.map_or(WattHours::ZERO, |meter| meter.register.saturating_sub(meter.start));
+    let version = snapshot.tariff_version(session.tariff, session.tariff_version)?;
+    let due = version.and_then(|version| due(&version.tariff, &session.cost, energy));
+    let cost = due.and_then(Cost::ceil).unwrap_or(Amount::MAX);
     let queue = tickets.iter().find(|ticket| ticket.session == id).cloned();
-    SessionView::Open { id, cost_so_far: cost.min(session.escrow), energy, queue, session }
+    Ok(SessionView::Open { id, cost_so_far: cost.min(session.escrow), energy, queue, session })
 }

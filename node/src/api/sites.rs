@@ -2,11 +2,11 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use chain::{
-    api::{CondominiumView, ConnectorView, GroupView, MAX_QUOTE_ENERGY, Page, QuoteView, TariffView, Unit},
+    api::{AmountByComponent, CondominiumView, ConnectorView, GroupView, MAX_QUOTE_ENERGY, Page, QuoteView, TariffView, Unit},
     code::{Code, Rejection},
     id::{ConnectorId, GroupId, TariffId},
-    quantity::{Currents, WattHours},
-    record::{Connector, Group, Service, TariffHead},
+    quantity::{Amount, Cost, Currents, WattHours},
+    record::{Connector, CostByComponent, Group, Service, TariffHead},
     time::{Duration, Timestamp},
     words::utc,
 };
@@ -164,9 +164,19 @@ pub async fn quote(State(state): State<ApiState>, Asked(query): Asked<QuoteQuery
         tariff,
         tariff_version,
         price_per_kwh: found.price_per_kwh,
+        price_per_hour: found.price_per_hour,
+        price_per_hour_parked: found.price_per_hour_parked,
+        parking_grace: version.tariff.parking_grace,
         flat: found.price_per_session,
+        min_price: version.tariff.min_price,
+        max_price: version.tariff.max_price,
         expected: found.expected,
+        expected_parts: parts(&found.expected_cost, Cost::floor)?,
+        expected_energy: found.expected_energy,
+        expected_duration: found.expected_duration,
         maximum: found.maximum,
+        maximum_parts: parts(&found.maximum_cost, Cost::ceil)?,
+        maximum_energy: found.maximum_energy,
         max_duration,
         next_change: found.next_change,
     }))
@@ -198,6 +208,16 @@ pub fn not_in_force(snapshot: &Snapshot<'_>, tariff: TariffId, at: Timestamp) ->
 
 /// The most versions of a tariff that are looked at for one answer.
 const MAX_VERSIONS: usize = 1_000;
+
+fn parts(cost: &CostByComponent, round: impl Fn(Cost) -> Option<Amount>) -> Result<AmountByComponent, ApiProblem> {
+    let amount = |part| round(part).ok_or_else(|| ApiProblem::rejected(&Rejection::new(Code::Overflow)));
+    Ok(AmountByComponent {
+        energy: amount(cost.energy)?,
+        time: amount(cost.time)?,
+        parking_time: amount(cost.parking_time)?,
+        flat: amount(cost.flat)?,
+    })
+}
 
 /// `GET /condominiums` and `GET /totals`.
 pub async fn condominiums(

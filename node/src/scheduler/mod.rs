@@ -205,6 +205,7 @@ fn matters(receipts: &[Receipt]) -> bool {
         | Event::SessionPaused { .. }
         | Event::FaultReported { .. }
         | Event::SessionStopping { .. }
+        | Event::SessionIdle { .. }
         | Event::SessionSettled(_) => true,
         Event::AccountRegistered { .. }
         | Event::TokensSold { .. }

@@ -78,6 +78,7 @@ impl Garage {
             | Event::ReadingHandled { .. }
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
+            | Event::SessionIdle { .. }
             | Event::PositionPosted { .. } => {}
         }
     }

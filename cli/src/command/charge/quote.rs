@@ -1,7 +1,7 @@
 //! `watt charge quote`.
 
 use ::chain::{
-    api::{MAX_QUOTE_ENERGY, QuoteView},
+    api::{AmountByComponent, MAX_QUOTE_ENERGY, QuoteView},
     id::ConnectorId,
     quantity::WattHours,
     time::Duration,
@@ -61,14 +61,45 @@ impl Quote {
 /// A quote in words.
 pub(super) fn quote_facts(quote: &QuoteView, energy: Option<WattHours>, currency: &str) -> Facts {
     let money = |amount| tokens(amount, currency);
-    let facts = Facts::new()
+    let prices = [
+        (quote.price_per_kwh, "per kWh"),
+        (quote.price_per_hour, "per hour of charging"),
+        (quote.price_per_hour_parked, "per hour parked full"),
+        (quote.flat, "once"),
+    ];
+    let prices: Vec<String> = prices
+        .iter()
+        .filter(|(price, _)| !price.is_zero())
+        .map(|(price, unit)| match *unit {
+            "per hour parked full" if !quote.parking_grace.is_zero() => {
+                format!("{} {unit} from {} on", money(*price), duration(quote.parking_grace))
+            }
+            unit => format!("{} {unit}", money(*price)),
+        })
+        .collect();
+    let prices = if prices.is_empty() { "free of charge".to_owned() } else { prices.join(" + ") };
+    let expected = format!("{} for {} in {}", money(quote.expected), kwh(quote.expected_energy), duration(quote.expected_duration));
+    Facts::new()
         .with("connector", quote.connector.to_string())
         .with("tariff", format!("{} version {}", quote.tariff, quote.tariff_version))
-        .with("price now", format!("{} per kWh", money(quote.price_per_kwh)))
-        .with_some("price changes", quote.next_change.map(time));
-    let facts = if quote.flat.is_zero() { facts } else { facts.with("once", money(quote.flat)) };
-    facts
+        .with("price now", prices)
+        .with_some("price may change", quote.next_change.map(time))
+        .with_some("at least", quote.min_price.map(|least| format!("{}, once anything was used", money(least))))
+        .with_some("never more than", quote.max_price.map(money))
         .with_some("energy", energy.map(kwh))
-        .with("expected", money(quote.expected))
+        .with("expected", expected)
+        .with_some("", parts_text(&quote.expected_parts, currency))
         .with("at most", format!("{} within {}", money(quote.maximum), duration(quote.max_duration)))
+        .with_some("", parts_text(&quote.maximum_parts, currency))
+}
+
+/// What of an amount is for what, where it is for more than one thing.
+fn parts_text(parts: &AmountByComponent, currency: &str) -> Option<String> {
+    let named = [("energy", parts.energy), ("charging time", parts.time), ("parking", parts.parking_time), ("once", parts.flat)];
+    let shown: Vec<String> = named
+        .iter()
+        .filter(|(_, amount)| !amount.is_zero())
+        .map(|(name, amount)| format!("{name} {}", tokens(*amount, currency)))
+        .collect();
+    (shown.len() > 1).then(|| shown.join(" + "))
 }

@@ -2,6 +2,7 @@
 
 use ::chain::{
     api::SessionView,
+    quantity::Cost,
     receipt::{SessionReceipt, Settler},
     record::SessionState,
 };
@@ -117,7 +118,13 @@ pub(in crate::command) fn bill_facts(bill: &SessionReceipt, currency: &str) -> F
         .with("refunded", money(bill.refund));
     let facts =
         parts.iter().filter(|(_, cost)| cost.parts() > 0).fold(facts, |facts, (name, cost)| facts.with_some(name, cost.floor().map(money)));
+    let sum = bill.cost.total().and_then(Cost::floor);
+    let bound = sum.filter(|sum| bill.overdrawn.is_none() && *sum != bill.paid).map(|sum| {
+        let which = if bill.paid > sum { "raised to the tariff's least price" } else { "lowered to the tariff's highest price" };
+        format!("{which} from {}", money(sum))
+    });
     facts
+        .with_some("bounded", bound)
         .with_some(
             "not paid for",
             bill.overdrawn.map(|over| format!("{} worth {}, borne by the condominium", kwh(over.energy), money(over.amount))),

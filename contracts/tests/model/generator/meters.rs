@@ -5,6 +5,7 @@ use chain::{
     id::{Address, SessionId},
     quantity::{WattHours, Watts},
     record::{Role, SessionState},
+    tariff::TariffDimension,
     time::Timestamp,
 };
 use contracts::call::{Attest, Call, Reading, ReadingFlags};
@@ -13,7 +14,7 @@ use rand::Rng;
 use super::{Generator, SITES};
 use crate::{
     ledger::{Charge, Model},
-    prices,
+    prices::{self, Run},
 };
 
 impl Generator {
@@ -24,7 +25,12 @@ impl Generator {
         for _ in 0..self.rng.random_range(1..6) {
             let over = self.one_in(3);
             let metering = |charge: &Charge| charge.connector.0 == site && charge.granted_at.is_some();
-            let session = self.session_where(model, |charge| metering(charge) && (!over || charge.is_over()));
+            let stays = self.one_in(3) && model.charges.values().any(|charge| metering(charge) && charge.state == SessionState::Idle);
+            let session = self.session_where(model, |charge| match (stays, over) {
+                (true, _) => metering(charge) && charge.state == SessionState::Idle,
+                (false, true) => metering(charge) && charge.is_over(),
+                (false, false) => metering(charge),
+            });
             readings.push(match model.charges.get(&session) {
                 Some(charge) => self.reading(model, session, charge),
                 None => Reading { session, ..self.strange_reading(model) },
@@ -69,10 +75,13 @@ impl Generator {
             at: Timestamp::from_ms(at),
             register_wh: WattHours::new(register + more),
             power_w: Watts::new(self.rng.random_range(0..23_000)),
-            flags: ReadingFlags(if self.one_in(12) { self.rng.random_range(1..4) } else { 0 }),
+            flags: ReadingFlags(if self.one_in(8) { self.pick(&[1, 1, 2, 3]) } else { 0 }),
             samples_root: Hash32(self.rng.random()),
             sample_count: self.rng.random_range(0..70),
         };
+        if charge.state == SessionState::Charging && prices::has(model.tariff_of(charge), TariffDimension::ParkingTime) && self.one_in(3) {
+            reading.flags = ReadingFlags::VEHICLE_FULL;
+        }
         if charge.meter.is_some() && self.one_in(6) {
             reading.register_wh = WattHours::new(register + self.energy_to_escrow(model, charge, at));
         }
@@ -108,9 +117,16 @@ impl Generator {
     /// Watt-hours to about where the escrow is spent at the present price.
     fn energy_to_escrow(&mut self, model: &Model, charge: &Charge, at: u64) -> u64 {
         let tariff = &model.tariffs[&(charge.connector.0, charge.tariff)][charge.version as usize - 1].1;
-        let one = prices::parts_of(&prices::cut(tariff, at, at, 1));
-        let once = if charge.pieces.is_empty() { prices::flat(tariff, charge.granted_at.unwrap_or(at)) } else { 0 };
-        let left = (u128::from(charge.escrow.saturating_sub(once)) * prices::PARTS).saturating_sub(charge.cost());
+        let run = Run {
+            from: at,
+            to: at,
+            wh: 1,
+            before: charge.meter.map_or(0, |meter| meter.register - meter.start),
+            begun: charge.granted_at.unwrap_or(at),
+        };
+        let one = u128::from(prices::cut(tariff, TariffDimension::Energy, run)[0].price) * (prices::PARTS / 1_000);
+        let once = if run.before == 0 { prices::flat(tariff, run.begun) } else { 0 };
+        let left = (u128::from(charge.escrow.saturating_sub(once)) * prices::PARTS).saturating_sub(charge.costs.energy + charge.costs.time);
         let wh = u64::try_from(left.checked_div(one).unwrap_or(0)).expect("an escrow's worth");
         if self.one_in(2) { wh } else { wh + self.rng.random_range(0..4) }
     }

@@ -61,7 +61,7 @@ impl Generator {
             connector: ConnectorId::new(CondominiumId(site), number),
             group,
             control: if self.one_in(4) { Control::MeterOnly } else { Control::Switched },
-            plug_signal: if self.one_in(2) { PlugSignal::None } else { PlugSignal::Reported },
+            plug_signal: if self.one_in(4) { PlugSignal::None } else { PlugSignal::Reported },
             rated: Currents::from_ma(rated),
             tariff: if self.one_in(20) { 77 } else { self.rng.random_range(1..=FAR_TARIFF) },
             service: if self.one_in(6) { Service::OutOfService } else { Service::InService },
@@ -103,7 +103,15 @@ impl Generator {
     pub fn document(&mut self) -> Tariff {
         let elements = (0..self.rng.random_range(1..6)).map(|_| self.element()).collect();
         let time_zone = if self.one_in(3) { self.pick(&prices::ZONES) } else { prices::OSLO }.to_owned();
-        Tariff { time_zone, elements, min_price: None, max_price: None, vat_basis_points: 2_500, parking_grace: Duration::ZERO }
+        let (mut min_price, mut max_price) = (None, None);
+        if self.one_in(5) {
+            min_price = Some(self.amount(TOKEN));
+        }
+        if self.one_in(5) {
+            max_price = Some(Amount::from_micro(min_price.map_or(0, Amount::micro) + self.rng.random_range(0..3 * TOKEN)));
+        }
+        let parking_grace = Duration::from_ms(self.pick(&[0, 0, 1, 600_000, 3_600_000]));
+        Tariff { time_zone, elements, min_price, max_price, vat_basis_points: 2_500, parking_grace }
     }
 
     fn element(&mut self) -> TariffElement {
@@ -117,9 +125,15 @@ impl Generator {
             _ => energy,
         };
         let flat = PriceComponent { dimension: TariffDimension::Flat, price: self.amount(TOKEN / 2) };
-        let price_components = match self.rng.random_range(0..4) {
-            0 => vec![flat],
-            1 => vec![flat, energy],
+        let time = PriceComponent { dimension: TariffDimension::Time, price: self.amount(2 * TOKEN) };
+        let parking = PriceComponent { dimension: TariffDimension::ParkingTime, price: self.amount(5 * TOKEN) };
+        let price_components = match self.rng.random_range(0..10) {
+            0 | 1 => vec![flat],
+            2 | 3 => vec![flat, energy],
+            4 => vec![time],
+            5 => vec![time, energy],
+            6 => vec![energy, parking],
+            7 => vec![parking, time],
             _ => vec![energy],
         };
         let mut restrictions = TariffRestrictions::default();
@@ -134,29 +148,63 @@ impl Generator {
                 restrictions.day_of_week = WEEK.into_iter().filter(|_| self.rng.random()).collect();
             }
         }
+        if self.one_in(3) {
+            let once = price_components.iter().any(|component| component.dimension == TariffDimension::Flat);
+            self.bound(&mut restrictions, once);
+        }
         TariffElement { price_components, restrictions }
+    }
+
+    /// Bounds of energy, duration or power; those that a price per session cannot have are left out.
+    fn bound(&mut self, restrictions: &mut TariffRestrictions, once: bool) {
+        let rng = &mut self.rng;
+        let [low, high] = [rng.random_range(0..3_000), rng.random_range(3_000..12_000)];
+        let (least, most) = (rng.random::<bool>() && !once, rng.random::<bool>() || once);
+        match rng.random_range(0..3) {
+            0 => {
+                restrictions.min_energy = least.then(|| WattHours::new(low));
+                restrictions.max_energy = most.then(|| WattHours::new(high));
+            }
+            // Whole tens of seconds.
+            1 => {
+                restrictions.min_duration = least.then(|| Duration::from_secs(low * 10));
+                restrictions.max_duration = most.then(|| Duration::from_secs(high * 10));
+            }
+            _ if once => {}
+            _ => {
+                restrictions.min_power = least.then(|| Watts::new(u32::try_from(low).expect("small")));
+                restrictions.max_power = most.then(|| Watts::new(u32::try_from(high).expect("small")));
+            }
+        }
     }
 
     /// Breaks one rule of a document.
     fn spoil(&mut self, tariff: &mut Tariff) {
         let last = tariff.elements.len() - 1;
         let element = &mut tariff.elements[last];
-        match self.rng.random_range(0..18) {
+        match self.rng.random_range(0..20) {
             0 => tariff.time_zone = "Europe/Oslo".to_owned(),
             1 => tariff.time_zone = "CET-1CEST".to_owned(),
             2 => tariff.vat_basis_points = 10_001,
-            3 => tariff.min_price = Some(Amount::from_micro(1)),
-            4 => tariff.max_price = Some(Amount::from_micro(1)),
-            5 => tariff.parking_grace = Duration::from_ms(1),
+            3 => tariff.min_price = Some(Amount::from_micro(1_000_000_001)),
+            4 => (tariff.min_price, tariff.max_price) = (Some(Amount::from_micro(2)), Some(Amount::from_micro(1))),
+            5 => tariff.parking_grace = Duration::from_ms(7 * 24 * HOUR + 1),
             6 => tariff.elements.clear(),
             7 => tariff.elements = vec![element.clone(); 33],
             8 => element.price_components.clear(),
             9 => element.price_components = vec![element.price_components[0]; 5],
-            10 => element.price_components[0].dimension = TariffDimension::Time,
-            11 => element.price_components[0].dimension = TariffDimension::ParkingTime,
+            10 => {
+                element.price_components = vec![PriceComponent { dimension: TariffDimension::Flat, price: Amount::ZERO }];
+                element.restrictions.min_energy = Some(WattHours::new(1));
+                element.restrictions.max_energy = None;
+            }
+            11 => {
+                (element.restrictions.min_duration, element.restrictions.max_duration) =
+                    (Some(Duration::from_ms(5)), Some(Duration::from_ms(5)))
+            }
             12 => element.price_components = vec![element.price_components[0]; 2],
             13 => element.price_components[0].price = Amount::from_micro(1_000_000_001),
-            14 => element.restrictions.min_energy = Some(WattHours::ZERO),
+            14 => element.restrictions.max_energy = Some(WattHours::ZERO),
             15 => element.restrictions.max_power = Some(Watts::ZERO),
             16 => element.restrictions.start_time = Some(1440),
             _ => element.restrictions.day_of_week = vec![DayOfWeek::Tuesday, DayOfWeek::Monday],

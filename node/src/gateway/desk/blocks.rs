@@ -8,12 +8,12 @@ use chain::{
     code::Code,
     id::{ConnectorId, GroupId, Height, SessionId, TariffId},
     receipt::{Event, Receipt},
-    record::{Connector, Key, Session, TariffVersion},
+    record::{Connector, Key, Session, SessionTimes, TariffVersion},
     state::StateRead,
     tariff::Tariff,
     time::Timestamp,
 };
-use contracts::{failure::Fault as LedgerFault, ledger::Ledger};
+use contracts::{failure::Fault as LedgerFault, ledger::Ledger, tariff::counts_time};
 
 use super::{Desk, DeskError, books};
 use crate::gateway::{
@@ -29,6 +29,8 @@ const TARIFFS_KEPT: usize = 256;
 pub(in crate::gateway) struct Sight {
     connector: Option<Connector>,
     session: Option<(SessionId, Session, Arc<Tariff>)>,
+    /// When it held a grant, where its tariff counts time.
+    times: Option<SessionTimes>,
 }
 
 /// What a block means for us.
@@ -67,6 +69,10 @@ impl Desk {
                     news.connectors.extend(self.sessions.get(session));
                 }
                 Event::SessionToppedUp { session, .. } => news.connectors.extend(self.sessions.get(session)),
+                Event::SessionIdle { session, .. } => {
+                    news.site = true;
+                    news.connectors.extend(self.sessions.get(session));
+                }
                 Event::SessionStopping { session, .. } => {
                     news.site = true;
                     match self.sessions.get(session) {
@@ -129,10 +135,13 @@ impl Desk {
     pub fn look(&mut self, state: &dyn StateRead, id: ConnectorId) -> Result<Sight, DeskError> {
         let ledger = Ledger::new(state);
         let connector = ledger.connector(id)?;
-        let Some(open) = connector.and_then(|connector| connector.session) else { return Ok(Sight { connector, session: None }) };
-        let Some(session) = ledger.session(open)? else { return Ok(Sight { connector, session: None }) };
+        let Some(open) = connector.and_then(|connector| connector.session) else {
+            return Ok(Sight { connector, session: None, times: None });
+        };
+        let Some(session) = ledger.session(open)? else { return Ok(Sight { connector, session: None, times: None }) };
         let tariff = self.tariff(&ledger, session.tariff, session.tariff_version)?;
-        Ok(Sight { connector, session: Some((open, session, tariff)) })
+        let times = if counts_time(&tariff) { ledger.get(&Key::SessionTimes(open))? } else { None };
+        Ok(Sight { connector, session: Some((open, session, tariff)), times })
     }
 
     fn tariff(&mut self, ledger: &Ledger<'_>, id: TariffId, version: u32) -> Result<Arc<Tariff>, DeskError> {
@@ -186,7 +195,7 @@ impl Desk {
             before = Some(open.book.clone());
         }
         let (Some(open), Some(connector)) = (&mut place.open, &place.connector) else { return Ok(()) };
-        open.on_chain(session, &place.held, &mut out);
+        open.on_chain(session, sight.times, &place.held, &mut out);
         if let Some(newest) = &place.newest {
             open.begin(connector, newest, &present, &mut out);
         }

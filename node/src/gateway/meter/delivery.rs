@@ -97,6 +97,7 @@ impl Metering {
             book.ending = Ending::None;
         }
         self.edge = None;
+        self.full_at = None;
         self.leaves.clear();
         self.counted = 0;
         self.newest = None;

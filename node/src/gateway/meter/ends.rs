@@ -1,7 +1,8 @@
 //! When a charge is over, by what the vehicle does and by what time says.
 //!
 //! A vehicle is **full** when it takes no power although it could and its plug is in; it is **removed** when the plug goes before that. Where the plug is not
-//! reported, power that falls to nothing from more than half of its peak means removed, from less (a taper) full. **Money** is seen where samples become
+//! reported, power that falls to nothing from more than half of its peak means removed, from less (a taper) full. Where the tariff counts parking and the
+//! plug is reported, a full vehicle stays: its session goes on, without current, until the plug is gone. **Money** is seen where samples become
 //! readings: the cost has reached the escrow. **Time** and **stop** come from the chain, **anomalies** from `faults`.
 //!
 //! A session that the chain has stopped is finished once nothing more can come: its relay is open by the unit's own word, or no lease was ever given, or the
@@ -26,6 +27,10 @@ pub(in crate::gateway) const LAST_WORD: Duration = Duration::from_secs(30);
 impl Metering {
     /// Whether the vehicle is full or gone, as flags of the reading that says so.
     pub(super) fn vehicle_end(&mut self, connector: &Connector, raw: &RawSample, at: Timestamp, present: &Present<'_>) -> ReadingFlags {
+        if self.is_parked() {
+            return if raw.sample.flags.has(Flags::PLUG_PRESENT) { ReadingFlags::NONE } else { ReadingFlags::VEHICLE_REMOVED };
+        }
+        let parks = self.parks(connector);
         let charging = self.session.state == SessionState::Charging;
         if !charging && self.session.state != SessionState::Paused {
             return ReadingFlags::NONE;
@@ -50,7 +55,11 @@ impl Metering {
                 return if never_came { ReadingFlags::VEHICLE_REMOVED } else { ReadingFlags::NONE };
             }
             // It took nothing with the plug in and then left: it was full.
-            return if vehicle.zero_since.is_some() { ReadingFlags::VEHICLE_FULL } else { ReadingFlags::VEHICLE_REMOVED };
+            return match vehicle.zero_since {
+                Some(_) if parks => ReadingFlags(ReadingFlags::VEHICLE_FULL.0 | ReadingFlags::VEHICLE_REMOVED.0),
+                Some(_) => ReadingFlags::VEHICLE_FULL,
+                None => ReadingFlags::VEHICLE_REMOVED,
+            };
         }
         vehicle.plugged |= plug;
         if sample.power_w > 0 || !vehicle.charged || !could {

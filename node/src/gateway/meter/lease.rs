@@ -5,10 +5,10 @@
 
 use chain::{
     quantity::{Cost, WattHours},
-    record::{Connector, Control, SessionState},
+    record::{Connector, Control, CostByComponent, GrantSpan, SessionState},
     time::Duration,
 };
-use contracts::tariff::{self, Interval};
+use contracts::tariff::{self, Counted, Interval};
 use firmware_core::Grant;
 
 use super::{Metering, Present};
@@ -48,11 +48,22 @@ impl Metering {
     fn charge_left(&self, present: &Present<'_>, seconds: u64, most_mas: u64) -> Option<u64> {
         let volts = u64::from(present.settings.mains_v);
         let most = WattHours::new(most_mas.saturating_mul(volts).div_ceil(MAS_VOLTS_PER_WH));
-        let spent = self.cost_at(self.newest)?;
+        let escrow = Cost::from_amount(self.session.escrow)?;
+        if self.due_at(self.newest)? > escrow {
+            return None;
+        }
         let flat = if self.flat_is_due(self.newest) { Cost::ZERO } else { self.flat()? };
-        let budget = Cost::from_amount(self.session.escrow)?.checked_sub(spent)?.checked_sub(flat).unwrap_or(Cost::ZERO);
-        let interval = Interval { from: present.now, to: present.now.saturating_add(Duration::from_secs(seconds)), energy: most };
-        let affordable = tariff::energy_within(&self.tariff, &interval, budget).ok()?;
+        let spent = CostByComponent { energy: self.cost_at(self.newest)?, flat, ..CostByComponent::default() };
+        let begun = self.session.first_granted_at?;
+        let interval = Interval {
+            from: present.now,
+            to: present.now.saturating_add(Duration::from_secs(seconds)),
+            energy: most,
+            energy_before: self.metered(self.newest),
+            begun,
+        };
+        let counted = Counted { granted: &[GrantSpan { from: begun, until: None }], idle_since: None, until: interval.to };
+        let affordable = tariff::energy_within(&self.tariff, &interval, &counted, &spent, escrow).ok()?;
         if affordable >= most {
             return Some(most_mas);
         }

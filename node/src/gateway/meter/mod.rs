@@ -6,7 +6,7 @@
 //!
 //! # When a reading is decided
 //! - at the first grant, from the newest sample: the relay was open until then, so its register still holds;
-//! - at an edge of the tariff, as near to it as samples are on both sides;
+//! - at an edge of the tariff, as near to it as samples are on both sides, also where the power passes one;
 //! - at every multiple of the period, and whenever so much of the escrow was spent;
 //! - after a pause, a resumption or a change of the limit;
 //! - at the end, and at the last point that can be believed where the meter fails.
@@ -28,11 +28,14 @@ use chain::{
     merkle,
     params::Params,
     quantity::{WattHours, Watts},
-    record::{Connector, Control, Session, SessionState},
-    tariff::Tariff,
+    record::{Connector, Control, Session, SessionState, SessionTimes},
+    tariff::{Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
-use contracts::call::{Reading, ReadingFlags};
+use contracts::{
+    call::{Reading, ReadingFlags},
+    tariff,
+};
 use firmware_core::Flags;
 
 pub(super) use self::{
@@ -80,6 +83,13 @@ pub(super) struct Metering {
     pub session: Session,
     /// What bills it.
     pub tariff: Arc<Tariff>,
+    /// When it held a grant and since when it is full, as the chain says; none where its tariff does not count time.
+    times: Option<SessionTimes>,
+    /// The time of a decided reading that says full with the plug in, where parking is counted.
+    full_at: Option<Timestamp>,
+    /// The powers at which the tariff's prices may change, and how many of them the newest sample has reached.
+    power_edges: Vec<u64>,
+    power_class: usize,
     /// What is decided; the disk has the same.
     pub book: Book,
     /// The leaves since the last decided reading.
@@ -112,6 +122,10 @@ impl Metering {
         Self {
             id,
             session,
+            times: None,
+            full_at: None,
+            power_edges: tariff::power_edges(&tariff),
+            power_class: 0,
             tariff,
             book,
             leaves: Vec::new(),
@@ -134,11 +148,14 @@ impl Metering {
             self.newest = self.point(raw);
         }
         self.outbox = undelivered.into_iter().collect();
+        let parks = tariff::has(&self.tariff, TariffDimension::ParkingTime);
+        self.full_at = self.outbox.iter().find(|reading| parks && reading.flags == ReadingFlags::VEHICLE_FULL).map(|reading| reading.at);
     }
 
     /// What the chain says now. Drops what it has, and finishes a session that it has stopped where nothing can have flowed since the newest sample.
-    pub fn on_chain(&mut self, session: Session, held: &Held, out: &mut Vec<DecidedReading>) {
+    pub fn on_chain(&mut self, session: Session, times: Option<SessionTimes>, held: &Held, out: &mut Vec<DecidedReading>) {
         self.session = session;
+        self.times = times;
         let accepted = self.accepted();
         while self.outbox.front().is_some_and(|reading| reading.sequence <= accepted) {
             self.outbox.pop_front();
@@ -194,7 +211,7 @@ impl Metering {
         out: &mut Vec<DecidedReading>,
     ) {
         let Some((_, last)) = samples.last() else { return };
-        let tight = self.has_begun() && self.cost_at(self.point(last)).is_none_or(|cost| self.is_spent(cost));
+        let tight = self.has_begun() && self.is_spent_at(self.point(last));
         for (place, indexed) in samples.iter().enumerate() {
             let (_, raw) = indexed;
             if let Some(fault) = faults::fault_in(connector, raw, held) {
@@ -228,7 +245,9 @@ impl Metering {
             return self.disbelieve(doubt, register, present, out);
         }
         let edge = self.edge();
-        if edge.is_some_and(|edge| at > edge) && self.newest.is_some() {
+        let class = self.power_edges.iter().filter(|watts| u64::from(raw.sample.power_w) >= **watts).count();
+        let passes = std::mem::replace(&mut self.power_class, class) != class;
+        if (edge.is_some_and(|edge| at > edge) || passes) && self.newest.is_some() {
             self.read(ReadingFlags::NONE, out);
         }
         self.add_leaf(raw);
@@ -239,11 +258,16 @@ impl Metering {
         if flags != ReadingFlags::NONE {
             self.read(flags, out);
             self.book.ending = Ending::Vehicle;
-            self.book.finished = true;
+            if self.parks(connector) && flags == ReadingFlags::VEHICLE_FULL {
+                // It stays: parking counts until the plug is gone.
+                self.full_at = Some(at);
+            } else {
+                self.book.finished = true;
+            }
             return;
         }
-        let spent = pace.tight && self.cost_at(Some(point)).is_none_or(|cost| self.is_spent(cost));
-        if spent && self.book.ending == Ending::None {
+        let spent = pace.tight && self.is_spent_at(Some(point));
+        if spent && (self.book.ending == Ending::None || self.is_parked()) {
             self.book.ending = Ending::Money;
         }
         if matches!(self.book.ending, Ending::Money) && (spent || pace.open) {

@@ -3,7 +3,7 @@
 //! No node, network or clock: blocks are made of what the desk wants submitted, messages are made by `firmware_core::Unit`. A crash throws away everything but
 //! the two disks: the gateway's database and the chain's state.
 //!
-//! This file is that small world; its stories are in `billing`, `door`, `ends`, `faults`, `limits`, `losses` and `messages`.
+//! This file is that small world; its stories are in `billing`, `door`, `ends`, `faults`, `limits`, `losses`, `messages`, `neighbour` and `parking`.
 
 mod billing;
 mod door;
@@ -13,6 +13,7 @@ mod limits;
 mod losses;
 mod messages;
 mod neighbour;
+mod parking;
 
 use std::{collections::BTreeMap, sync::Arc};
 
