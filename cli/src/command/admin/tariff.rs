@@ -1,20 +1,21 @@
 //! `watt admin tariff`.
 
+mod document;
+mod table;
+
 use std::path::PathBuf;
 
-use ::chain::{
-    id::TariffId,
-    quantity::Amount,
-    tariff::{PriceComponent, Tariff as Document, TariffDimension, TariffElement, TariffRestrictions},
-    time::Duration,
-};
+use ::chain::{id::TariffId, quantity::Amount, tariff::Tariff as Document, time::Duration};
 use clap::{Args, Subcommand};
-use contracts::call::{Call, PutTariff};
+use contracts::{
+    call::{Call, PutTariff},
+    tariff::find_flaw,
+};
 
 use crate::{
     command::{CommandError, Context},
     describe,
-    quantity::{Instant, parse_clock, parse_instant, parse_tokens, time},
+    quantity::{Instant, parse_clock, parse_duration, parse_instant, parse_tokens, time},
     render::{Facts, Rows},
 };
 
@@ -37,7 +38,11 @@ pub struct List {}
 
 /// Show all versions of a tariff
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt admin tariff show 1-1\n  watt admin tariff show 1-1 --output json")]
+#[command(after_help = "Examples:
+  watt admin tariff show 1-1
+  watt admin tariff show 1-1 --output json
+
+Each row is an element. For each price, the first row that has one and whose conditions hold counts; where none does, it costs nothing.")]
 pub struct Show {
     /// Which, as condominium and number
     #[arg(value_name = "TARIFF")]
@@ -49,19 +54,30 @@ pub struct Show {
 #[command(after_help = "Examples:
   watt admin tariff put 1-1 --price 0.25 --zone UTC0
   watt admin tariff put 1-1 --price 0.25 --night-price 0.15 --night 22:00-07:00 --zone CET-1CEST,M3.5.0,M10.5.0/3
+  watt admin tariff put 1-1 --price 0.25 --parking 2 --grace 30m --min-price 0.50 --max-price 20
   watt admin tariff put 1-1 --file tariff.json --from 2026-12-01T00:00
 
-The file holds the document as `watt admin tariff show --output json` writes it under \"tariff\". Prices include tax. The zone is a POSIX TZ rule, because the chain
-knows no others.")]
+The file can say everything that a tariff may say: elements with prices of ENERGY (per kWh), TIME and PARKING_TIME (per hour) and FLAT (once), each under restrictions.
+It holds a document as `watt admin tariff show --output json` writes it under \"tariff\"; what is left out does not restrict. Prices are micro-tokens (\"250000\") or tokens
+with a point (\"0.25\"), energies watt-hours (\"10000\") or \"10 kWh\", times of day minutes (1320) or \"22:00\", spans milliseconds (\"1800000\") or \"30m\", powers watts:
+
+  { \"time_zone\": \"CET-1CEST,M3.5.0,M10.5.0/3\", \"parking_grace\": \"30m\",
+    \"elements\": [
+      { \"price_components\": [{ \"dimension\": \"ENERGY\", \"price\": \"0.15\" }],
+        \"restrictions\": { \"start_time\": \"22:00\", \"end_time\": \"07:00\", \"day_of_week\": [\"SATURDAY\", \"SUNDAY\"] } },
+      { \"price_components\": [{ \"dimension\": \"ENERGY\", \"price\": \"0.25\" }, { \"dimension\": \"PARKING_TIME\", \"price\": \"2.00\" }] } ] }
+
+Restrictions: start_time, end_time, day_of_week, min_energy, max_energy, min_power, max_power, min_duration, max_duration. Prices include tax. The zone is a POSIX TZ rule,
+because the chain knows no others. Parking is accepted where all connectors of the tariff report their plug.")]
 pub struct Put {
     /// Which, as condominium and number
     #[arg(value_name = "TARIFF")]
     tariff: TariffId,
     /// Read the document from this JSON file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["price", "flat", "zone", "night_price", "vat"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["price", "flat", "zone", "night_price", "vat", "per_hour", "parking", "min_price", "max_price"])]
     file: Option<PathBuf>,
     /// The price of a kWh in tokens
-    #[arg(long, value_name = "TOKENS", value_parser = parse_tokens, required_unless_present = "file")]
+    #[arg(long, value_name = "TOKENS", value_parser = parse_tokens, required_unless_present_any = ["file", "per_hour"])]
     price: Option<Amount>,
     /// The price of a kWh by night
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens, requires = "night")]
@@ -69,6 +85,21 @@ pub struct Put {
     /// When the night is, in local time
     #[arg(long, value_name = "HH:MM-HH:MM", value_parser = parse_night, requires = "night_price")]
     night: Option<(u16, u16)>,
+    /// The price of an hour of charging
+    #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
+    per_hour: Option<Amount>,
+    /// The price of an hour in which a full vehicle stays plugged in
+    #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
+    parking: Option<Amount>,
+    /// How long a full vehicle may stay before that
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "parking")]
+    grace: Option<Duration>,
+    /// The least that a session costs that has used anything
+    #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
+    min_price: Option<Amount>,
+    /// The most that a session costs
+    #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
+    max_price: Option<Amount>,
     /// What a session costs once
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
     flat: Option<Amount>,
@@ -92,7 +123,11 @@ impl Tariff {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         match self {
             Self::List(List {}) => put_list(context, context.client().tariffs().await?).await,
-            Self::Show(command) => put_list(context, context.client().tariff_versions(command.tariff).await?).await,
+            Self::Show(command) => {
+                let versions = context.client().tariff_versions(command.tariff).await?;
+                let currency = context.status().await?.currency;
+                context.put(&versions, || table::versions(&versions, &currency))
+            }
             Self::Put(command) => command.run(context).await,
         }
     }
@@ -119,9 +154,11 @@ async fn put_list(context: &Context, tariffs: Vec<::chain::api::TariffView>) -> 
 impl Put {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
         let document = match &self.file {
-            Some(path) => read(path)?,
+            Some(path) => document::read(path)?,
             None => self.document(),
         };
+        // The chain would refuse it too, without the place.
+        find_flaw(&document).map_err(|flaw| CommandError::Failed(format!("the tariff cannot be billed: {flaw}")))?;
         let status = context.status().await?;
         let version = match context.client().tariff_versions(self.tariff).await {
             Ok(versions) => versions.iter().map(|view| view.version).max().unwrap_or(0).saturating_add(1),
@@ -138,38 +175,19 @@ impl Put {
         context.put_done(&done, facts)
     }
 
-    /// The document that the flags describe: the night's element first, because the first that holds gives the price.
     fn document(&self) -> Document {
-        let component = |dimension, price| PriceComponent { dimension, price };
-        let energy = |price| component(TariffDimension::Energy, price);
-        let mut elements = Vec::new();
-        if let (Some(price), Some((start, end))) = (self.night_price, self.night) {
-            let restrictions = TariffRestrictions { start_time: Some(start), end_time: Some(end), ..TariffRestrictions::default() };
-            elements.push(TariffElement { price_components: vec![energy(price)], restrictions });
+        document::Simple {
+            price: self.price,
+            night: self.night_price.zip(self.night),
+            per_hour: self.per_hour,
+            parking: self.parking,
+            grace: self.grace.unwrap_or_default(),
+            flat: self.flat,
+            min_price: self.min_price,
+            max_price: self.max_price,
+            zone: &self.zone,
+            vat_percent: self.vat,
         }
-        let mut always = vec![energy(self.price.unwrap_or_default())];
-        always.extend(self.flat.map(|price| component(TariffDimension::Flat, price)));
-        elements.push(TariffElement { price_components: always, restrictions: TariffRestrictions::default() });
-        Document {
-            time_zone: self.zone.clone(),
-            elements,
-            min_price: None,
-            max_price: None,
-            vat_basis_points: self.vat.saturating_mul(100),
-            parking_grace: Duration::ZERO,
-        }
+        .document()
     }
-}
-
-/// The most that a tariff's file may measure, in bytes: more than a transaction holds.
-const MAX_FILE_BYTES: u64 = 256 << 10;
-
-fn read(path: &PathBuf) -> Result<Document, CommandError> {
-    let failed = |reason: String| CommandError::Failed(format!("{}: {reason}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(failed(format!("a tariff's file has at most {MAX_FILE_BYTES} bytes, found {length}")));
-    }
-    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| failed(format!("it is no tariff document: {error}")))
 }
