@@ -28,7 +28,7 @@ pub enum Tariff {
     /// Show all versions of a tariff
     Show(Show),
     /// Add a version; sessions that are open keep theirs
-    Put(Put),
+    Put(Box<Put>),
 }
 
 /// List tariffs
