@@ -353,6 +353,23 @@ pub struct CondominiumView {
     pub conserved: bool,
 }
 
+/// The items of `GET /positions`: what one condominium owes another, or may yet come to owe it; of a pair at most one direction is owed.
+///
+/// Over all condominiums these debts sum to zero by their form: `owed_to` and `owed_by` of [`CondominiumView`] are their sums.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PositionView {
+    /// Who owes.
+    pub debtor: CondominiumId,
+    /// Whom.
+    pub creditor: CondominiumId,
+    /// What it owes for what its accounts spent there, net of what the creditor owes it.
+    pub owed: Amount,
+    /// What open sessions may add: the sum of their escrows.
+    pub pending: Amount,
+    /// The most that the creditor lets the debtor owe, pending included.
+    pub limit: Amount,
+}
+
 /// The items of `GET /redemptions`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RedemptionView {

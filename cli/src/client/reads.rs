@@ -2,8 +2,8 @@
 
 use chain::{
     api::{
-        AccountView, BlockReceipts, BlockView, CondominiumView, ConnectorView, GroupView, Health, Page, ProvenReceipt, ProvenState,
-        QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView, SessionView, Status, TariffView, TransactionView,
+        AccountView, BlockReceipts, BlockView, CondominiumView, ConnectorView, GroupView, Health, Page, PositionView, ProvenReceipt,
+        ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView, SessionView, Status, TariffView, TransactionView,
     },
     certificate::ValidatorSet,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
@@ -248,6 +248,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn condominiums(&self) -> Result<Vec<CondominiumView>, ClientError> {
         self.list("/condominiums").await
+    }
+
+    /// What condominiums owe one another.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn positions(&self) -> Result<Vec<PositionView>, ClientError> {
+        self.list("/positions").await
     }
 
     /// All role grants of a condominium.

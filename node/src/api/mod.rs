@@ -6,6 +6,7 @@
 
 mod accounts;
 mod blocks;
+mod clearing;
 mod door;
 mod events;
 mod metrics;
@@ -147,6 +148,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/groups", get(sites::groups))
         .route("/condominiums", get(sites::condominiums))
         .route("/totals", get(sites::condominiums))
+        .route("/positions", get(clearing::positions))
         .route("/blocks", get(blocks::list))
         .route("/blocks/{name}", get(blocks::show))
         .route("/blocks/{name}/receipts", get(blocks::receipts))
