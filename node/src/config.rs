@@ -19,6 +19,8 @@ const MAX_FILE_BYTES: u64 = 64 << 10;
 pub struct Config {
     /// A name for people, in logs and towards peers.
     pub moniker: String,
+    /// Whether the node follows the chain without a vote; it then has no validator key.
+    pub observer: bool,
     /// Where the HTTP API listens.
     pub api: ApiConfig,
     /// The network of nodes.

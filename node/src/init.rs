@@ -1,7 +1,8 @@
-//! `wattd init`: the keys, the genesis document and the configuration of a federation of one condominium.
+//! `wattd init`: the keys, the genesis document and the configuration of a federation of one condominium; [`federation`] does so for several.
 //!
-//! It fills an empty directory and never touches one that is not empty. Further condominiums join later, by governance. Called by `wattd`.
+//! It fills an empty directory and never touches one that is not empty. Called by `wattd`.
 
+pub mod federation;
 mod files;
 
 use std::{
@@ -104,6 +105,20 @@ pub enum InitError {
     /// The choices make no chain.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    /// An address that nobody can be reached at.
+    #[error("{0}")]
+    Peer(String),
+    /// The node has a chain already.
+    #[error("{0} is there already: this node belongs to a chain. Prepare another directory for another chain")]
+    Joined(String),
+    /// The prepared keys are not those that the genesis document names.
+    #[error(
+        "the genesis document does not name the validator {0} with the network key of this directory: it was made without this node's member.json, or the keys were made again since"
+    )]
+    NotInGenesis(String),
+    /// A document that cannot be used.
+    #[error("{0}")]
+    Document(String),
     /// Our own documents do not encode.
     #[error("a document cannot be written: {0}")]
     Encoding(String),
@@ -185,21 +200,21 @@ fn genesis(options: &InitOptions, keys: &[(KeyName, SigningKey)]) -> Result<Gene
         kind: options.kind,
         timestamp: options.timestamp.unwrap_or_else(machine_time),
         currency: options.currency.clone(),
-        params: params(options)?,
+        params: params_for(options.kind, options.params.as_deref())?,
         condominiums: vec![condominium],
         accounts,
         validators: vec![GenesisValidator { address: address(KeyName::Validator), power: 1, condominium: id, network_key }],
     })
 }
 
-fn params(options: &InitOptions) -> Result<Params, InitError> {
+fn params_for(kind: NetworkKind, file: Option<&Path>) -> Result<Params, InitError> {
     let mut params = Params::default();
-    match options.kind {
+    match kind {
         NetworkKind::Live => {}
         // Test federations stand still between two steps of their clock.
         NetworkKind::Test => params.heartbeat = Duration::ZERO,
     }
-    options.params.as_deref().map_or(Ok(params), |path| files::params(path, params))
+    file.map_or(Ok(params), |path| files::params(path, params))
 }
 
 fn warnings(genesis: &Genesis) -> Vec<String> {

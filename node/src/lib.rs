@@ -95,6 +95,9 @@ pub enum NodeError {
         "the network key of this directory, {0}, is not the one that its genesis document names beside the validator: restore keys/network.key"
     )]
     OtherNetworkKey(String),
+    /// A directory of an observer that holds a vote.
+    #[error("config.toml says observer = true, but there is a validator's key in {0}: an observer has no vote. Take one of them away")]
+    ObserverWithVote(String),
     /// A stepped clock on a chain that is meant.
     #[error("--clock is for test federations: the genesis document of this chain says live")]
     LiveChain,
@@ -142,6 +145,7 @@ impl NodeError {
             | Self::Stepped(_)
             | Self::NotAValidator(_)
             | Self::OtherNetworkKey(_)
+            | Self::ObserverWithVote(_)
             | Self::LiveChain
             | Self::Clock(_)
             | Self::Listen(_)
@@ -160,15 +164,9 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let _lock = data.lock()?;
     let genesis = data.genesis()?;
     let config = Config::read(&data.config_file())?;
-    let validator = keys::read(&KeyName::Validator.file(data.path()))?;
-    let proposer = address_of(&validator);
     let network_key = keys::read(&KeyName::Network.file(data.path()))?;
-    let Some(member) = genesis.validators.iter().find(|member| member.address == proposer) else {
-        return Err(NodeError::NotAValidator(proposer.to_string()));
-    };
-    if member.network_key.0 != address_of(&network_key).0 {
-        return Err(NodeError::OtherNetworkKey(address_of(&network_key).to_string()));
-    }
+    let validator = read_validator(&config, data, &genesis, &network_key)?;
+    let proposer = validator.as_ref().map(address_of);
 
     let chain_id = genesis.chain_id();
     let consensus_config = ConsensusConfig {
@@ -178,7 +176,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         moniker: config.moniker.clone(),
         chain_id,
         validator_key: validator,
-        network_key,
+        network_key: network_key.clone(),
         lost_log: options.lost_log,
     };
     let claims = claim_addresses(&config, &consensus_config)?;
@@ -190,9 +188,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
     require_plausible(&clock, &opened, options.clock_confirmed)?;
 
-    if genesis.validator_set().is_ok_and(|set| set.faults_tolerated() == 0) {
-        info!("fewer than four validators: no fault is tolerated, the chain stands still while one of them is down");
-    }
+    say_who_is_there(&config, &genesis, &network_key);
 
     let fault = |part| move |message| NodeError::Stopped { part, message };
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
@@ -244,6 +240,47 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let _ = tokio::time::timeout(CLOSING_TIME, ended).await;
     }
     result
+}
+
+/// The key that votes, where this node has a vote.
+fn read_validator(
+    config: &Config,
+    data: &DataDir,
+    genesis: &Genesis,
+    network_key: &ed25519_dalek::SigningKey,
+) -> Result<Option<ed25519_dalek::SigningKey>, NodeError> {
+    let file = KeyName::Validator.file(data.path());
+    if config.observer {
+        return if file.exists() { Err(NodeError::ObserverWithVote(file.display().to_string())) } else { Ok(None) };
+    }
+    let validator = keys::read(&file)?;
+    let address = address_of(&validator);
+    let Some(member) = genesis.validators.iter().find(|member| member.address == address) else {
+        return Err(NodeError::NotAValidator(address.to_string()));
+    };
+    if member.network_key.0 != address_of(network_key).0 {
+        return Err(NodeError::OtherNetworkKey(address_of(network_key).to_string()));
+    }
+    Ok(Some(validator))
+}
+
+/// What an operator should know about the federation before it runs.
+fn say_who_is_there(config: &Config, genesis: &Genesis, network_key: &ed25519_dalek::SigningKey) {
+    if config.observer {
+        info!("this node is an observer: it follows and checks the chain without a vote");
+    }
+    let validators = genesis.validators.len();
+    if genesis.validator_set().is_ok_and(|set| set.faults_tolerated() == 0) {
+        warn!(validators, "fewer than four validators: no fault is tolerated, the chain stands still while one of them is down");
+    }
+    let own = consensus::peer_id(network_key).unwrap_or_default();
+    let named: Vec<String> = config.network.peers.iter().filter_map(|peer| consensus::peer_id_in(peer).ok()).collect();
+    for member in genesis.validators.iter().filter(|_| !config.observer) {
+        let Ok(id) = consensus::peer_id_of(&member.network_key.0) else { continue };
+        if id != own && !named.contains(&id) {
+            warn!(condominium = %member.condominium, peer = id, "a validator whom network.peers in config.toml does not name: this node refuses to speak to it");
+        }
+    }
 }
 
 /// What this node listens on.

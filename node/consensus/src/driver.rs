@@ -54,7 +54,8 @@ const EARLY_HEIGHTS: u64 = 2;
 pub(super) struct Driver {
     port: ConsensusPort,
     network: mpsc::Sender<NetworkMsg<Context>>,
-    keys: Keys,
+    /// None for an observer.
+    keys: Option<Keys>,
     signatures: Signatures,
     /// Whether anybody else is in the network: a validator alone sends its blocks to nobody.
     peers: bool,
@@ -86,7 +87,7 @@ impl Driver {
     pub(super) fn new(
         port: ConsensusPort,
         network: mpsc::Sender<NetworkMsg<Context>>,
-        keys: Keys,
+        keys: Option<Keys>,
         signatures: Signatures,
         start: (Tip, ValidatorSet),
         peers: bool,
@@ -262,19 +263,16 @@ impl Driver {
     async fn propose(&mut self, height: Height, round: Round, reply: Reply<LocallyProposedValue<Context>>) -> Result<(), ConsensusError> {
         let block = self.port.propose(height.into(), round_number(round)).await?;
         send(reply, LocallyProposedValue::new(height, round, BlockHash(block.hash)));
-        let proposer = self.keys.address();
+        let Some(proposer) = self.keys.as_ref().map(Keys::address) else { return Ok(()) };
         self.publish(height, round, proposer, Again::First, block.bytes).await
     }
 
     /// Sends a block to those who vote on it.
     async fn publish(&mut self, height: Height, round: Round, proposer: Address, again: Again, bytes: Bytes) -> Result<(), ConsensusError> {
-        if !self.peers {
-            return Ok(());
-        }
-        let sender = self.keys.address();
-        let signature = Signature([0; 64]);
-        let mut part = BlockPart { height, round: round_number(round), proposer, sender, again, bytes, signature };
-        self.keys.sign_part(&mut part);
+        let Some(keys) = self.keys.as_ref().filter(|_| self.peers) else { return Ok(()) };
+        let mut part =
+            BlockPart { height, round: round_number(round), proposer, sender: keys.address(), again, bytes, signature: Signature([0; 64]) };
+        keys.sign_part(&mut part);
         self.streams = self.streams.wrapping_add(1);
         let stream = StreamId::new(Bytes::copy_from_slice(&self.streams.to_le_bytes()));
         let message = StreamMessage::new(stream, 0, StreamContent::Data(Part::Block(part)));

@@ -17,16 +17,16 @@ use arc_malachitebft_app_channel::{
         types::codec::Codec as _,
     },
 };
-use chain::id::Height;
+use chain::{crypto, id::Height};
 use ed25519_dalek::SigningKey;
-use libp2p::{Multiaddr, identity::Keypair};
+use libp2p::{Multiaddr, identity::Keypair, multiaddr::Protocol};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
     ConsensusConfig, StartError,
     codec::{MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
-    context::Context,
+    context::{Address, Context},
     log,
     signing::{Keys, Signatures},
 };
@@ -84,6 +84,34 @@ fn keypair(key: &SigningKey) -> Result<Keypair, StartError> {
 /// The name in the network of whoever holds this key, as the last part of a peer's multiaddress (`/p2p/<id>`).
 pub(super) fn peer_id(key: &SigningKey) -> Result<String, StartError> {
     Ok(keypair(key)?.public().to_peer_id().to_string())
+}
+
+/// The name in the network of whoever holds the secret key of this public one.
+pub(super) fn peer_id_of(public: &[u8; 32]) -> Result<String, StartError> {
+    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(public).map_err(|error| StartError::NetworkKey(error.to_string()))?;
+    Ok(libp2p::identity::PublicKey::from(key).to_peer_id().to_string())
+}
+
+/// The name at the end of a peer's multiaddress.
+pub(super) fn peer_id_in(text: &str) -> Result<String, StartError> {
+    let bad = || StartError::Peer { address: text.to_owned() };
+    let address = peer_address(text)?;
+    let mut names = address.iter().filter_map(|part| if let Protocol::P2p(id) = part { Some(id) } else { None });
+    names.next().map(|id| id.to_string()).ok_or_else(bad)
+}
+
+/// The port of a multiaddress `/ip4/<address>/tcp/<port>`, or with `ip6`, `dns4`, `dns6`, `dns`.
+pub(super) fn port_in(text: &str) -> Result<u16, StartError> {
+    let bad = || StartError::Address { address: text.to_owned() };
+    let parts: Vec<&str> = text.split('/').collect();
+    let ["", kind, host, "tcp", port] = parts.as_slice() else { return Err(bad()) };
+    let known = match *kind {
+        "ip4" | "ip6" => listen_address(text).is_ok(),
+        "dns" | "dns4" | "dns6" => !host.is_empty(),
+        _ => false,
+    };
+    let port: u16 = port.parse().map_err(|_| bad())?;
+    if known && port != 0 && text.parse::<Multiaddr>().is_ok() { Ok(port) } else { Err(bad()) }
 }
 
 /// The address of a multiaddress `/ip4/<address>/tcp/<port>`, or with `ip6`.
@@ -148,19 +176,29 @@ pub(super) async fn start(config: &ConsensusConfig, tip: Height) -> Result<Engin
     let log = log::path_in(&config.directory);
     log::examine(&log, tip, config.lost_log).await?;
 
-    let keys = Keys::new(config.chain_id, config.validator_key.clone());
     let keypair = keypair(&config.network_key)?;
-    let proof =
-        Wire.encode(&keys.proof(keypair.public().to_peer_id().to_bytes())).map_err(|error| StartError::Engine(error.to_string()))?;
-    let address = keys.address();
-    let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof);
-    let verifier = Signatures::new(config.chain_id);
+    let verifier = Box::new(Signatures::new(config.chain_id));
+    let (identity, voting) = match &config.validator_key {
+        Some(key) => {
+            let keys = Keys::new(config.chain_id, key.clone());
+            let proof = Wire.encode(&keys.proof(keypair.public().to_peer_id().to_bytes()));
+            let proof = proof.map_err(|error| StartError::Engine(error.to_string()))?;
+            let address = keys.address();
+            let identity = NetworkIdentity::new_validator(config.moniker.clone(), keypair, address.to_string(), proof);
+            (identity, ConsensusContext::new_validator(address, verifier, Box::new(keys)))
+        }
+        None => {
+            // The engine wants a name for everybody; nobody votes under this one.
+            let address = Address(crypto::address_of(&config.network_key));
+            (NetworkIdentity::new(config.moniker.clone(), keypair, None), ConsensusContext::new_full_node(address, verifier))
+        }
+    };
     let (channels, handle) = channel::start_engine(
         Context,
         settings,
         WalContext::new(log.clone(), Wire),
         NetworkContext::new(identity, Wire),
-        ConsensusContext::new_validator(address, Box::new(verifier), Box::new(keys)),
+        voting,
         SyncContext::new(Wire),
         RequestContext::new(REQUEST_CAPACITY),
     )

@@ -57,8 +57,8 @@ pub struct ConsensusConfig {
     pub moniker: String,
     /// The chain, which every vote names.
     pub chain_id: ChainId,
-    /// The key that votes. Used by two processes at once it destroys the validator.
-    pub validator_key: SigningKey,
+    /// The key that votes; none for an observer, who follows without a vote. Used by two processes at once it destroys the validator.
+    pub validator_key: Option<SigningKey>,
     /// The key of the network's connections.
     pub network_key: SigningKey,
     /// What is done where the log of a chain that has blocks is missing or damaged.
@@ -94,6 +94,12 @@ pub enum StartError {
     #[error("cannot listen on {address:?} (network.listen in config.toml): expected a multiaddress such as /ip4/127.0.0.1/tcp/8422")]
     Listen {
         /// As configured.
+        address: String,
+    },
+    /// An address where others shall reach a node.
+    #[error("{address:?} is no address of a node: expected a multiaddress such as /ip4/192.0.2.7/tcp/8422 or /dns4/node.example/tcp/8422")]
+    Address {
+        /// As given.
         address: String,
     },
     /// A peer's address.
@@ -175,6 +181,7 @@ impl StartError {
         match self {
             Self::LogDamaged { .. } | Self::LogMissing { .. } | Self::DatabaseBehindLog { .. } => true,
             Self::Listen { .. }
+            | Self::Address { .. }
             | Self::Peer { .. }
             | Self::NetworkKey(_)
             | Self::Directory { .. }
@@ -257,7 +264,7 @@ pub async fn start(config: ConsensusConfig, port: ConsensusPort) -> Result<Conse
     // Subscribed before the engine's first question is answered, so that no word about its log is missed.
     let events = engine.channels.events.subscribe();
     info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, "consensus starts");
-    let keys = Keys::new(config.chain_id, config.validator_key);
+    let keys = config.validator_key.map(|key| Keys::new(config.chain_id, key));
     let network = engine.channels.network.clone();
     let signatures = Signatures::new(config.chain_id);
     let driver = Driver::new(port, network, keys, signatures, (tip, validators), !config.peers.is_empty());
@@ -276,6 +283,38 @@ pub async fn start(config: ConsensusConfig, port: ConsensusPort) -> Result<Conse
 /// [`StartError::NetworkKey`].
 pub fn peer_id(network_key: &SigningKey) -> Result<String, StartError> {
     engine::peer_id(network_key)
+}
+
+/// As [`peer_id`], from the public key.
+///
+/// # Errors
+/// [`StartError::NetworkKey`].
+pub fn peer_id_of(network_public_key: &[u8; 32]) -> Result<String, StartError> {
+    engine::peer_id_of(network_public_key)
+}
+
+/// The `<id>` of a peer's multiaddress.
+///
+/// # Errors
+/// [`StartError::Peer`].
+pub fn peer_id_in(peer: &str) -> Result<String, StartError> {
+    engine::peer_id_in(peer)
+}
+
+/// The port of a node's multiaddress, without `/p2p/`, at which others shall reach it.
+///
+/// # Errors
+/// [`StartError::Address`].
+pub fn port_in(address: &str) -> Result<u16, StartError> {
+    engine::port_in(address)
+}
+
+/// The socket address of a multiaddress that names no host.
+///
+/// # Errors
+/// [`StartError::Listen`].
+pub fn listen_address_in(address: &str) -> Result<SocketAddr, StartError> {
+    engine::listen_address(address)
 }
 
 /// The engine's measurements in the text format of Prometheus, without the closing `# EOF` line.

@@ -37,7 +37,7 @@ impl Answers {
     ) -> Result<Self, ConsensusError> {
         let tip = port.tip().await?;
         let validators = ValidatorSet::from(&port.validators(tip.height.next()).await?);
-        Ok(Self(Driver::new(port, network, keys, signatures, (tip, validators), true)))
+        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), true)))
     }
 
     /// Answers one question; only the question what to do after a height is answered later, by [`Self::go_on`].

@@ -190,7 +190,7 @@ fn config(directory: &Path, seed: u8) -> ConsensusConfig {
         peers: Vec::new(),
         moniker: format!("test-{seed}"),
         chain_id: CHAIN,
-        validator_key: key(seed),
+        validator_key: Some(key(seed)),
         network_key: key(seed + 100),
         lost_log: LostLog::Refuse,
     }

@@ -79,7 +79,8 @@ impl Writer {
 
     pub(super) fn propose(&mut self, height: Height, round: u32) -> Result<Proposed, WriterFault> {
         self.require_next(height)?;
-        let own = self.config.proposer;
+        let no_vote = || WriterFault::Broken("consensus asks a node without a vote for a block".to_owned());
+        let own = self.config.proposer.ok_or_else(no_vote)?;
         // The one that was made for this round before, by this process or an earlier one: two would be equivocation.
         let made = self.candidates.values().find(|candidate| candidate.stored.round == round && candidate.stored.proposer == own);
         if let Some(candidate) = made {
@@ -319,7 +320,7 @@ impl Writer {
     fn keep(&mut self, candidate: Candidate) {
         if self.candidates.len() >= CANDIDATES_MAX {
             let own = self.config.proposer;
-            let others = self.candidates.values_mut().filter(|candidate| candidate.stored.proposer != own);
+            let others = self.candidates.values_mut().filter(|candidate| Some(candidate.stored.proposer) != own);
             if let Some(oldest) = others.min_by_key(|candidate| candidate.stored.round) {
                 oldest.done = None;
             }

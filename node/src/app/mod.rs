@@ -30,8 +30,8 @@ use consensus::port::ConsensusPort;
 pub struct AppConfig {
     /// The chain.
     pub chain_id: ChainId,
-    /// The validator that blocks built here name as their proposer.
-    pub proposer: Address,
+    /// The validator that blocks built here name as their proposer; none where this node has no vote.
+    pub proposer: Option<Address>,
     /// The ledger's time.
     pub clock: Clock,
     /// What the pool may hold.

@@ -15,7 +15,10 @@ use node::{
         MissingDatabase,
         units::{self, Registry},
     },
-    init::{self, InitOptions},
+    init::{
+        self, InitOptions,
+        federation::{self, GenesisOptions, JoinOptions, Listen, ObserverOptions, PrepareOptions},
+    },
     telemetry::{self, LogFormat},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +42,16 @@ struct Cli {
 enum Command {
     /// Make keys, genesis document and configuration of a federation of one condominium.
     Init(InitArgs),
+    /// Make keys and configuration of one condominium's node, for a federation of several.
+    ///
+    /// Also writes member.json, which holds nothing secret: whoever makes the genesis document (wattd genesis) needs it from every condominium.
+    Prepare(PrepareArgs),
+    /// Make the genesis document of a federation from the member.json of every condominium.
+    ///
+    /// Everybody then joins with the directory that this makes. Fewer than four validators tolerate no fault.
+    Genesis(GenesisArgs),
+    /// Put the genesis document and the addresses of the others into a prepared node, or make an observer's node with them.
+    Join(JoinArgs),
     /// Run the node of a data directory until SIGINT or SIGTERM.
     Run(RunArgs),
     /// Write the whole chain of a stopped node as one stream that `watt audit replay` carries out again.
@@ -132,6 +145,94 @@ struct InitArgs {
 }
 
 #[derive(Args)]
+struct PrepareArgs {
+    /// An empty or new directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// The condominium's short name, such as TRO; 1 to 32 bytes.
+    #[arg(long)]
+    name: String,
+    /// Where the other nodes reach this one, such as /ip4/192.0.2.7/tcp/8422 or /dns4/node.example/tcp/8422.
+    #[arg(long, value_name = "MULTIADDRESS")]
+    address: String,
+    /// A JSON array of {"role", "account"}: further roles from the beginning.
+    #[arg(long, value_name = "FILE")]
+    roles: Option<PathBuf>,
+    /// A JSON array of addresses: accounts that are registered from the beginning.
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+    #[command(flatten)]
+    listen: ListenArgs,
+}
+
+#[derive(Args)]
+struct ListenArgs {
+    /// Where the API listens.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    api_listen: Option<SocketAddr>,
+    /// Where the units' protocol listens.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    gateway_listen: Option<SocketAddr>,
+    /// The multiaddress that the node listens on; where none is given, every address of the machine, with the port of --address.
+    #[arg(long, value_name = "MULTIADDRESS")]
+    network_listen: Option<String>,
+}
+
+impl From<ListenArgs> for Listen {
+    fn from(args: ListenArgs) -> Self {
+        Self { api: args.api_listen, gateway: args.gateway_listen, network: args.network_listen }
+    }
+}
+
+#[derive(Args)]
+struct GenesisArgs {
+    /// A condominium's member.json; give one for each. Their order is that of the condominiums' numbers.
+    #[arg(long = "member", value_name = "FILE", required = true)]
+    members: Vec<PathBuf>,
+    /// The federation's name; 1 to 32 bytes.
+    #[arg(long)]
+    network: String,
+    /// An empty or new directory for genesis.json and peers.txt.
+    #[arg(long, value_name = "DIRECTORY")]
+    out: PathBuf,
+    /// A test federation: its clock may be stepped and it has no heartbeat.
+    #[arg(long)]
+    test: bool,
+    /// The accounting currency that one token stands for.
+    #[arg(long, default_value = "EUR")]
+    currency: String,
+    /// The time before which no block is made, in ms since the epoch; now where none is given.
+    #[arg(long, value_name = "MS")]
+    timestamp: Option<u64>,
+    /// A JSON object that replaces parameters by name.
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct JoinArgs {
+    /// The directory that wattd prepare filled; with --observer an empty or new one.
+    #[arg(long)]
+    data: PathBuf,
+    /// The directory with genesis.json and peers.txt, as wattd genesis makes it.
+    #[arg(long, value_name = "DIRECTORY")]
+    from: PathBuf,
+    /// Make a node that follows and checks everything without a vote, for an auditor.
+    ///
+    /// The others speak to it once they know it: the line that this prints belongs into network.peers of at least one of them.
+    #[arg(long, requires_all = ["name", "address"])]
+    observer: bool,
+    /// The observer's name, for people.
+    #[arg(long, requires = "observer")]
+    name: Option<String>,
+    /// Where the other nodes reach the observer.
+    #[arg(long, value_name = "MULTIADDRESS", requires = "observer")]
+    address: Option<String>,
+    #[command(flatten)]
+    listen: ListenArgs,
+}
+
+#[derive(Args)]
 struct RunArgs {
     /// The node's data directory.
     #[arg(long, env = "WATTD_DATA")]
@@ -164,6 +265,9 @@ fn main() -> ExitCode {
     telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, consensus::LOG_EXCEPTIONS);
     let result = match cli.command {
         Command::Init(args) => found(args),
+        Command::Prepare(args) => prepare(args),
+        Command::Genesis(args) => genesis(args),
+        Command::Join(args) => join(args),
         Command::Run(args) => run(args),
         Command::Export(args) => export(&args),
         Command::Unit(command) => unit(command),
@@ -216,6 +320,71 @@ fn found(args: InitArgs) -> anyhow::Result<()> {
         "Keep copies of the key files in a safe place; who has them is the node. Start it with: wattd run --data {}",
         args.data.display()
     );
+    Ok(())
+}
+
+fn prepare(args: PrepareArgs) -> anyhow::Result<()> {
+    let options = PrepareOptions {
+        data: DataDir::new(args.data.clone()),
+        name: args.name,
+        address: args.address,
+        roles: args.roles,
+        accounts: args.accounts,
+        listen: args.listen.into(),
+    };
+    let prepared = federation::prepare(&options)?;
+    for (name, address, file) in &prepared.keys {
+        println!("{:<10} {address}  {}", name.name(), file.display());
+    }
+    println!("member     {}", prepared.member.display());
+    eprintln!(
+        "Keep copies of the key files in a safe place; who has them is the node. Give {} to whoever makes the genesis document (wattd genesis); nothing in it \
+         is secret.",
+        prepared.member.display()
+    );
+    Ok(())
+}
+
+fn genesis(args: GenesisArgs) -> anyhow::Result<()> {
+    let options = GenesisOptions {
+        network: args.network,
+        kind: if args.test { NetworkKind::Test } else { NetworkKind::Live },
+        currency: args.currency,
+        timestamp: args.timestamp.map(Timestamp::from_ms),
+        params: args.params,
+    };
+    let founded = federation::found(&options, &args.members, &DataDir::new(args.out.clone()))?;
+    println!("chain      {}", founded.chain_id);
+    for (id, name, validator) in &founded.members {
+        println!("{id:<10} {name:<10} {validator}");
+    }
+    for warning in &founded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    eprintln!(
+        "Give {} to everybody; nothing in it is secret. Each compares the chain's id and joins with: wattd join --data DIRECTORY --from {}",
+        args.out.display(),
+        args.out.display()
+    );
+    Ok(())
+}
+
+fn join(args: JoinArgs) -> anyhow::Result<()> {
+    let listen: Listen = args.listen.into();
+    anyhow::ensure!(args.observer || listen == Listen::default(), "a prepared node listens where its config.toml says: change it there");
+    let observer = args.name.zip(args.address).map(|(name, address)| ObserverOptions { name, address, listen });
+    let options = JoinOptions { data: DataDir::new(args.data.clone()), from: args.from, observer };
+    let joined = federation::join(&options)?;
+    println!("chain      {}", joined.chain_id);
+    println!("peer       {}", joined.peer);
+    for warning in &joined.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let others = joined.peers;
+    if args.observer {
+        eprintln!("The line beside \"peer\" belongs into network.peers in config.toml of those who shall speak to this node.");
+    }
+    eprintln!("This node will speak to {others} others. Start it with: wattd run --data {}", args.data.display());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The files that a founder may give: parameters, further roles, first accounts. Every refusal names the file, the place in it and what was expected.
 //!
-//! Whether the choices make a chain is judged by the genesis document's own check. Called by `init` alone.
+//! Whether the choices make a chain is judged by the genesis document's own check. Called by `init` and `federation`.
 
 use std::{
     fs::{self, File},
@@ -91,7 +91,8 @@ fn entries<T>(path: &Path, expected: &str, each: impl Fn(&Value) -> Result<T, (S
     read.collect()
 }
 
-fn read<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T, InitError> {
+/// Reads a JSON file of bounded length.
+pub(super) fn read<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T, InitError> {
     let failed = |error| InitError::Io { path: path.display().to_string(), error };
     let file = File::open(path).map_err(failed)?;
     if fs::metadata(path).map_err(failed)?.is_dir() {
@@ -106,7 +107,7 @@ fn read<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T, InitError
     serde_json::from_slice(&text).map_err(|error| malformed(path, format!("expected {expected}: {error}")))
 }
 
-fn malformed(path: &Path, message: String) -> InitError {
+pub(super) fn malformed(path: &Path, message: String) -> InitError {
     InitError::Malformed { path: path.display().to_string(), message }
 }
 

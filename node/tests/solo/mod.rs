@@ -86,7 +86,7 @@ impl Solo {
 
     pub fn start_with(&self, clock: Clock, limits: Limits) -> App {
         let proposer = address_of(&self.key(KeyName::Validator));
-        let config = AppConfig { chain_id: self.genesis.chain_id(), proposer, clock, limits };
+        let config = AppConfig { chain_id: self.genesis.chain_id(), proposer: Some(proposer), clock, limits };
         app::start(config, self.open().unwrap()).unwrap()
     }
 
