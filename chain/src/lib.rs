@@ -28,4 +28,5 @@ pub mod tariff;
 pub mod time;
 pub mod transaction;
 pub mod tree;
+pub mod verify;
 pub mod words;

@@ -58,7 +58,7 @@ pub enum TransactionError {
     Body(CodecError),
 }
 
-const SIGNATURE_BYTES: usize = 64;
+pub(crate) const SIGNATURE_BYTES: usize = 64;
 
 /// The fields before the call's own, each with the byte of the transaction at which it ends: they have fixed widths.
 const FIELD_ENDS: [(&str, usize); 7] =

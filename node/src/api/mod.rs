@@ -12,6 +12,7 @@ mod events;
 mod metrics;
 mod operations;
 mod problem;
+mod proofs;
 mod query;
 mod sessions;
 mod sites;
@@ -108,6 +109,8 @@ pub struct Shared {
     body_timeout: Duration,
     /// The sums of each condominium at a height: they take a walk over all accounts.
     totals: Mutex<Option<(Height, Vec<CondominiumView>)>>,
+    /// The blocks up to a height that changed the validators: they take a walk over all headers.
+    set_changes: Mutex<(Height, Vec<Height>)>,
 }
 
 impl Default for Shared {
@@ -120,7 +123,13 @@ impl Shared {
     /// With another patience for bodies than [`BODY_TIMEOUT`].
     #[must_use]
     pub fn with_body_timeout(body_timeout: Duration) -> Self {
-        Self { requests: Semaphore::new(MAX_REQUESTS), streams: AtomicU32::new(0), body_timeout, totals: Mutex::new(None) }
+        Self {
+            requests: Semaphore::new(MAX_REQUESTS),
+            streams: AtomicU32::new(0),
+            body_timeout,
+            totals: Mutex::new(None),
+            set_changes: Mutex::new((Height(0), Vec::new())),
+        }
     }
 }
 
@@ -132,11 +141,13 @@ pub fn router(state: ApiState) -> Router {
         .route("/receipts/{id}", get(transactions::receipt))
         .route("/accounts/{address}", get(accounts::show))
         .route("/accounts/{address}/transactions", get(accounts::transactions))
+        .route("/accounts/{address}/proof", get(proofs::account))
         .route("/redemptions", get(accounts::redemptions))
         .route("/roles", get(accounts::roles))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", get(sessions::show))
         .route("/sessions/{id}/receipt", get(sessions::receipt))
+        .route("/sessions/{id}/proof", get(proofs::session))
         .route("/sessions/{id}/readings", get(sessions::readings))
         .route("/sessions/{id}/readings/{sequence}/samples", get(sessions::samples))
         .route("/queue", get(sessions::queue))

@@ -144,11 +144,16 @@ pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>, _: A
     let id = session_named(&snapshot, &id)?;
     match snapshot.settlement(id)? {
         Some(location) => proven(&snapshot, location).map(Json),
-        None if snapshot.session(id)?.is_some() => {
-            Err(ApiProblem::not_found(format!("session {id} is still open: its receipt is made when it is settled")).about("session"))
-        }
-        None => Err(unknown(id)),
+        None => Err(not_settled(&snapshot, id)?),
     }
+}
+
+/// The problem of a session that has no receipt yet, or is none.
+pub fn not_settled(snapshot: &Snapshot<'_>, id: SessionId) -> Result<ApiProblem, ApiProblem> {
+    if snapshot.session(id)?.is_none() {
+        return Ok(unknown(id));
+    }
+    Ok(ApiProblem::not_found(format!("session {id} is still open: its receipt is made when it is settled")).about("session"))
 }
 
 /// `GET /sessions/{id}/readings`, newest first.
@@ -243,7 +248,7 @@ pub async fn queue(State(state): State<ApiState>, Asked(query): Asked<PageQuery>
 }
 
 /// The session that a text names by its id or an unambiguous beginning of it.
-fn session_named(snapshot: &Snapshot<'_>, text: &str) -> Result<SessionId, ApiProblem> {
+pub fn session_named(snapshot: &Snapshot<'_>, text: &str) -> Result<SessionId, ApiProblem> {
     let is_session = |id: TxId| -> Result<bool, ApiProblem> {
         let session = SessionId(id.0);
         Ok(snapshot.session(session)?.is_some() || snapshot.settlement(session)?.is_some())

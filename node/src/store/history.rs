@@ -99,7 +99,8 @@ impl Headers {
     }
 }
 
-fn header_of(height: Height, block: &[u8]) -> Result<Header, StoreError> {
+/// The header with which a stored block begins.
+pub(super) fn header_of(height: Height, block: &[u8]) -> Result<Header, StoreError> {
     let damaged = |why: String| StoreError::Damaged { what: Family::Blocks.describe(&height_key(height)), why };
     let head = block.get(..HEADER_BYTES).ok_or_else(|| damaged("it is too short for a header".to_owned()))?;
     let header: Header = db::decode(Family::Blocks, &height_key(height), head)?;

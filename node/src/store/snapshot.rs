@@ -242,6 +242,33 @@ impl<'a> Snapshot<'a> {
         with_nodes(self.database, &self.view, |node_at| history::prove(count, place, node_at))
     }
 
+    /// The heights after `after` whose headers name other validators than those who decided them, in order. Where the set has ever changed, every header
+    /// after `after` is read: whoever asks again goes on where he was.
+    pub fn validator_changes(&self, after: Height) -> Result<Vec<Height>, StoreError> {
+        let mut kept = 0_usize;
+        self.database.each(&self.view, Family::Meta, super::META_VALIDATORS, |key, _| {
+            if !key.starts_with(super::META_VALIDATORS) || kept > 1 {
+                return Ok(Walk::Stop);
+            }
+            kept = kept.saturating_add(1);
+            Ok::<_, StoreError>(Walk::On)
+        })?;
+        let mut found = Vec::new();
+        // Each set is kept under its hash: of one that never changed there is one.
+        let (Some(first), true) = (self.validators(after.next())?, kept > 1) else { return Ok(found) };
+        let (mut height, mut current) = (after, first.hash());
+        self.database.each(&self.view, Family::Blocks, &height_key(after.next()), |_, block| {
+            height = height.next();
+            let header = super::history::header_of(height, &block?)?;
+            if header.next_validators != current {
+                current = header.next_validators;
+                found.push(height);
+            }
+            Ok::<_, StoreError>(Walk::On)
+        })?;
+        Ok(found)
+    }
+
     // Transactions and receipts.
 
     /// Where a transaction is.
