@@ -188,7 +188,7 @@ impl Anchor {
         let headers = self.headers(chain_id)?;
         let (rests_on, sets) = match trust {
             Trust::Genesis(genesis) => (RestsOn::Genesis(genesis), self.changes.len().saturating_add(1)),
-            Trust::Checkpoint(checkpoint) => self.from_checkpoint(checkpoint, &headers, beginning)?,
+            Trust::Checkpoint(checkpoint) => self.since(checkpoint, &headers, beginning)?,
         };
         let (signed, members) = (self.certificate.signatures.len(), set.members().len());
         Ok(Trusted { anchor: &self.header, headers, rests_on, sets, signed, members })
@@ -220,7 +220,7 @@ impl Anchor {
     }
 
     /// That the chain goes on from the checkpoint, and with which validators.
-    fn from_checkpoint(
+    fn since(
         &self,
         checkpoint: Checkpoint,
         headers: &BTreeMap<Height, &Header>,

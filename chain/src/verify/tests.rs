@@ -49,6 +49,11 @@ fn sign(header: &Header, signers: &[(SigningKey, u64)]) -> CommitCertificate {
     CommitCertificate { height, round, block, signatures: signers.iter().map(|(key, _)| commit(key)).collect() }
 }
 
+/// A height's place in a list.
+fn place(height: u64) -> usize {
+    usize::try_from(height).unwrap() - 1
+}
+
 /// A chain: for each height the validators who decide it; the last entry follows the last block.
 struct Made {
     chain_id: ChainId,
@@ -152,11 +157,11 @@ fn made(network: u8, sets: Vec<Keys>) -> Made {
             parent: made.headers.last().map_or(chain_id.0, Header::hash),
             history_root: history.root(),
             timestamp: Timestamp::from_ms(height * 1_000),
-            proposer: set_of(&made.sets[height as usize - 1]).members()[0].address,
+            proposer: set_of(&made.sets[place(height)]).members()[0].address,
             transactions_root: transactions_root(&transactions),
             receipts_root: receipts_root(&receipts),
             state_root: made.tree.root(),
-            next_validators: set_of(&made.sets[height as usize]).hash(),
+            next_validators: set_of(&made.sets[place(height) + 1]).hash(),
         };
         made.history.extend(history.append(header.hash()));
         made.headers.push(header);
@@ -168,7 +173,7 @@ fn made(network: u8, sets: Vec<Keys>) -> Made {
 
 impl Made {
     fn header(&self, height: u64) -> Header {
-        self.headers[height as usize - 1]
+        self.headers[place(height)]
     }
 
     fn beginning(&self) -> Beginning {
@@ -176,7 +181,7 @@ impl Made {
     }
 
     fn signed(&self, height: u64) -> CommitCertificate {
-        sign(&self.header(height), &self.sets[height as usize - 1])
+        sign(&self.header(height), &self.sets[place(height)])
     }
 
     fn earlier(&self, height: u64, anchor: u64) -> EarlierHeader {
@@ -185,8 +190,8 @@ impl Made {
     }
 
     fn anchor(&self, height: u64, earlier: &[u64]) -> Anchor {
-        let changed = (1..height).filter(|at| set_of(&self.sets[*at as usize]) != set_of(&self.sets[*at as usize - 1]));
-        let change = |at: u64| SetChange { header: self.header(at), certificate: self.signed(at), next: set_of(&self.sets[at as usize]) };
+        let changed = (1..height).filter(|at| set_of(&self.sets[place(*at) + 1]) != set_of(&self.sets[place(*at)]));
+        let change = |at: u64| SetChange { header: self.header(at), certificate: self.signed(at), next: set_of(&self.sets[place(at) + 1]) };
         Anchor {
             header: self.header(height),
             certificate: self.signed(height),
@@ -200,12 +205,12 @@ impl Made {
     }
 
     fn step(&self, height: u64, index: usize) -> Step {
-        let leaves: Vec<_> = self.receipts[height as usize - 1].iter().map(Receipt::leaf).collect();
-        let transactions = &self.transactions[height as usize - 1];
+        let leaves: Vec<_> = self.receipts[place(height)].iter().map(Receipt::leaf).collect();
+        let transactions = &self.transactions[place(height)];
         let leaves_of: Vec<_> = transactions.iter().map(|bytes| crate::transaction::leaf(bytes)).collect();
         let path = merkle::prove(&leaves_of, index as u64);
         let transaction = transactions.get(index).cloned().zip(path).map(|(bytes, path)| ProvenTransaction { bytes, path });
-        let receipt = self.receipts[height as usize - 1][index].clone();
+        let receipt = self.receipts[place(height)][index].clone();
         Step { height: Height(height), receipt, path: merkle::prove(&leaves, index as u64).unwrap(), transaction }
     }
 
@@ -432,7 +437,7 @@ fn flipped(leaf: &Value) -> Vec<Value> {
             .collect(),
         Value::Number(number) => (0..16).map(|bit| Value::from(number.as_u64().unwrap() ^ (1 << bit))).collect(),
         Value::Null => vec![Value::from("0"), Value::from(0)],
-        other => panic!("{other}"),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => panic!("{leaf}"),
     }
 }
 
