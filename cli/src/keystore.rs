@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 use self::file::make_folder;
 pub use self::{
     error::KeystoreError,
-    file::{read_secret_file, write_new},
+    file::{read_secret_file, replace_file, write_new},
 };
 use crate::phrase::Phrase;
 
@@ -158,6 +158,12 @@ impl Keystore {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The folder that holds the wallets' folder and what else is kept for their owner.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     /// Seals a wallet under a passphrase and writes its file.

@@ -4,12 +4,14 @@
 //! program `watt` and, for its client and its wallet, by `testnet`.
 
 pub mod audit;
+pub mod checkpoints;
 pub mod client;
 pub mod command;
 pub mod describe;
 pub mod keystore;
 pub mod named;
 pub mod phrase;
+pub mod proof;
 pub mod quantity;
 pub mod refusal;
 pub mod render;

@@ -70,6 +70,26 @@ pub struct WrongBill {
     pub problem: String,
 }
 
+/// Computes one session's bill a second time: from its tariff and, in order, the receipts that name it, each with the time of its block and the transaction that caused
+/// it. Of what other sessions did, nothing is needed.
+///
+/// # Errors
+/// What is missing or comes out otherwise, in words.
+pub fn bill_of_session(
+    bill: &SessionReceipt,
+    tariff: &Tariff,
+    steps: &[(Timestamp, Option<VerifiedTransaction>, Receipt)],
+) -> Result<(), String> {
+    let mut bills = Bills::default();
+    bills.tariffs.insert((bill.tariff, bill.tariff_version), tariff.clone());
+    bills.connector_tariffs.insert(bill.connector, bill.tariff);
+    for (at, transaction, receipt) in steps {
+        let (transactions, receipts) = (transaction.as_slice(), std::slice::from_ref(receipt));
+        bills.follow(*at, transactions, receipts).map_err(|WrongBill { field, problem, .. }| format!("{field}: {problem}"))?;
+    }
+    if bills.settled.as_slice() == [*bill] { Ok(()) } else { Err("its opening is missing".to_owned()) }
+}
+
 impl Bills {
     /// Sessions that are not settled yet.
     pub fn open(&self) -> u64 {

@@ -24,10 +24,13 @@ use chain::{
 };
 use contracts::audit::CondominiumTotals;
 
-pub use self::node::{NodeAuditError, replay_node};
 use self::{
     auditor::Auditor,
     stream::{Entry, Records, verify_batch},
+};
+pub use self::{
+    bills::bill_of_session,
+    node::{NodeAuditError, replay_node},
 };
 
 /// Blocks whose signatures are checked together; bounds the memory that reading ahead takes.

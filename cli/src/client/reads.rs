@@ -10,6 +10,7 @@ use chain::{
     params::Params,
     quantity::WattHours,
     time::Timestamp,
+    verify::{AccountProof, SessionProof},
 };
 use contracts::genesis::Genesis;
 use reqwest::Method;
@@ -189,6 +190,27 @@ impl Client {
     /// [`ClientError`].
     pub async fn session_receipt(&self, id: SessionId) -> Result<ProvenReceipt, ClientError> {
         self.get(&format!("/sessions/{id}/receipt")).await
+    }
+
+    /// `GET /sessions/{id}/proof`: a settled session's life and bill with all that proves it, and the header of the block `checkpoint`; [`crate::proof`]
+    /// checks it.
+    ///
+    /// # Errors
+    /// [`ClientError`]; the field of the problem is `checkpoint` where the node has no such block.
+    pub async fn session_proof(&self, id: SessionId, checkpoint: Option<Height>) -> Result<SessionProof, ClientError> {
+        let mut path = format!("/sessions/{id}/proof");
+        parameter(&mut path, "checkpoint", checkpoint);
+        self.get(&path).await
+    }
+
+    /// `GET /accounts/{address}/proof`: an account's record, or that there is none, with all that proves it, and the header of the block `checkpoint`.
+    ///
+    /// # Errors
+    /// As [`Client::session_proof`].
+    pub async fn account_proof(&self, address: Address, checkpoint: Option<Height>) -> Result<AccountProof, ClientError> {
+        let mut path = format!("/accounts/{address}/proof");
+        parameter(&mut path, "checkpoint", checkpoint);
+        self.get(&path).await
     }
 
     /// All readings of a session, in order.

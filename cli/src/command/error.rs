@@ -2,7 +2,9 @@
 
 use std::io;
 
-use crate::{client::ClientError, keystore::KeystoreError, phrase::PhraseError, verify::VerifyError};
+use crate::{
+    checkpoints::CheckpointError, client::ClientError, keystore::KeystoreError, phrase::PhraseError, proof::ProofError, verify::VerifyError,
+};
 
 /// Why a command has no result.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,21 @@ pub enum CommandError {
 impl From<VerifyError> for CommandError {
     fn from(error: VerifyError) -> Self {
         Self::Verification(error.to_string())
+    }
+}
+
+impl From<ProofError> for CommandError {
+    fn from(error: ProofError) -> Self {
+        Self::Verification(error.to_string())
+    }
+}
+
+impl From<CheckpointError> for CommandError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Contradicts { .. } => Self::Verification(error.to_string()),
+            CheckpointError::Io { .. } | CheckpointError::Format { .. } => Self::Failed(error.to_string()),
+        }
     }
 }
 

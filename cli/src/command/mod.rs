@@ -10,6 +10,7 @@ mod charge;
 mod commitment;
 mod context;
 mod error;
+mod proof;
 mod secret;
 mod session;
 mod wallet;

@@ -54,3 +54,20 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     removed?;
     File::open(folder)?.sync_all()
 }
+
+/// Writes a file of mode 0600 in place of the one that is there, whole or not at all; its folder is made where it is missing.
+///
+/// # Errors
+/// The machine's.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let temporary = folder.join(format!(".new-{}", hex::encode(rand::random::<[u8; 8]>())));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let outcome = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    if outcome.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome?;
+    File::open(folder)?.sync_all()
+}

@@ -1,6 +1,7 @@
-//! `watt audit`: check a whole chain without trusting whoever keeps it.
+//! `watt audit`: check a whole chain, or one proof, without trusting whoever keeps it.
 
 mod replay;
+mod verify;
 
 use clap::Subcommand;
 
@@ -8,16 +9,19 @@ use crate::command::{CommandError, Context};
 
 /// The commands of an auditor.
 #[derive(Subcommand, Debug)]
-#[command(after_help = "Example:\n  watt audit replay chain.export")]
+#[command(after_help = "Examples:\n  watt audit replay chain.export\n  watt audit verify receipt.json")]
 pub enum Audit {
     /// Carry out the whole chain again and compare every step
     Replay(replay::Replay),
+    /// Check a proof file on this machine alone
+    Verify(verify::Verify),
 }
 
 impl Audit {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         match self {
             Self::Replay(command) => command.run(context).await,
+            Self::Verify(command) => command.run(context),
         }
     }
 }

@@ -1,23 +1,38 @@
 //! `watt wallet balance`.
 
-use ::chain::id::Address;
+use std::path::PathBuf;
+
+use ::chain::id::{Address, ChainId};
 use clap::Args;
 
-use crate::command::{CommandError, Context, chain::put_account};
+use crate::{
+    command::{CommandError, Context, chain::put_account, proof::Ground},
+    proof::Claim,
+};
 
 /// Show what can be spent, what is locked and what is owed
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  watt wallet balance\n  watt wallet balance --wallet holiday\n  watt wallet balance watt1... --output json"
+    after_help = "Examples:\n  watt wallet balance\n  watt wallet balance --wallet holiday\n  watt wallet balance watt1... --output json\n  watt wallet balance --proof balance.json    a file that shows it to others: `watt audit verify`"
 )]
 pub struct Balance {
     /// Another account than the wallet's
     #[arg(value_name = "ADDRESS")]
     address: Option<Address>,
+    /// Write a new file that proves the balance to whoever checks it with `watt audit verify`
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
+    /// The chain that it must be of: the hash of its genesis document
+    #[arg(long, value_name = "HASH", requires = "proof")]
+    genesis: Option<ChainId>,
 }
 
 impl Balance {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        put_account(context, context.account(self.address)?).await
+        let address = context.account(self.address)?;
+        let Some(path) = self.proof else { return put_account(context, address).await };
+        let ground = Ground::of(context, self.genesis).await?;
+        let answer = context.client().account_proof(address, ground.checkpoint()).await;
+        ground.keep(context, &path, answer.map(|proof| Claim::Account(Box::new(proof))))
     }
 }

@@ -1,0 +1,174 @@
+//! What the commands that make and check proof files share: what is trusted, and how the answer is told.
+
+use std::{fs, path::Path};
+
+use ::chain::{
+    id::{ChainId, Height},
+    verify::{Checkpoint, Trust},
+};
+use contracts::genesis::Genesis;
+use serde::Serialize;
+
+use super::{CommandError, Context, session::bill_facts};
+use crate::{
+    checkpoints::Checkpoints,
+    client::ClientError,
+    keystore::write_new,
+    proof::{Checked, Claim, Fact, MAX_FILE_BYTES, ProofFile},
+    render::Facts,
+    verify::Verdict,
+};
+
+/// What a proof that a node makes is checked against.
+pub struct Ground {
+    genesis: Genesis,
+    trust: Trust,
+    seen: Checkpoints,
+    /// How the trust came about, in words.
+    origin: &'static str,
+}
+
+impl Ground {
+    /// The wallet's newest checkpoint of the chain; where there is none, the chain that is expected, or the one that the node names.
+    pub async fn of(context: &Context, expected: Option<ChainId>) -> Result<Self, CommandError> {
+        let genesis = context.client().genesis().await?;
+        let chain_id = genesis.chain_id();
+        if let Some(expected) = expected.filter(|expected| *expected != chain_id) {
+            return Err(CommandError::Verification(format!("the node is of the chain with genesis {chain_id}, expected {expected}")));
+        }
+        let seen = Checkpoints::load(context.keystore()?.home())?;
+        let (trust, origin) = match (seen.newest(chain_id), expected) {
+            (Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), CHECKPOINT_OF_WALLET),
+            (None, Some(expected)) => (Trust::Genesis(expected), "the genesis hash is the one that was given"),
+            (None, None) => (
+                Trust::Genesis(chain_id),
+                "the genesis hash is what this node says, and this wallet has seen no block of it before: name the one that you know with --genesis",
+            ),
+        };
+        Ok(Self { genesis, trust, seen, origin })
+    }
+
+    /// The block that the proof shall reach.
+    pub const fn checkpoint(&self) -> Option<Height> {
+        match self.trust {
+            Trust::Checkpoint(checkpoint) => Some(checkpoint.height),
+            Trust::Genesis(_) => None,
+        }
+    }
+
+    /// Checks what the node answered, writes the file, keeps the newest block, and tells all of it.
+    pub fn keep(mut self, context: &Context, path: &Path, answer: Result<Claim, ClientError>) -> Result<(), CommandError> {
+        let claim = answer.map_err(|error| self.behind(error))?;
+        let file = ProofFile::new(claim, self.genesis);
+        let mut checked = file.check(self.trust)?;
+        let text = file.text()?;
+        // What is written is what will be read.
+        ProofFile::read(&text)?;
+        write_new(path, &text).map_err(|error| CommandError::Failed(format!("{}: {error}", path.display())))?;
+        self.seen.keep(file.chain_id(), checked.anchor)?;
+        checked.verdict.relied_on.push(self.origin.to_owned());
+        told(context, &file, &checked, Some((path, text.len())))
+    }
+
+    /// A node that lacks a block which this wallet has seen is told apart from one that cannot be reached.
+    fn behind(&self, error: ClientError) -> CommandError {
+        match (&error, self.trust) {
+            (ClientError::Problem(problem), Trust::Checkpoint(checkpoint)) if problem.field.as_deref() == Some("checkpoint") => {
+                CommandError::Verification(format!(
+                    "this node does not have block {}, which this wallet has seen: it is behind, or follows another chain; ask another node",
+                    checkpoint.height
+                ))
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+/// What a wallet says of its own memory.
+const CHECKPOINT_OF_WALLET: &str = "the checkpoint is the newest block that this wallet has seen";
+
+/// Reads a proof file.
+pub fn read(path: &Path) -> Result<ProofFile, CommandError> {
+    let failed = |reason: String| CommandError::Failed(format!("{}: {reason}", path.display()));
+    let length = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(failed(format!("a proof file has at most {MAX_FILE_BYTES} bytes, found {length}")));
+    }
+    let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    // A file that cannot be read as a proof is one that proves nothing.
+    ProofFile::read(&text).map_err(|error| CommandError::Verification(format!("{}: {error}", path.display())))
+}
+
+/// What a file is checked against where nothing is named: the newest block that the wallet has seen and the file reaches; else the chain, if the wallet knows it.
+pub fn known(context: &Context, file: &ProofFile) -> Result<(Trust, String), CommandError> {
+    let chain = file.chain_id();
+    let seen = Checkpoints::load(context.keystore()?.home())?;
+    let Some(newest) = seen.newest(chain) else {
+        return Err(CommandError::Usage(format!(
+            "this wallet has seen no block of chain {chain}: say what you trust, --genesis HASH or --checkpoint HEIGHT:HASH, from somebody who does not profit from this file"
+        )));
+    };
+    let reached = seen.seen(chain).iter().rev().find(|checkpoint| file.reaches(checkpoint.height));
+    Ok(match reached {
+        Some(checkpoint) if *checkpoint == newest => (Trust::Checkpoint(newest), CHECKPOINT_OF_WALLET.to_owned()),
+        Some(checkpoint) => (
+            Trust::Checkpoint(*checkpoint),
+            "the checkpoint is the newest block that this wallet has seen and that the file reaches".to_owned(),
+        ),
+        None => (
+            Trust::Genesis(chain),
+            format!(
+                "this wallet knows the chain, and its newest checkpoint is block {}, which the file does not reach (it ends with block {}): have the file made anew by any node to rest on it",
+                newest.height,
+                file.anchor().header.height
+            ),
+        ),
+    })
+}
+
+/// An answer as JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    verified: bool,
+    chain_id: ChainId,
+    /// The block that everything hangs on; good as a checkpoint from now on.
+    checkpoint: Checkpoint,
+    #[serde(flatten)]
+    fact: FactJson<'a>,
+    verdict: &'a Verdict,
+    file: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum FactJson<'a> {
+    Bill(&'a ::chain::receipt::SessionReceipt),
+    Account { address: ::chain::id::Address, record: Option<&'a ::chain::record::Account> },
+}
+
+/// Tells what holds, and why; `written` is a new file and its size.
+pub fn told(context: &Context, file: &ProofFile, checked: &Checked<'_>, written: Option<(&Path, usize)>) -> Result<(), CommandError> {
+    let Checked { fact, anchor, verdict } = checked;
+    let currency = &file.genesis.currency;
+    let json = Answer {
+        verified: true,
+        chain_id: file.chain_id(),
+        checkpoint: *anchor,
+        fact: match fact {
+            Fact::Bill(bill, _) => FactJson::Bill(bill),
+            Fact::Account(proof, record) => FactJson::Account { address: proof.address, record: *record },
+        },
+        verdict,
+        file: written.map(|(path, _)| path.display().to_string()),
+    };
+    context.put(&json, || {
+        let facts = match fact {
+            Fact::Bill(bill, height) => bill_facts(bill, currency).with("block", height.to_string()),
+            Fact::Account(proof, _) => Facts::new().with("account", proof.address.to_string()),
+        };
+        let facts = verdict.proved.iter().fold(facts, |facts, line| facts.with("proved", line.as_str()));
+        let facts = verdict.relied_on.iter().fold(facts, |facts, line| facts.with("relying on", line.as_str()));
+        let facts = facts.with("checkpoint", anchor.to_string());
+        facts.with_some("written to", written.map(|(path, bytes)| format!("{} ({bytes} bytes)", path.display()))).text()
+    })
+}
