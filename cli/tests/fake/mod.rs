@@ -1,4 +1,5 @@
 //! A node that says what a test wants, and remembers what it was asked.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::{
     collections::BTreeMap,
