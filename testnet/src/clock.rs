@@ -97,31 +97,62 @@ pub enum Blocks {
 pub struct ClockLine {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
+    /// Orders whose answers nobody waited for; each order is answered once, in turn.
+    unanswered: u32,
+    partial: Vec<u8>,
 }
 
 impl ClockLine {
     fn new(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader: BufReader::new(reader), writer }
+        Self { reader: BufReader::new(reader), writer, unanswered: 0, partial: Vec::new() }
     }
 
-    /// Moves the node to an instant, or asks again about the present one, and waits until nothing is left to do in it.
+    /// Moves the node to an instant, or asks again about the present one, and waits until nothing is left to do in it. Whoever gives up waiting leaves the
+    /// answer to the next order.
     ///
     /// # Errors
     /// [`ClockError`].
     pub async fn advance(&mut self, to_ms: u64, blocks: Blocks) -> Result<Quiet, ClockError> {
+        self.order(to_ms, blocks).await?;
+        tokio::time::timeout(QUIET_TIMEOUT, self.last_answer()).await.map_err(|_| ClockError::Restless)?
+    }
+
+    /// Gives an order and does not wait for its answer.
+    ///
+    /// # Errors
+    /// [`ClockError::Gone`].
+    pub async fn order(&mut self, to_ms: u64, blocks: Blocks) -> Result<(), ClockError> {
         let mut line = serde_json::to_vec(&Order { advance_to: to_ms, hold: blocks == Blocks::Held }).map_err(io::Error::from)?;
         line.push(b'\n');
         self.writer.write_all(&line).await?;
-        tokio::time::timeout(QUIET_TIMEOUT, self.read()).await.map_err(|_| ClockError::Restless)?
+        self.unanswered += 1;
+        Ok(())
+    }
+
+    async fn last_answer(&mut self) -> Result<Quiet, ClockError> {
+        loop {
+            let quiet = self.read().await?;
+            self.unanswered = self.unanswered.saturating_sub(1);
+            if self.unanswered == 0 {
+                return Ok(quiet);
+            }
+        }
     }
 
     async fn read<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, ClockError> {
-        let mut line = String::new();
-        let read = (&mut self.reader).take(MAX_LINE_BYTES).read_line(&mut line).await?;
-        if read == 0 {
-            return Err(ClockError::Gone(io::ErrorKind::UnexpectedEof.into()));
+        // What a wait that was given up has read of a line stays for the next one.
+        loop {
+            let room = MAX_LINE_BYTES.saturating_sub(self.partial.len() as u64);
+            let read = (&mut self.reader).take(room).read_until(b'\n', &mut self.partial).await?;
+            if self.partial.ends_with(b"\n") || (read == 0 && room == 0) {
+                break;
+            }
+            if read == 0 {
+                return Err(ClockError::Gone(io::ErrorKind::UnexpectedEof.into()));
+            }
         }
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
         serde_json::from_str(&line).map_err(|error| ClockError::Malformed { line, message: error.to_string() })
     }
 }

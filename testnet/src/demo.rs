@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     drive::Garage,
     federation::{Place as Folder, Policy},
-    provision::{self, Buyer, Site},
+    provision::{self, Buyer, Opening, Site},
     report::{self, Report},
     rows::SourceSession,
     view::{View, date_time, tokens},
@@ -90,15 +90,18 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         limit_ma: PLACES * provision::RATED_MA,
         policy: Policy::FcfsSlots { places: PLACES },
         tariff: provision::day_and_night(),
+    };
+    let opening = Opening {
+        sites: vec![site],
         opens_at_ms: EVENING_MS,
         max_duration: MAX_DURATION,
         post_every: EVERY,
         visits: evening(options.seed),
         seed: options.seed,
     };
-    let mut garage = provision::found(&folder, site).await?;
+    let mut garage = provision::found(&folder, opening, None).await?;
     garage.follow_queue = true;
-    println!("The node's API is at {}.\n", garage.line.node.api_url());
+    println!("The node's API is at {}.\n", garage.lines.each[0].node.api_url());
 
     let mut view = View::new();
     loop {
@@ -120,7 +123,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         }
     }
 
-    let findings = report::find(&mut garage.line, |_| {}).await?;
+    let findings = report::find(&mut garage.lines, |_| {}).await?;
     let report = report::report(&garage, &findings, started);
     let mut faults = report::faults(&report);
     faults.extend(missing(&garage));
@@ -131,7 +134,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     if options.stay {
         stay(&garage, &options.stays).await?;
     }
-    garage.line.node.stop().await?;
+    garage.lines.stop().await?;
     Ok(faults)
 }
 
@@ -167,7 +170,7 @@ fn evening(seed: u64) -> Vec<Visit> {
             plug_out_ms: plug_in_ms + stays_min * MINUTE_MS,
             energy_wh,
         };
-        visits.push(Visit { source, connector, escrow, stop_at_ms });
+        visits.push(Visit { source, connector, person: connector, escrow, stop_at_ms });
     }
     visits
 }
@@ -217,7 +220,7 @@ fn summary(report: &Report) {
 
 /// Says where to look, and waits to be interrupted.
 async fn stay(garage: &Garage, stays: &AtomicBool) -> anyhow::Result<()> {
-    let node = &garage.line.node;
+    let node = &garage.lines.each[0].node;
     let url = node.api_url();
     println!();
     println!("The node stays up, its clock at {}, until you press Ctrl-C. Look at:", date_time(garage.now_ms));

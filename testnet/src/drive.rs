@@ -1,4 +1,7 @@
-//! Runs a simulated garage on the virtual clock: moves time from event to event, and lets units, cars and residents do what they do in each.
+//! Runs simulated garages on the virtual clock: moves time from event to event, and lets units, cars and residents do what they do in each.
+//!
+//! There is one garage and one node for each condominium; units post to the node of the condominium in which they hang, wallets speak to that of their owner's
+//! home. Where there are several nodes, "the node" below means all of them, quiet at one block.
 //!
 //! # One instant
 //! 1. The node's time is moved; it does what was due and becomes quiet.
@@ -29,7 +32,7 @@ use contracts::call::{Call, CancelSession, OpenSession, Priority, StopSession};
 pub use self::told::note_committed;
 use crate::{
     federation::FederationError,
-    resident::{AskError, Line, Resident},
+    resident::{AskError, Lines, Resident},
     unit::{Outcome, SimUnit, UnitError},
     world::{Agenda, Escrow, Visit, next_period_ms},
 };
@@ -66,15 +69,26 @@ pub enum DriveError {
     Stuck(usize),
 }
 
-/// A connector with its unit and its resident.
+/// Somebody who charges.
+#[derive(Debug)]
+pub struct Person {
+    /// A name for people; it is not on the chain.
+    pub name: String,
+    /// His wallet.
+    pub resident: Resident,
+    /// Whose node his wallet speaks to: the condominium at which he is at home.
+    pub home: usize,
+}
+
+/// A connector with its unit.
 #[derive(Debug)]
 pub struct Place {
-    /// A name for people.
+    /// A name for people: whose it is.
     pub name: String,
+    /// Which condominium it is in.
+    pub site: usize,
     /// Which connector.
     pub connector: ConnectorId,
-    /// Whose.
-    pub resident: Resident,
     /// Its unit, and the car at it.
     pub unit: SimUnit,
     /// Who is there.
@@ -146,10 +160,14 @@ pub enum Happening {
 /// The garage.
 #[derive(Debug)]
 pub struct Garage {
-    /// The node and what was sent to it.
-    pub line: Line,
+    /// The nodes and what was sent to them.
+    pub lines: Lines,
+    /// The condominiums' names, in the order of their nodes.
+    pub sites: Vec<String>,
     /// The connectors.
     pub places: Vec<Place>,
+    /// Everyone who charges.
+    pub people: Vec<Person>,
     /// All visits, past and to come.
     pub visits: Vec<Visit>,
     /// What became of each.
@@ -179,17 +197,19 @@ pub struct Garage {
 pub type Show<'a> = dyn FnMut(&Garage, &Happening) + 'a;
 
 impl Garage {
-    /// A garage that nobody has come to yet; the line's blocks up to now do not concern it.
+    /// A garage that nobody has come to yet; blocks up to now do not concern it.
     #[must_use]
-    pub fn new(line: Line, places: Vec<Place>, visits: Vec<Visit>, start: Start) -> Self {
+    pub fn new(lines: Lines, (places, people): (Vec<Place>, Vec<Person>), visits: Vec<Visit>, start: Start) -> Self {
         let agenda = Agenda::new(&visits, places.len());
         let fates = vec![Fate::default(); visits.len()];
-        let Start { now_ms, height, max_duration, post_every_ms } = start;
+        let Start { sites, now_ms, height, max_duration, post_every_ms } = start;
         let (sessions, next_timer_ms) = (HashMap::new(), None);
         let (follow_queue, queue) = (false, Vec::new());
         Self {
-            line,
+            lines,
+            sites,
             places,
+            people,
             visits,
             fates,
             now_ms,
@@ -232,7 +252,7 @@ impl Garage {
 
         let due = self.agenda.take_due(self.now_ms);
         if !due.is_empty() {
-            self.line.node.hold(self.now_ms).await?;
+            self.lines.hold(self.now_ms).await?;
             for connector in &due {
                 self.ask_of_resident(*connector).await?;
             }
@@ -243,7 +263,7 @@ impl Garage {
         self.settle(show).await?;
         let coming = self.agenda.take_coming(self.now_ms);
         if !coming.is_empty() {
-            self.line.node.hold(self.now_ms).await?;
+            self.lines.hold(self.now_ms).await?;
             let mut openings = Vec::new();
             for visit in coming {
                 openings.push(self.arrive(visit).await?);
@@ -255,7 +275,7 @@ impl Garage {
         }
         if self.follow_queue {
             let waits = self.places.iter().filter_map(|place| place.stay).any(|stay| stay.phase == Phase::Queued);
-            self.queue = if waits { self.line.ask("the queue", async |client| client.queue().await).await? } else { Vec::new() };
+            self.queue = if waits { self.lines.ask(0, "the queue", async |client| client.queue().await).await? } else { Vec::new() };
         }
         show(self, &Happening::Moment);
         Ok(true)
@@ -264,18 +284,18 @@ impl Garage {
     /// Lets the node come to rest and units hear of what the chain has decided, until nothing new comes.
     async fn settle(&mut self, show: &mut Show<'_>) -> Result<(), DriveError> {
         for _ in 0..MAX_ROUNDS {
-            let quiet = self.line.node.advance(self.now_ms).await?;
+            let quiet = self.lines.advance(self.now_ms).await?;
             self.next_timer_ms = quiet.next_timer;
             let concerned = self.read_blocks(quiet.height, show).await?;
             if concerned.is_empty() {
-                if self.line.outstanding.is_empty() {
+                if self.lines.outstanding.is_empty() {
                     return Ok(());
                 }
                 // The node is quiet, so its pool is empty: what is in no block was lost with a process.
-                self.line.send_again().await?;
+                self.lines.send_again().await?;
             }
             if !concerned.is_empty() {
-                self.line.node.hold(self.now_ms).await?;
+                self.lines.hold(self.now_ms).await?;
             }
             for connector in concerned {
                 self.places[connector].unit.advance(self.now_ms)?;
@@ -290,7 +310,7 @@ impl Garage {
     async fn ask_of_resident(&mut self, connector: usize) -> Result<(), DriveError> {
         let now_ms = self.now_ms;
         let place = &mut self.places[connector];
-        let Some(Stay { session: Some(session), phase, plug_out_ms, stop_at_ms, .. }) = place.stay else { return Ok(()) };
+        let Some(Stay { visit, session: Some(session), phase, plug_out_ms, stop_at_ms, .. }) = place.stay else { return Ok(()) };
         let call = match phase {
             Phase::Queued if plug_out_ms <= now_ms => Call::CancelSession(CancelSession { session }),
             Phase::Queued | Phase::Charging | Phase::Paused if stop_at_ms.is_some_and(|at_ms| at_ms <= now_ms) => {
@@ -301,8 +321,9 @@ impl Garage {
         if let Some(stay) = &mut place.stay {
             stay.stop_at_ms = None;
         }
-        let transaction = place.resident.sign(call, now_ms)?;
-        Ok(self.line.submit(&transaction).await?)
+        let person = &self.people[self.visits[visit].person];
+        let transaction = person.resident.sign(call, now_ms)?;
+        Ok(self.lines.submit(person.home, &transaction).await?)
     }
 
     /// Does what is due at a connector: the car leaves, is full, is metered, or its lease is over.
@@ -338,13 +359,14 @@ impl Garage {
     /// A car comes: its unit says so, and its owner makes up his mind.
     async fn arrive(&mut self, visit: usize) -> Result<(usize, OpenSession), DriveError> {
         let now_ms = self.now_ms;
-        let Visit { source, connector, escrow, stop_at_ms } = self.visits[visit].clone();
+        let Visit { source, connector, person, escrow, stop_at_ms } = self.visits[visit].clone();
         let place = &mut self.places[connector];
         place.unit.plug_in(&source, now_ms)?;
         let id = place.connector;
         self.post(connector).await?;
         let query = QuoteQuery { connector: id, energy: None, max_duration: Some(self.max_duration), at: None };
-        let quote = self.line.ask("a quote", async |client| client.quote(query).await).await?;
+        let home = self.people[person].home;
+        let quote = self.lines.ask(home, "a quote", async |client| client.quote(query).await).await?;
         let escrow = match escrow {
             Escrow::Maximum => quote.maximum,
             Escrow::Fixed(amount) => amount,
@@ -367,14 +389,13 @@ impl Garage {
     }
 
     async fn open(&mut self, connector: usize, opening: OpenSession) -> Result<(), DriveError> {
-        let place = &mut self.places[connector];
-        let transaction = place.resident.sign(Call::OpenSession(opening), self.now_ms)?;
+        let Some(stay) = &mut self.places[connector].stay else { return Ok(()) };
+        let person = &self.people[self.visits[stay.visit].person];
+        let transaction = person.resident.sign(Call::OpenSession(opening), self.now_ms)?;
         let id = SessionId(transaction.id().0);
-        if let Some(stay) = &mut place.stay {
-            stay.session = Some(id);
-            self.sessions.insert(id, (connector, stay.visit));
-        }
-        Ok(self.line.submit(&transaction).await?)
+        stay.session = Some(id);
+        self.sessions.insert(id, (connector, stay.visit));
+        Ok(self.lines.submit(person.home, &transaction).await?)
     }
 
     /// Posts until unit and gateway agree on what may flow.
@@ -387,7 +408,8 @@ impl Garage {
                     Ok(outcome) => break outcome,
                     Err(error) if error.is_transient() && attempts < MAX_ATTEMPTS => {
                         attempts += 1;
-                        self.line.recover().await?;
+                        let site = self.places[connector].site;
+                        self.lines.recover(site).await?;
                     }
                     Err(error) => return Err(error.into()),
                 }
@@ -431,8 +453,10 @@ impl Garage {
 }
 
 /// Where a garage begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Start {
+    /// The condominiums' names, in the order of their nodes.
+    pub sites: Vec<String>,
     /// The present, ms.
     pub now_ms: u64,
     /// The newest block that does not concern it.

@@ -2,9 +2,11 @@
 //!
 //! It knows processes, directories and ports, and gives a node its time; what residents and units do is not its matter. A node that dies is started again, at
 //! most [`MAX_RESTARTS`] times, and every request to it is to be repeated after [`Node::recover`]. Nothing outlives this process: a node is killed when its
-//! handle is dropped. Called by `demo`, `replay` and `load`.
+//! handle is dropped. Called by `demo`, `replay`, `load` and `chaos`.
 
+mod founding;
 mod plan;
+mod signal;
 
 use std::{
     fs, io,
@@ -21,8 +23,11 @@ use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-pub use self::plan::{GatewayPlan, Plan, Policy, Staff, Time, UnitLine};
-use self::plan::{UnitsFile, config_text, init};
+pub use self::{
+    founding::found,
+    plan::{GatewayPlan, Plan, Policy, Staff, Time, UnitLine},
+    signal::{Process, Signal},
+};
 use crate::clock::{Blocks, ClockError, ClockLine, ClockSocket, Quiet};
 
 /// How often a `wattd` that died is started again, in one run.
@@ -67,6 +72,9 @@ pub enum FederationError {
     /// Its clock.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// Nodes of one chain do not come to the same block.
+    #[error("the nodes stay apart: {0}")]
+    Apart(String),
 }
 
 /// Where the chains of a run are kept.
@@ -113,6 +121,8 @@ pub struct Node {
     api: SocketAddr,
     gateway: SocketAddr,
     process: Child,
+    /// The process, for whoever sends it signals.
+    signals: Process,
     clock: Option<Stepping>,
     restarts: u32,
 }
@@ -147,32 +157,6 @@ pub fn wattd_beside_us() -> Result<PathBuf, FederationError> {
 }
 
 impl Node {
-    /// Founds a node in `folder/node-<index>` and starts it.
-    ///
-    /// # Errors
-    /// [`FederationError`].
-    pub async fn found(folder: &Path, index: usize, program: PathBuf, plan: &Plan) -> Result<Self, FederationError> {
-        let dir = folder.join(format!("node-{index}"));
-        let [api, gateway, network] = free_ports()?;
-        init(&program, &dir, plan).await?;
-        write_file(&dir.join("config.toml"), config_text(plan, api, gateway, network).as_bytes())?;
-        let units = serde_json::to_vec(&UnitsFile { units: &plan.units }).map_err(|error| failed("units.json", error.into()))?;
-        write_file(&dir.join("units.json"), &units)?;
-        let clock = match plan.time {
-            Time::Real => None,
-            Time::Stepped { start_ms } => {
-                let folder = TempDir::with_prefix("watt-").map_err(|error| failed("a folder for the clock's socket", error))?;
-                let path = folder.path().join("clock");
-                let socket = ClockSocket::bind(&path).map_err(|error| failed(path.display(), error))?;
-                Some(Stepping { socket, folder, line: None, now_ms: start_ms })
-            }
-        };
-        let process = spawn(&program, &dir, clock.as_ref())?;
-        let mut node = Self { dir, program, api, gateway, process, clock, restarts: 0 };
-        node.await_call().await?;
-        Ok(node)
-    }
-
     /// The base address of its API.
     #[must_use]
     pub fn api_url(&self) -> String {
@@ -201,6 +185,12 @@ impl Node {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.id()
+    }
+
+    /// Where its process, whichever it is by then, can be sent signals.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        self.signals.clone()
     }
 
     /// A key that `wattd init` made, such as `manager`.
@@ -233,7 +223,7 @@ impl Node {
         self.move_to(now_ms, Blocks::Held).await
     }
 
-    async fn move_to(&mut self, to_ms: u64, blocks: Blocks) -> Result<Quiet, FederationError> {
+    pub(crate) async fn move_to(&mut self, to_ms: u64, blocks: Blocks) -> Result<Quiet, FederationError> {
         loop {
             let clock = self.clock.as_mut().expect("only nodes with a stepped clock are advanced");
             clock.now_ms = clock.now_ms.max(to_ms);
@@ -249,18 +239,32 @@ impl Node {
         }
     }
 
-    /// To be called after a request had no answer: starts the node again if it is dead, otherwise waits a moment.
+    /// Gives the present instant to a node that was just started, without waiting until it is quiet: alone it may never be.
+    async fn tell_time(&mut self) {
+        if let Some(clock) = &mut self.clock
+            && let Some(line) = &mut clock.line
+            && line.order(clock.now_ms, Blocks::Free).await.is_err()
+        {
+            clock.line = None;
+        }
+    }
+
+    /// To be called after a request had no answer: starts the node again if it is dead, otherwise waits a moment. A node that was started again comes to rest
+    /// before its next instant, and not before this returns where it needs others for it.
     ///
     /// # Errors
     /// [`FederationError`].
-    pub async fn recover(&mut self) -> Result<Recovered, FederationError> {
+    pub async fn recover(&mut self, peers: Peers) -> Result<Recovered, FederationError> {
         tokio::time::sleep(PAUSE).await;
         if self.exited()?.is_none() {
             return Ok(Recovered::WasAlive);
         }
         self.revive().await?;
         if let Some(now_ms) = self.clock.as_ref().map(|clock| clock.now_ms) {
-            self.advance(now_ms).await?;
+            match peers {
+                Peers::None => drop(self.advance(now_ms).await?),
+                Peers::Some => self.tell_time().await,
+            }
         }
         Ok(Recovered::Restarted)
     }
@@ -278,6 +282,7 @@ impl Node {
                 self.process.kill().await.map_err(|error| failed("stopping wattd", error))?;
             }
         }
+        self.signals.is_gone();
         let _ = fs::remove_file(self.dir.join("wattd.pid"));
         Ok(())
     }
@@ -289,6 +294,7 @@ impl Node {
         if over.is_err() {
             self.process.kill().await.map_err(|error| failed("stopping wattd", error))?;
         }
+        self.signals.is_gone();
         self.respawn().await
     }
 
@@ -297,8 +303,8 @@ impl Node {
         if self.restarts > MAX_RESTARTS {
             return Err(FederationError::DiedTooOften { log: self.log_end() });
         }
-        tracing::warn!(restarts = self.restarts, "wattd is gone and is started again");
-        self.process = spawn(&self.program, &self.dir, self.clock.as_ref())?;
+        tracing::warn!(node = %self.dir.display(), restarts = self.restarts, "wattd is gone and is started again");
+        self.process = spawn(&self.program, &self.dir, self.clock.as_ref(), &self.signals)?;
         self.await_call().await
     }
 
@@ -312,6 +318,7 @@ impl Node {
             let called = tokio::select! {
                 called = clock.socket.accept() => Some(called),
                 status = self.process.wait() => {
+                    self.signals.is_gone();
                     let status = status.map_err(|error| failed("waiting for wattd", error))?;
                     failed_starts += u32::from(status.code().is_some());
                     if failed_starts >= MAX_FAILED_STARTS {
@@ -333,14 +340,30 @@ impl Node {
                     if self.restarts > MAX_RESTARTS {
                         return Err(FederationError::DiedTooOften { log: log_end(&self.dir) });
                     }
-                    self.process = spawn(&self.program, &self.dir, Some(clock))?;
+                    self.process = spawn(&self.program, &self.dir, Some(clock), &self.signals)?;
                 }
             }
         }
     }
 
     fn exited(&mut self) -> Result<Option<ExitStatus>, FederationError> {
-        self.process.try_wait().map_err(|error| failed("looking at wattd", error))
+        let status = self.process.try_wait().map_err(|error| failed("looking at wattd", error))?;
+        if status.is_some() {
+            self.signals.is_gone();
+        }
+        Ok(status)
+    }
+
+    /// Starts its process again where it is over; gives whether it was.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn start_again(&mut self) -> Result<bool, FederationError> {
+        if self.exited()?.is_none() {
+            return Ok(false);
+        }
+        self.respawn().await?;
+        Ok(true)
     }
 
     /// The end of its log.
@@ -361,6 +384,15 @@ impl Node {
     }
 }
 
+/// Whether a node agrees with others on its blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peers {
+    /// It is alone.
+    None,
+    /// There are others.
+    Some,
+}
+
 /// What [`Node::recover`] found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recovered {
@@ -370,7 +402,7 @@ pub enum Recovered {
     Restarted,
 }
 
-fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>) -> Result<Child, FederationError> {
+fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>, signals: &Process) -> Result<Child, FederationError> {
     let log_path = dir.join("wattd.log");
     let log = fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|error| failed(log_path.display(), error))?;
     let also = log.try_clone().map_err(|error| failed(log_path.display(), error))?;
@@ -382,6 +414,7 @@ fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>) -> Result<Child, 
     let process = command.spawn().map_err(|error| failed(program.display(), error))?;
     if let Some(pid) = process.id() {
         write_file(&dir.join("wattd.pid"), format!("{pid}\n").as_bytes())?;
+        signals.is(pid);
     }
     Ok(process)
 }

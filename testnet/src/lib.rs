@@ -8,6 +8,7 @@ pub mod clock;
 pub mod demo;
 pub mod drive;
 pub mod federation;
+pub mod link;
 pub mod load;
 pub mod provision;
 pub mod replay;

@@ -43,7 +43,7 @@ use tokio::{
 
 use self::lanes::{LanePosts, follow, grant_all, lane_of, settle_all};
 use crate::{
-    federation::{Node, Place as Folder, Plan, Staff, Time, wattd_beside_us},
+    federation::{self, Node, Place as Folder, Plan, Staff, Time, wattd_beside_us},
     provision::{self, CONDOMINIUM},
     report::{self, rounded},
     resident::seeded_key,
@@ -141,7 +141,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         staff: Staff::Ours(roles),
         units: Vec::new(),
     };
-    let node = Node::found(folder.path(), 0, wattd_beside_us()?, &plan).await?;
+    let mut nodes = federation::found(folder.path(), wattd_beside_us()?, &[plan], None).await?;
+    let node = nodes.remove(0);
     let chain_id = node.chain_id()?;
     let client = Client::new(&node.api_url())?;
     until_ready(&client, &node).await?;

@@ -1,4 +1,4 @@
-//! Founds a garage: a node, a tariff, a group, a connector and a unit for each resident, and tokens for all of them.
+//! Founds garages, one for each condominium: a node, a tariff, a group, a connector and a unit for each resident, and tokens for all of them.
 //!
 //! What `wattd init` does not do is done as a manager and a treasurer would: by signed calls over the API. It ends with a [`Garage`] in which nobody has come
 //! yet. It decides nothing about who comes. Called by `demo` and `replay`.
@@ -16,14 +16,15 @@ use contracts::call::{Call, PutConnector, PutGroup, PutTariff, SellTokens};
 use firmware_core::{DeviceId, SensorId};
 
 use crate::{
-    drive::{DriveError, Garage, Place, Start},
-    federation::{GatewayPlan, Node, Place as Folder, Plan, Policy, Staff, Time, UnitLine, wattd_beside_us},
-    resident::{Line, Resident, seeded_key},
+    drive::{DriveError, Garage, Person, Place, Start},
+    federation::{self, GatewayPlan, Node, Place as Folder, Plan, Policy, Staff, Time, UnitLine, wattd_beside_us},
+    link::Links,
+    resident::{Lines, Resident, seeded_key},
     unit::{Mounting, SimUnit},
     world::Visit,
 };
 
-/// The condominium of a node founded here.
+/// The condominium of the first node founded here; the others follow.
 pub const CONDOMINIUM: CondominiumId = CondominiumId(1);
 
 /// What a phase of a connector is rated for, mA.
@@ -47,11 +48,11 @@ const DAY_MS: u64 = 86_400_000;
 const CALLS_AT_ONCE: usize = 500;
 
 /// A garage to be founded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Site {
     /// Its short name.
     pub name: String,
-    /// Everyone who will come, one connector each, with what he buys.
+    /// Everyone who is at home here, one connector each, with what he buys.
     pub residents: Vec<Buyer>,
     /// The most current of the garage, mA per phase.
     pub limit_ma: u32,
@@ -59,6 +60,13 @@ pub struct Site {
     pub policy: Policy,
     /// Prices.
     pub tariff: Tariff,
+}
+
+/// Garages to be founded, and who will come to them.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The condominiums, one node each. Residents, and connectors likewise, are numbered through all of them in this order.
+    pub sites: Vec<Site>,
     /// When the first car comes, ms.
     pub opens_at_ms: u64,
     /// What every session asks for.
@@ -123,72 +131,99 @@ pub fn test_params(max_duration: Duration, lease: Duration) -> Params {
     }
 }
 
-/// Founds the garage and waits until its first car may come.
+/// Founds the garages and waits until their first car may come. Where links are given, the nodes speak to each other through them.
 ///
 /// # Errors
 /// [`DriveError`].
-pub async fn found(folder: &Folder, site: Site) -> Result<Garage, DriveError> {
-    let Site { name, residents, limit_ma, policy, tariff, opens_at_ms, max_duration, post_every, visits, seed } = site;
-    let sales = sale_days(&residents);
-    let days = sales.last().map_or(0, |(day, _)| *day) + 1;
+pub async fn found(folder: &Folder, opening: Opening, links: Option<&Links>) -> Result<Garage, DriveError> {
+    let Opening { sites, opens_at_ms, max_duration, post_every, visits, seed } = opening;
+    let sales: Vec<_> = sites.iter().map(|site| sale_days(&site.residents)).collect();
+    let days = sales.iter().filter_map(|sales| sales.last()).map(|(day, _)| *day).max().unwrap_or(0) + 1;
     // On a day's beginning, so that a day's sales stay within the day.
     let start_ms = (opens_at_ms / DAY_MS).saturating_sub(days) * DAY_MS;
 
-    let mountings: Vec<Mounting> = (0_u32..).zip(&residents).map(|(index, _)| mounting(seed, index)).collect();
+    let mountings = mountings(&sites, seed);
     let seconds = u16::try_from(post_every.ms() / 1_000).unwrap_or(u16::MAX);
-    let plan = Plan {
-        name,
+    let plans: Vec<_> = sites.iter().zip(&mountings).map(|(site, mountings)| Plan {
+        name: site.name.clone(),
         params: test_params(max_duration, post_every),
         time: Time::Stepped { start_ms },
         staff: Staff::Node {
-            policy,
-            gateway: GatewayPlan { lease_s: seconds, transmit_period_s: seconds, attest_every_s: seconds.into() },
+            policy: site.policy,
+            gateway: GatewayPlan { lease_s: seconds, transmit_period_s: seconds, attest_every_s: seconds.into(), sample_period_s: 60 },
         },
         units: mountings.iter().map(unit_line).collect(),
-    };
-    let node = Node::found(folder.path(), 0, wattd_beside_us()?, &plan).await?;
-    let chain_id = node.chain_id()?;
-    let (manager, treasurer) = (node.key("manager")?, node.key("treasurer")?);
-    let gateway_url = node.gateway_url();
-    let mut line = Line::new(node)?;
-    let (manager, treasurer) = (Resident::with_key(manager, chain_id), Resident::with_key(treasurer, chain_id));
+    }).collect();
+    let nodes = federation::found(folder.path(), wattd_beside_us()?, &plans, links).await?;
+    let chain_id = nodes[0].chain_id()?;
+    let officers = |name| nodes.iter().map(|node| Ok(Resident::with_key(node.key(name)?, chain_id))).collect::<Result<Vec<_>, DriveError>>();
+    let (managers, treasurers) = (officers("manager")?, officers("treasurer")?);
+    let doors: Vec<_> = nodes.iter().map(Node::gateway_url).collect();
+    let mut lines = Lines::new(nodes)?;
 
     let valid_from = Timestamp::from_ms(start_ms).saturating_add(TARIFF_LEAD);
     let mut now_ms = start_ms;
-    do_all(&mut line, &manager, now_ms, set_up(mountings.iter().map(|mounting| mounting.connector), limit_ma, tariff, valid_from)).await?;
+    let set_ups = sites.iter().zip(&mountings).map(|(site, mountings)| {
+        set_up(mountings[0].connector.condominium, mountings.iter().map(|mounting| mounting.connector), site.limit_ma, site.tariff.clone(), valid_from)
+    });
+    do_all(&mut lines, &managers, now_ms, set_ups.collect()).await?;
     now_ms = valid_from.ms();
     let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS needs nothing from the system");
-    let mut places = Vec::new();
-    for ((number, buyer), mounting) in (0_u64..).zip(&residents).zip(&mountings) {
-        let resident = Resident::new(&seeded_key(seed, "resident", number), chain_id);
-        let unit = SimUnit::new(mounting, http.clone(), gateway_url.clone())?;
-        places.push(Place { name: buyer.name.clone(), connector: mounting.connector, resident, unit, stay: None });
+    let (mut places, mut people) = (Vec::new(), Vec::new());
+    let mut first = vec![0; sites.len()];
+    for (site, (residents, mountings)) in sites.iter().map(|site| &site.residents).zip(&mountings).enumerate() {
+        first[site] = people.len();
+        for (buyer, mounting) in residents.iter().zip(mountings) {
+            let resident = Resident::new(&seeded_key(seed, "resident", people.len() as u64), chain_id);
+            people.push(Person { name: buyer.name.clone(), resident, home: site });
+            let unit = SimUnit::new(mounting, http.clone(), doors[site].clone())?;
+            places.push(Place { name: buyer.name.clone(), site, connector: mounting.connector, unit, stay: None });
+        }
     }
-    let mut sale = 0;
+    let mut sold = vec![0; sites.len()];
     for day in 0..days {
-        let today = sales.iter().filter(|(on, _)| *on == day).map(|(_, buyer)| *buyer);
         let mut calls = Vec::new();
-        for buyer in today {
-            sale += 1;
-            let payment = Hash32(seeded_key(seed, "payment", sale));
-            let (account, amount) = (places[buyer].resident.address(), residents[buyer].amount);
-            calls.push(Call::SellTokens(SellTokens { condominium: CONDOMINIUM, account, amount, sale, payment }));
+        for (site, sales) in sales.iter().enumerate() {
+            let mut todays = Vec::new();
+            for (_, buyer) in sales.iter().filter(|(on, _)| *on == day) {
+                sold[site] += 1;
+                let condominium = mountings[site][0].connector.condominium;
+                let payment = Hash32(seeded_key(seed, "payment", first[site] as u64 + sold[site]));
+                let (account, amount) = (people[first[site] + buyer].resident.address(), sites[site].residents[*buyer].amount);
+                todays.push(Call::SellTokens(SellTokens { condominium, account, amount, sale: sold[site], payment }));
+            }
+            calls.push(todays);
         }
         now_ms = now_ms.max(start_ms + day * DAY_MS);
-        do_all(&mut line, &treasurer, now_ms, calls).await?;
+        do_all(&mut lines, &treasurers, now_ms, calls).await?;
     }
     now_ms = now_ms.max(opens_at_ms.saturating_sub(TARIFF_LEAD.ms()));
-    let quiet = line.node.advance(now_ms).await?;
+    let quiet = lines.advance(now_ms).await?;
     for place in &mut places {
         while let Err(error) = place.unit.configure(now_ms).await {
             if !error.is_transient() {
                 return Err(error.into());
             }
-            line.recover().await?;
+            lines.recover(place.site).await?;
         }
     }
-    let start = Start { now_ms, height: quiet.height, max_duration, post_every_ms: post_every.ms() };
-    Ok(Garage::new(line, places, visits, start))
+    let sites = sites.into_iter().map(|site| site.name).collect();
+    let start = Start { sites, now_ms, height: quiet.height, max_duration, post_every_ms: post_every.ms() };
+    Ok(Garage::new(lines, (places, people), visits, start))
+}
+
+/// The units of each condominium.
+#[must_use]
+pub fn mountings(sites: &[Site], seed: u64) -> Vec<Vec<Mounting>> {
+    let mut number = 0;
+    let mut of_site = |condominium: CondominiumId, site: &Site| {
+        let one = |local: u32| {
+            number += 1;
+            mounting(seed, number, ConnectorId::new(condominium, local))
+        };
+        (1..).take(site.residents.len()).map(one).collect()
+    };
+    (CONDOMINIUM.0..).map(CondominiumId).zip(sites).map(|(condominium, site)| of_site(condominium, site)).collect()
 }
 
 /// On which day everyone buys, so that no day's sales pass its cap; in order of days.
@@ -209,11 +244,12 @@ fn sale_days(residents: &[Buyer]) -> Vec<(u64, usize)> {
 }
 
 /// What a manager sets up: a tariff, a group and connectors.
-fn set_up(connectors: impl Iterator<Item = ConnectorId>, limit_ma: u32, tariff: Tariff, valid_from: Timestamp) -> Vec<Call> {
-    let tariff_id = TariffId::new(CONDOMINIUM, 1);
+#[must_use]
+pub fn set_up(condominium: CondominiumId, connectors: impl Iterator<Item = ConnectorId>, limit_ma: u32, tariff: Tariff, valid_from: Timestamp) -> Vec<Call> {
+    let tariff_id = TariffId::new(condominium, 1);
     let mut calls = vec![
         Call::PutTariff(PutTariff { tariff: tariff_id, version: 1, valid_from, document: tariff }),
-        Call::PutGroup(PutGroup { group: GroupId::new(CONDOMINIUM, 1), parent: None, limit: Currents::from_ma([limit_ma; 3]) }),
+        Call::PutGroup(PutGroup { group: GroupId::new(condominium, 1), parent: None, limit: Currents::from_ma([limit_ma; 3]) }),
     ];
     calls.extend(connectors.map(|id| Call::PutConnector(connector(id, 1))));
     calls
@@ -233,41 +269,50 @@ pub const fn connector(connector: ConnectorId, group: u32) -> PutConnector {
     }
 }
 
-/// Sends calls of one officer and waits until all are in blocks.
-async fn do_all(line: &mut Line, officer: &Resident, now_ms: u64, calls: Vec<Call>) -> Result<(), DriveError> {
-    let mut height = line.node.advance(now_ms).await?.height;
-    for some in calls.chunks(CALLS_AT_ONCE) {
-        for call in some {
-            let transaction = officer.sign(call.clone(), now_ms)?;
-            line.submit(&transaction).await?;
+/// Sends the calls of each condominium's officer to its node and waits until all are in blocks.
+async fn do_all(lines: &mut Lines, officers: &[Resident], now_ms: u64, calls: Vec<Vec<Call>>) -> Result<(), DriveError> {
+    let mut height = lines.advance(now_ms).await?.height;
+    let mut left: Vec<_> = calls.iter().map(|calls| calls.chunks(CALLS_AT_ONCE)).collect();
+    loop {
+        let mut sent = false;
+        for (site, (officer, left)) in officers.iter().zip(&mut left).enumerate() {
+            for call in left.next().unwrap_or_default() {
+                let transaction = officer.sign(call.clone(), now_ms)?;
+                lines.submit(site, &transaction).await?;
+                sent = true;
+            }
+        }
+        if !sent {
+            return Ok(());
         }
         loop {
-            let to = line.node.advance(now_ms).await?.height;
+            let to = lines.advance(now_ms).await?.height;
             while height < to {
                 height = height.next();
-                let block = line.ask("the receipts of a block", async |client| client.block_receipts(height).await).await?;
-                crate::drive::note_committed(&mut line.outstanding, &block)?;
+                let block = lines.ask(0, "the receipts of a block", async |client| client.block_receipts(height).await).await?;
+                crate::drive::note_committed(&mut lines.outstanding, &block)?;
             }
-            if line.outstanding.is_empty() {
+            if lines.outstanding.is_empty() {
                 break;
             }
-            line.send_again().await?;
+            lines.send_again().await?;
         }
     }
-    Ok(())
 }
 
-fn mounting(seed: u64, index: u32) -> Mounting {
-    let number = index + 1;
+/// The unit of a connector, by its number among all units.
+fn mounting(seed: u64, number: u32, connector: ConnectorId) -> Mounting {
     Mounting {
         device: DeviceId(number),
-        connector: ConnectorId::new(CONDOMINIUM, number),
-        sensor: SensorId::new(u8::try_from(index % 64).unwrap_or(0)).expect("six switches show 0 to 63"),
+        connector,
+        sensor: SensorId::new(u8::try_from((number - 1) % 64).unwrap_or(0)).expect("six switches show 0 to 63"),
         key: seeded_key(seed, "unit", number.into()),
     }
 }
 
-fn unit_line(mounting: &Mounting) -> UnitLine {
+/// As `units.json` lists it.
+#[must_use]
+pub fn unit_line(mounting: &Mounting) -> UnitLine {
     UnitLine {
         device: mounting.device.to_string(),
         sensor: mounting.sensor.get(),

@@ -1,7 +1,8 @@
-//! `watt-testnet replay`: recorded sessions, carried out by simulated cars, units and residents on a real node, and compared with the record.
+//! `watt-testnet replay`: recorded sessions, carried out by simulated cars, units and residents on real nodes, and compared with the record.
 //!
-//! What a row is worth is decided by [`crate::rows`], how a car draws by [`crate::car`], how the node is driven by [`crate::drive`]. Here is only what a replay
-//! adds: who buys how much, how strong the garage is, and what must be equal at the end. Called by the program.
+//! What a row is worth is decided by [`crate::rows`], how a car draws by [`crate::car`], who charges away from home by [`crate::roam`], how nodes are driven by
+//! [`crate::drive`]. Here is only what a replay adds: who buys how much, how strong the garages are, and what must be equal at the end. Several sites are
+//! several condominiums with a node each; without a choice of sites all rows are one condominium's. Called by the program.
 
 use std::{
     collections::HashMap,
@@ -15,10 +16,13 @@ use chain::{quantity::Amount, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    drive::Happening,
+    chaos::faults::{Disturbance, Targets},
+    drive::{Garage, Happening},
     federation::{Place as Folder, Policy},
-    provision::{self, Buyer, RATED_MA, Site},
+    link::Links,
+    provision::{self, Buyer, Opening, RATED_MA, Site},
     report::{self, Report},
+    roam::roam,
     rows::{self, Filter, Reason, SourceSession},
     world::{Escrow, Visit},
 };
@@ -48,8 +52,14 @@ pub struct Options {
     pub file: PathBuf,
     /// Which rows.
     pub filter: Filter,
-    /// The garage's limit as a share of what all connectors are rated for.
+    /// Each garage's limit as a share of what all its connectors are rated for.
     pub group_limit: Fraction,
+    /// Which share of sessions happens away from home, where a connector is free.
+    pub roaming: Option<Fraction>,
+    /// What those are drawn from.
+    pub seed: u64,
+    /// What disturbs the nodes meanwhile, if anything does: what faults are drawn from.
+    pub chaos: Option<u64>,
     /// Where the report goes.
     pub json: Option<PathBuf>,
     /// Where the chain is kept.
@@ -63,6 +73,12 @@ pub struct Fraction(u64);
 impl Fraction {
     /// All of it.
     pub const ONE: Self = Self(MILLION);
+
+    /// Whether an even draw from all numbers falls into this share.
+    #[must_use]
+    pub const fn holds(self, drawn: u64) -> bool {
+        drawn % MILLION < self.0
+    }
 
     /// Of the sum of these connectors, in whole amperes per phase, rounded down; mA.
     #[must_use]
@@ -106,10 +122,29 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     eprintln!("{}: {} rows, {} usable{}", options.file.display(), rows.rows, rows.usable.len(), skipped_text(&rows.skipped));
     anyhow::ensure!(!rows.usable.is_empty(), "no session of this file can be replayed");
     let folder = Folder::new(options.data.as_deref())?;
-    let site = site(&rows.usable, options.group_limit)?;
-    eprintln!("{} connectors under {} A per phase; founding the garage", site.residents.len(), site.limit_ma / 1_000);
-    let mut garage = provision::found(&folder, site).await?;
-    eprintln!("wattd: {}  pid {}  data {}", garage.line.node.api_url(), pid(garage.line.node.pid()), garage.line.node.dir().display());
+    let mut opening = opening(&rows.usable, &options.filter.sites, options.group_limit)?;
+    let nodes = opening.sites.len();
+    if let Some(share) = options.roaming {
+        let site_of: Vec<_> = opening.sites.iter().enumerate().flat_map(|(site, garage)| garage.residents.iter().map(move |_| site)).collect();
+        let moved = roam(&mut opening.visits, &site_of, share, options.seed);
+        eprintln!("{moved} of {} sessions happen away from home; seed {}", opening.visits.len(), options.seed);
+    }
+    for site in &opening.sites {
+        eprintln!("{}: {} connectors under {} A per phase", site.name, site.residents.len(), site.limit_ma / 1_000);
+    }
+    let links = match options.chaos {
+        Some(_) => Some(Links::new(nodes).await.context("cables between the nodes")?),
+        None => None,
+    };
+    let mut garage = provision::found(&folder, opening, links.as_ref()).await?;
+    for line in &garage.lines.each {
+        eprintln!("wattd: {}  pid {}  data {}", line.node.api_url(), pid(line.node.pid()), line.node.dir().display());
+    }
+    let disturbance = links.zip(options.chaos).map(|(links, seed)| {
+        eprintln!("disturbing the nodes; chaos seed {seed}");
+        let processes = garage.lines.each.iter().map(|line| line.node.process()).collect();
+        Disturbance::start(seed, Targets { processes, links })
+    });
 
     let bar = progress_bar(garage.visits.len() as u64);
     let mut settled = 0;
@@ -137,68 +172,101 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         .await?;
     bar.finish_and_clear();
 
-    eprintln!("auditing {} blocks", garage.height);
-    let findings = report::find(&mut garage.line, |_| {}).await?;
-    let mut report = report::report(&garage, &findings, started);
+    let disturbed = match disturbance {
+        Some(disturbance) => disturbance.stop().await,
+        None => std::collections::BTreeMap::new(),
+    };
+    let mut report = conclude(&mut garage, started).await?;
     report.rows = rows.rows;
     report.skipped = rows.skipped.iter().map(|(reason, count)| (reason.name(), *count)).collect();
+    report.chaos_seed = options.chaos;
+    report.faults = disturbed;
     let mut faults = report::faults(&report);
     faults.extend(unfinished(&garage.visits, &report, options.group_limit));
     summary(&report);
     if let Some(path) = &options.json {
         report::write(&report, path).with_context(|| format!("writing {}", path.display()))?;
     }
-    garage.line.node.stop().await?;
+    garage.lines.stop().await?;
     Ok(faults)
 }
 
-/// The garage of a file's users.
-fn site(usable: &[SourceSession], group_limit: Fraction) -> anyhow::Result<Site> {
-    let mut users: HashMap<&str, usize> = HashMap::new();
-    let mut needs: Vec<(String, u64)> = Vec::new();
-    let mut visits = Vec::new();
-    for session in usable {
-        let connector = *users.entry(session.user.as_str()).or_insert_with(|| {
-            needs.push((session.user.clone(), 0));
-            needs.len() - 1
-        });
-        needs[connector].1 += session.energy_wh;
-        visits.push(Visit { source: session.clone(), connector, escrow: Escrow::Maximum, stop_at_ms: None });
+/// Lets all nodes come to one block, and audits it.
+async fn conclude(garage: &mut Garage, started: Instant) -> anyhow::Result<Report> {
+    garage.lines.advance(garage.now_ms).await?;
+    eprintln!("auditing {} blocks", garage.height);
+    let findings = report::find(&mut garage.lines, |_| {}).await?;
+    Ok(report::report(garage, &findings, started))
+}
+
+/// The garages of a file's users: one for each site where several were chosen, one for all otherwise.
+fn opening(usable: &[SourceSession], sites: &[String], group_limit: Fraction) -> anyhow::Result<Opening> {
+    let mut names: Vec<&str> = Vec::new();
+    for site in sites {
+        if !names.contains(&site.as_str()) {
+            names.push(site);
+        }
     }
+    if names.len() < 2 {
+        names.clear();
+    }
+    // Each user is somebody in each site in which he is recorded.
+    let site_of = |session: &SourceSession| names.iter().position(|name| *name == session.site).unwrap_or(0);
+    let mut needs: Vec<Vec<(String, u64)>> = vec![Vec::new(); names.len().max(1)];
+    let mut users: HashMap<(usize, &str), usize> = HashMap::new();
+    for session in usable {
+        let site = site_of(session);
+        let place = *users.entry((site, session.user.as_str())).or_insert_with(|| {
+            needs[site].push((session.user.clone(), 0));
+            needs[site].len() - 1
+        });
+        needs[site][place].1 += session.energy_wh;
+    }
+    // Numbered through all sites, in their order.
+    let first: Vec<usize> = needs.iter().scan(0, |sum, needs| Some(std::mem::replace(sum, *sum + needs.len()))).collect();
+    let visits = usable.iter().map(|session| {
+        let site = site_of(session);
+        let connector = first[site] + users[&(site, session.user.as_str())];
+        Visit { source: session.clone(), connector, person: connector, escrow: Escrow::Maximum, stop_at_ms: None }
+    });
+    let visits = visits.collect();
+    let mut garages = Vec::new();
+    for (number, needs) in needs.into_iter().enumerate() {
+        let name = match names.get(number) {
+            None => site_name(usable.iter().map(|session| session.site.as_str()), "replay"),
+            Some(name) => site_name([*name].into_iter(), &format!("site-{}", number + 1)),
+        };
+        garages.push(site(name, needs, group_limit)?);
+    }
+    let opens_at_ms = usable.iter().map(|session| session.plug_in_ms).min().unwrap_or_default();
+    Ok(Opening { sites: garages, opens_at_ms, max_duration: MAX_DURATION, post_every: EVERY, visits, seed: 0 })
+}
+
+/// The garage of users and what each will charge.
+fn site(name: String, needs: Vec<(String, u64)>, group_limit: Fraction) -> anyhow::Result<Site> {
     anyhow::ensure!(
         needs.len() <= MAX_CONNECTORS,
         "{} users: a condominium has at most {MAX_CONNECTORS} connectors; choose fewer sites",
         needs.len()
     );
-    let limit_ma = group_limit.of_connectors_ma(needs.len());
+    // A site of which the limit took no session still has a node, and a group that could hold a car.
+    let limit_ma = group_limit.of_connectors_ma(needs.len().max(1));
     anyhow::ensure!(limit_ma >= 6_000, "a limit of {} A is too little for any car: at least 6 A", limit_ma / 1_000);
     let escrow = METERABLE_WH * DEAREST_PER_KWH / 1_000;
     let buyer = |(name, energy_wh): (String, u64)| Buyer {
         name,
         amount: Amount::from_micro(escrow + energy_wh.saturating_mul(DEAREST_PER_KWH) / 1_000 + SPARE),
     };
-    let opens_at_ms = usable.iter().map(|session| session.plug_in_ms).min().unwrap_or_default();
-    Ok(Site {
-        name: site_name(usable),
-        residents: needs.into_iter().map(buyer).collect(),
-        limit_ma,
-        policy: Policy::Fcfs,
-        tariff: provision::day_and_night(),
-        opens_at_ms,
-        max_duration: MAX_DURATION,
-        post_every: EVERY,
-        visits,
-        seed: 0,
-    })
+    let residents = needs.into_iter().map(buyer).collect();
+    Ok(Site { name, residents, limit_ma, policy: Policy::Fcfs, tariff: provision::day_and_night() })
 }
 
-/// A name of at most 32 bytes that needs no quoting in a configuration.
-fn site_name(usable: &[SourceSession]) -> String {
-    let first = usable.first().map_or("", |session| session.site.as_str());
-    let one = usable.iter().all(|session| session.site == first);
+/// A name of at most 32 bytes that needs no quoting in a configuration: the sites' own where they are one.
+fn site_name<'a>(mut sites: impl Iterator<Item = &'a str>, otherwise: &str) -> String {
+    let first = sites.next().unwrap_or_default();
     let plain =
         !first.is_empty() && first.len() <= 32 && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if one && plain { first.to_owned() } else { "replay".to_owned() }
+    if plain && sites.all(|site| site == first) { first.to_owned() } else { otherwise.to_owned() }
 }
 
 /// Sessions that should have got all of their energy and did not: nobody waits where the limit is what all connectors are rated for.
@@ -248,7 +316,23 @@ fn summary(report: &Report) {
         report.audit.seconds,
         report.restarts
     );
+    if report.nodes.len() > 1 {
+        let roots: Vec<_> = report.nodes.iter().map(|node| format!("{} {} {}", node.site, node.height, &node.state_root[..8])).collect();
+        println!("nodes      {}", roots.join(", "));
+        let positions: Vec<_> = report.positions.iter().map(|(site, micro)| format!("{site} {}", signed(*micro))).collect();
+        println!("positions  {} after {} sessions away from home", positions.join(", "), report.away());
+    }
+    if let Some(seed) = report.chaos_seed {
+        let faults: Vec<_> = report.faults.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        println!("chaos      seed {seed}: {}", faults.join(", "));
+    }
     println!("took       {} s; {} posts of units, {} samples", report.wall_seconds, report.unit_posts, report.unit_samples);
+}
+
+/// Tokens with a sign.
+fn signed(micro: i64) -> String {
+    let amount = Amount::from_micro(micro.unsigned_abs());
+    if micro < 0 { format!("-{amount}") } else { amount.to_string() }
 }
 
 fn skipped_text(skipped: &std::collections::BTreeMap<Reason, u64>) -> String {
@@ -287,11 +371,31 @@ mod tests {
             plug_out_ms: at + 3_600_000,
             energy_wh: wh,
         };
-        let site = site(&[session("a", 1_000, 5), session("b", 7, 6), session("a", 3_000, 10_000_000)], Fraction::ONE).unwrap();
+        let all = [session("a", 1_000, 5), session("b", 7, 6), session("a", 3_000, 10_000_000)];
+        let opening = opening(&all, &[], Fraction::ONE).unwrap();
+        let site = &opening.sites[0];
         assert_eq!((site.residents.len(), site.limit_ma, site.name.as_str()), (2, 64_000, "TRO"));
         assert_eq!(METERABLE_WH, 18_361_778);
         let a = 18_361_778 * 250 + 4_000 * 250 + SPARE;
         assert_eq!(site.residents[0].amount, Amount::from_micro(a));
-        assert_eq!(site.visits.iter().map(|visit| visit.connector).collect::<Vec<_>>(), [0, 1, 0]);
+        assert_eq!(opening.visits.iter().map(|visit| visit.connector).collect::<Vec<_>>(), [0, 1, 0]);
+    }
+
+    #[test]
+    fn several_sites_are_several_condominiums_in_the_order_of_the_choice() {
+        let session = |site: &str, user: &str, at: u64| SourceSession {
+            site: site.to_owned(),
+            user: user.to_owned(),
+            session_id: format!("{site}{user}{at}"),
+            plug_in_ms: at,
+            plug_out_ms: at + 3_600_000,
+            energy_wh: 1_000,
+        };
+        let all = [session("B", "x", 1), session("A", "x", 2), session("A", "y", 3), session("B", "z", 4)];
+        let names = |text: &[&str]| text.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let opening = opening(&all, &names(&["A", "B", "A", "C"]), Fraction::ONE).unwrap();
+        let sizes: Vec<_> = opening.sites.iter().map(|site| (site.name.as_str(), site.residents.len())).collect();
+        assert_eq!(sizes, [("A", 2), ("B", 2), ("C", 0)], "a site without a session has its node all the same");
+        assert_eq!(opening.visits.iter().map(|visit| visit.connector).collect::<Vec<_>>(), [2, 0, 1, 3]);
     }
 }

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use crate::{
     car::Car,
     drive::Garage,
-    resident::{AskError, Line},
+    resident::{AskError, Lines},
 };
 
 /// How often the export is asked for again when the node died in between.
@@ -76,10 +76,31 @@ pub struct Report {
     pub unit_samples: u64,
     /// The state after the last block.
     pub state_root: String,
+    /// Every node at the end: equal height, equal root.
+    pub nodes: Vec<NodeLine>,
+    /// What others owe each condominium less what it owes them, micro-tokens; for charging away from home.
+    pub positions: BTreeMap<String, i64>,
+    /// What the faults were drawn from that nodes were disturbed by, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos_seed: Option<u64>,
+    /// Those faults, by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<&'static str, u64>,
     /// From the start of the replay to here, the founding of the garage and the audit included.
     pub wall_seconds: f64,
     /// Every session, in the order of its coming.
     pub per_session: Vec<SessionLine>,
+}
+
+/// A node at the end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct NodeLine {
+    /// Whose it is.
+    pub site: String,
+    /// Its newest block.
+    pub height: u64,
+    /// The state after it.
+    pub state_root: String,
 }
 
 /// Sums over all sessions, in micro-tokens.
@@ -118,6 +139,10 @@ pub struct Audit {
 pub struct SessionLine {
     /// Its name in the file.
     pub session_id: String,
+    /// The condominium that sold its owner his tokens.
+    pub home: String,
+    /// The condominium whose connector was used.
+    pub charged_at: String,
     /// What the file says, Wh.
     pub source_wh: u64,
     /// What its car drew, Wh.
@@ -139,25 +164,28 @@ pub struct Findings {
     pub totals: Vec<CondominiumView>,
     /// The audit.
     pub audit: Audit,
-    /// The newest block.
-    pub height: Height,
-    /// The state after it.
-    pub state_root: String,
+    /// Every node's newest block and the state after it.
+    pub nodes: Vec<(Height, String)>,
 }
 
 /// Reads totals and audits the whole chain through the API.
 ///
 /// # Errors
 /// [`AskError`] where the node cannot be asked; a chain that is not true is a finding.
-pub async fn find(line: &mut Line, mut progress: impl FnMut(Progress) + Send + 'static) -> Result<Findings, AskError> {
-    let totals = line.ask("the totals", async |client: &Client| client.condominiums().await).await?;
-    let status = line.ask("the status", async |client: &Client| client.status().await).await?;
+pub async fn find(lines: &mut Lines, mut progress: impl FnMut(Progress) + Send + 'static) -> Result<Findings, AskError> {
+    let totals = lines.ask(0, "the totals", async |client: &Client| client.condominiums().await).await?;
+    let mut nodes = Vec::new();
+    for node in 0..lines.each.len() {
+        let status = lines.ask(node, "the status", async |client: &Client| client.status().await).await?;
+        nodes.push((status.height, status.state_root.to_string()));
+    }
+    let state_root = nodes[0].1.clone();
     let started = Instant::now();
     let folder = TempDir::with_prefix("watt-audit-").map_err(|error| machine("a temporary folder", error))?;
     let path = folder.path().join("chain.export");
-    export(line, &path).await?;
+    export(lines, &path).await?;
     // The document that this run founded, not the one that the export begins with.
-    let chain_id = line.node.chain_id()?;
+    let chain_id = lines.each[0].node.chain_id()?;
     let audited = tokio::task::spawn_blocking(move || {
         let file = File::open(&path)?;
         Ok::<_, audit::AuditError>(audit::replay(BufReader::with_capacity(1 << 20, file), Some(chain_id), &mut progress))
@@ -165,10 +193,10 @@ pub async fn find(line: &mut Line, mut progress: impl FnMut(Progress) + Send + '
     let audited = audited.await.map_err(|error| machine("the audit", io::Error::other(error)))?;
     let seconds = rounded(started.elapsed().as_secs_f64());
     let audit = match audited.and_then(|report| report) {
-        Ok(report) => agreed(&report, &totals, &status.state_root.to_string(), seconds),
+        Ok(report) => agreed(&report, &totals, &state_root, seconds),
         Err(error) => Audit { ok: false, blocks: 0, transactions: 0, seconds, failure: Some(error.to_string()) },
     };
-    Ok(Findings { totals, audit, height: status.height, state_root: status.state_root.to_string() })
+    Ok(Findings { totals, audit, nodes })
 }
 
 /// An audit that found nothing wrong still has to speak of the chain that the node shows.
@@ -189,9 +217,9 @@ fn agreed(report: &AuditReport, totals: &[CondominiumView], state_root: &str, se
 }
 
 /// Writes the export of the whole chain to a file.
-async fn export(line: &mut Line, path: &Path) -> Result<(), AskError> {
+async fn export(lines: &mut Lines, path: &Path) -> Result<(), AskError> {
     for _ in 0..MAX_EXPORTS {
-        let mut stream = line.ask("the export", async |client: &Client| client.export(Height(1)).await).await?;
+        let mut stream = lines.ask(0, "the export", async |client: &Client| client.export(Height(1)).await).await?;
         let file = File::create(path).map_err(|error| machine("the export's file", error))?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
         let broken = loop {
@@ -205,7 +233,7 @@ async fn export(line: &mut Line, path: &Path) -> Result<(), AskError> {
         if !broken {
             return Ok(());
         }
-        line.recover().await?;
+        lines.recover(0).await?;
     }
     Err(AskError::Deaf { what: "the export breaks off".to_owned() })
 }
@@ -231,12 +259,16 @@ pub fn report(garage: &Garage, findings: &Findings, started: Instant) -> Report 
         conservation_ok: false,
         audit: findings.audit.clone(),
         settle_reasons: BTreeMap::new(),
-        restarts: garage.line.node.restarts(),
-        height: findings.height.0,
+        restarts: garage.lines.restarts(),
+        height: findings.nodes[0].0.0,
         founding_blocks: garage.founded.0,
         unit_posts: 0,
         unit_samples: 0,
-        state_root: findings.state_root.clone(),
+        state_root: findings.nodes[0].1.clone(),
+        nodes: nodes(garage, findings),
+        positions: positions(garage, findings),
+        chaos_seed: None,
+        faults: BTreeMap::new(),
         wall_seconds: rounded(started.elapsed().as_secs_f64()),
         per_session: Vec::new(),
     };
@@ -248,6 +280,8 @@ pub fn report(garage: &Garage, findings: &Findings, started: Instant) -> Report 
         report.sessions_too_short += u64::from(!Car::new(source).can_finish());
         let mut line = SessionLine {
             session_id: source.session_id.clone(),
+            home: garage.sites[garage.people[visit.person].home].clone(),
+            charged_at: garage.sites[garage.places[visit.connector].site].clone(),
             source_wh: source.energy_wh,
             drawn_wh: fate.drawn_wh,
             settled_wh: 0,
@@ -281,6 +315,45 @@ pub fn report(garage: &Garage, findings: &Findings, started: Instant) -> Report 
     report
 }
 
+fn nodes(garage: &Garage, findings: &Findings) -> Vec<NodeLine> {
+    let line = |(site, (height, state_root)): (&String, &(Height, String))| NodeLine {
+        site: site.clone(),
+        height: height.0,
+        state_root: state_root.clone(),
+    };
+    garage.sites.iter().zip(&findings.nodes).map(line).collect()
+}
+
+/// By the chain's own totals; it numbers condominiums in the order of the sites.
+fn positions(garage: &Garage, findings: &Findings) -> BTreeMap<String, i64> {
+    let net = |view: &CondominiumView| signed(view.owed_to.micro()) - signed(view.owed_by.micro());
+    garage.sites.iter().zip(&findings.totals).map(|(site, view)| (site.clone(), net(view))).collect()
+}
+
+/// Money of a test federation is far below half the range.
+fn signed(micro: u64) -> i64 {
+    i64::try_from(micro).unwrap_or(i64::MAX)
+}
+
+impl Report {
+    /// Sessions away from home.
+    #[must_use]
+    pub fn away(&self) -> usize {
+        self.per_session.iter().filter(|line| line.home != line.charged_at).count()
+    }
+
+    /// Positions as the bills of sessions away from home add up to.
+    fn positions_by_bills(&self) -> BTreeMap<String, i64> {
+        let mut positions: BTreeMap<String, i64> = self.positions.keys().map(|site| (site.clone(), 0)).collect();
+        for line in &self.per_session {
+            // At home both are one, and nothing is owed.
+            *positions.entry(line.charged_at.clone()).or_default() += signed(line.paid);
+            *positions.entry(line.home.clone()).or_default() -= signed(line.paid);
+        }
+        positions
+    }
+}
+
 fn with_bill(line: SessionLine, receipt: &SessionReceipt) -> SessionLine {
     SessionLine {
         settled_wh: receipt.energy.get(),
@@ -297,7 +370,12 @@ pub fn faults(report: &Report) -> Vec<String> {
     let Report { micro_tokens: money, .. } = report;
     let unequal = report.per_session.iter().filter(|line| line.drawn_wh != line.settled_wh).count();
     let unbalanced = money.escrowed != money.paid + money.refunded;
+    let one = report.nodes.iter().all(|node| (node.height, &node.state_root) == (report.height, &report.state_root));
+    let positions = report.positions_by_bills();
     let rules = [
+        (!one, "the nodes end in different blocks or states".to_owned()),
+        (report.positions.values().sum::<i64>() != 0, "the positions between condominiums do not sum to zero".to_owned()),
+        (report.positions != positions, format!("the positions are {:?}, the bills add up to {positions:?}", report.positions)),
         (!report.conservation_ok, "tokens appeared or vanished".to_owned()),
         (!report.audit.ok, format!("the audit failed: {}", report.audit.failure.as_deref().unwrap_or("unknown"))),
         (report.sessions_settled != report.usable, format!("{} of {} sessions are settled", report.sessions_settled, report.usable)),

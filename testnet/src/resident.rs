@@ -1,9 +1,10 @@
 //! A simulated resident, and the staff of a condominium: a wallet that signs calls and remembers what is not yet committed.
 //!
 //! Everything goes through `cli`'s wallet and client, as it would for a person. A transaction that was accepted and is in no block when the node dies is sent
-//! again, byte for byte: then it is booked once, whatever happened to the first sending. Called by [`crate::drive`] and [`crate::provision`].
+//! again, byte for byte: then it is booked once, whatever happened to the first sending. All nodes of a federation stand on one clock: an instant is over when
+//! all of them are quiet at one block. Called by [`crate::drive`] and [`crate::provision`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use chain::{
     id::{ChainId, TxId},
@@ -15,14 +16,25 @@ use cli::{
 };
 use contracts::call::{Call, Transaction};
 use ed25519_dalek::SigningKey;
+use futures::future::try_join_all;
 
-use crate::federation::{FederationError, Node, Recovered};
+use crate::{
+    clock::{Blocks, QUIET_TIMEOUT, Quiet},
+    federation::{FederationError, Node, Peers, Recovered},
+};
 
 /// How long a transaction stays good, in the federation's time.
 const VALIDITY: Duration = Duration::from_hours(2);
 
 /// How often a request is repeated before its failure is believed; a node may be killed that often, and start in between.
 const MAX_ATTEMPTS: u32 = 3_000;
+
+/// How often a refusal is doubted where several nodes agree: one that was started again may still be behind the others.
+const MAX_DOUBTS: u32 = 40;
+
+/// Between two looks at nodes that are not at one block, and between two doubts.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+const DOUBT_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Why something could not be asked or done.
 #[derive(Debug, thiserror::Error)]
@@ -92,10 +104,10 @@ impl Resident {
     }
 }
 
-/// What was accepted and not yet seen in a block, in the order of sending.
+/// What was accepted and not yet seen in a block, in the order of sending, each with the node that it was sent to.
 #[derive(Debug, Default)]
 pub struct Outstanding {
-    transactions: BTreeMap<u64, Transaction>,
+    transactions: BTreeMap<u64, (usize, Transaction)>,
     by_id: std::collections::HashMap<TxId, u64>,
     next: u64,
 }
@@ -110,43 +122,97 @@ impl Outstanding {
     /// Takes note that a transaction is in a block; gives it if it was one of ours.
     pub fn committed(&mut self, id: &TxId) -> Option<Transaction> {
         let number = self.by_id.remove(id)?;
-        self.transactions.remove(&number)
+        self.transactions.remove(&number).map(|(_, transaction)| transaction)
     }
 
-    fn add(&mut self, transaction: Transaction) {
+    fn add(&mut self, node: usize, transaction: Transaction) {
         self.by_id.insert(transaction.id(), self.next);
-        self.transactions.insert(self.next, transaction);
+        self.transactions.insert(self.next, (node, transaction));
         self.next += 1;
     }
 }
 
-/// One node, its client, and what residents have sent to it.
+/// A node and the client of its API.
 #[derive(Debug)]
 pub struct Line {
     /// The process.
     pub node: Node,
     /// The client of its API.
     pub client: Client,
+}
+
+/// The nodes of a chain, their clients, and what residents have sent to them.
+#[derive(Debug)]
+pub struct Lines {
+    /// One for each condominium.
+    pub each: Vec<Line>,
     /// What is under way.
     pub outstanding: Outstanding,
 }
 
-impl Line {
-    /// A line to a node.
+impl Lines {
+    /// Lines to the nodes of one chain.
     ///
     /// # Errors
     /// [`AskError::Refused`] for an address that is none.
-    pub fn new(node: Node) -> Result<Self, AskError> {
-        let client = Client::new(&node.api_url()).map_err(|error| AskError::Refused { what: "the node's address".to_owned(), error })?;
-        Ok(Self { node, client, outstanding: Outstanding::default() })
+    pub fn new(nodes: Vec<Node>) -> Result<Self, AskError> {
+        let line = |node: Node| match Client::new(&node.api_url()) {
+            Ok(client) => Ok(Line { node, client }),
+            Err(error) => Err(AskError::Refused { what: "the node's address".to_owned(), error }),
+        };
+        Ok(Self { each: nodes.into_iter().map(line).collect::<Result<_, _>>()?, outstanding: Outstanding::default() })
     }
 
-    /// Starts the node again if it is dead, and sends again what it has lost with its pool.
+    /// How often nodes were started again.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.each.iter().map(|line| line.node.restarts()).sum()
+    }
+
+    /// Moves all clocks and waits until every node is quiet and all have the same newest block; gives that, and the earliest timer of any. A node that dies
+    /// meanwhile is started again in the same instant.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn advance(&mut self, to_ms: u64) -> Result<Quiet, FederationError> {
+        self.move_to(to_ms, Blocks::Free).await
+    }
+
+    /// As [`Lines::advance`], and then no node begins a block until it is moved again, so that what is sent now shares one. A node that dies meanwhile comes
+    /// back without this: then there are more blocks, nothing else.
+    ///
+    /// # Errors
+    /// [`FederationError`].
+    pub async fn hold(&mut self, now_ms: u64) -> Result<Quiet, FederationError> {
+        self.move_to(now_ms, Blocks::Held).await
+    }
+
+    async fn move_to(&mut self, to_ms: u64, blocks: Blocks) -> Result<Quiet, FederationError> {
+        let until = Instant::now() + QUIET_TIMEOUT;
+        loop {
+            // Quiet at one block in one round: a node makes something new only because of the time, a block or us, and none of them came in between.
+            let quiet = try_join_all(self.each.iter_mut().map(|line| line.node.move_to(to_ms, blocks))).await?;
+            let next_timer = quiet.iter().filter_map(|quiet| quiet.next_timer).min();
+            if let Some(first) = quiet.first()
+                && quiet.iter().all(|quiet| quiet.height == first.height)
+            {
+                return Ok(Quiet { next_timer, ..*first });
+            }
+            if Instant::now() >= until {
+                let heights: Vec<_> = quiet.iter().map(|quiet| quiet.height.to_string()).collect();
+                return Err(FederationError::Apart(format!("quiet at blocks {}", heights.join(", "))));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Starts a node again if it is dead, and sends again what was lost with its pool.
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn recover(&mut self) -> Result<(), AskError> {
-        match self.node.recover().await? {
+    pub async fn recover(&mut self, node: usize) -> Result<(), AskError> {
+        let peers = self.peers();
+        match self.each[node].node.recover(peers).await? {
             Recovered::WasAlive => Ok(()),
             Recovered::Restarted => self.send_again().await,
         }
@@ -157,14 +223,21 @@ impl Line {
     /// # Errors
     /// [`AskError`].
     pub async fn send_again(&mut self) -> Result<(), AskError> {
-        let all: Vec<Transaction> = self.outstanding.transactions.values().cloned().collect();
-        for transaction in all {
+        let peers = self.peers();
+        let all: Vec<(usize, Transaction)> = self.outstanding.transactions.values().cloned().collect();
+        for (node, transaction) in all {
+            let line = &mut self.each[node];
+            let mut doubts = 0;
             // Whoever recovers is not recovered again: the node's next death is noticed by the next request.
             for _ in 0..MAX_ATTEMPTS {
-                match self.client.submit(transaction.bytes()).await {
+                match line.client.submit(transaction.bytes()).await {
                     Ok(_) => break,
                     Err(error) if error.is_transient() => {
-                        self.node.recover().await?;
+                        line.node.recover(peers).await?;
+                    }
+                    Err(_) if peers == Peers::Some && doubts < MAX_DOUBTS => {
+                        doubts += 1;
+                        tokio::time::sleep(DOUBT_AGAIN).await;
                     }
                     Err(error) => return Err(refused(&transaction, error)),
                 }
@@ -173,37 +246,55 @@ impl Line {
         Ok(())
     }
 
-    /// Offers a transaction until the node has it in its pool.
+    /// Offers a transaction to a node until that has it in its pool.
     ///
     /// # Errors
     /// [`AskError::Refused`] where the node refuses it.
-    pub async fn submit(&mut self, transaction: &Transaction) -> Result<(), AskError> {
+    pub async fn submit(&mut self, node: usize, transaction: &Transaction) -> Result<(), AskError> {
+        let mut doubts = 0;
         for _ in 0..MAX_ATTEMPTS {
-            match self.client.submit(transaction.bytes()).await {
+            match self.each[node].client.submit(transaction.bytes()).await {
                 Ok(_) => {
-                    self.outstanding.add(transaction.clone());
+                    self.outstanding.add(node, transaction.clone());
                     return Ok(());
                 }
-                Err(error) if error.is_transient() => self.recover().await?,
+                Err(error) if error.is_transient() => self.recover(node).await?,
+                Err(_) if self.peers() == Peers::Some && doubts < MAX_DOUBTS => {
+                    doubts += 1;
+                    tokio::time::sleep(DOUBT_AGAIN).await;
+                }
                 Err(error) => return Err(refused(transaction, error)),
             }
         }
         Err(AskError::Deaf { what: transaction.body().call.action().name().to_owned() })
     }
 
-    /// Asks until there is an answer.
+    /// Asks a node until there is an answer.
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ask<T>(&mut self, what: &str, question: impl AsyncFn(&Client) -> Result<T, ClientError>) -> Result<T, AskError> {
+    pub async fn ask<T>(&mut self, node: usize, what: &str, question: impl AsyncFn(&Client) -> Result<T, ClientError>) -> Result<T, AskError> {
         for _ in 0..MAX_ATTEMPTS {
-            match question(&self.client).await {
+            match question(&self.each[node].client).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if error.is_transient() => self.recover().await?,
+                Err(error) if error.is_transient() => self.recover(node).await?,
                 Err(error) => return Err(AskError::Refused { what: what.to_owned(), error }),
             }
         }
         Err(AskError::Deaf { what: what.to_owned() })
+    }
+
+    /// Asks all nodes to end and waits for that.
+    ///
+    /// # Errors
+    /// [`FederationError::Io`].
+    pub async fn stop(self) -> Result<(), FederationError> {
+        try_join_all(self.each.into_iter().map(|line| line.node.stop())).await?;
+        Ok(())
+    }
+
+    const fn peers(&self) -> Peers {
+        if self.each.len() > 1 { Peers::Some } else { Peers::None }
     }
 }
 

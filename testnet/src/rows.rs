@@ -32,6 +32,9 @@ pub const MAX_ROWS: u64 = 1_000_000;
 /// The most sites that the error for an unknown site lists.
 pub const MAX_SITES_LISTED: usize = 20;
 
+/// What sites are moved by in multiples, ms: 168 h.
+pub const WEEK_MS: u64 = 168 * 3_600_000;
+
 /// The text of a value that was not recorded.
 const MISSING: &str = "NA";
 
@@ -40,8 +43,10 @@ const MISSING: &str = "NA";
 pub struct Filter {
     /// The sites (column `location`, compared byte for byte); empty takes all.
     pub sites: Vec<String>,
-    /// How many usable rows to take at most; rows behind the last one taken are not considered, so not counted.
+    /// How many usable rows to take at most, of all sites together; rows behind the last one taken are not considered, so not counted.
     pub limit: Option<u64>,
+    /// Whether sites are moved in time until all begin in the week that begins with the earliest session of all; see [`read_from`].
+    pub align: bool,
 }
 
 /// A recorded session that can be replayed.
@@ -157,6 +162,10 @@ pub fn read(path: &Path, filter: &Filter) -> Result<Rows, RowsError> {
 /// plug-in date cannot be read has no place in that order: it comes behind all others and makes none of them a
 /// repetition. A plug-in that the clocks skipped still has its place, between the hours around it.
 ///
+/// With [`Filter::align`] every row is judged first, by the times of the file. Then all rows of a site are moved back by the most whole weeks of 168 h (UTC) that
+/// leave the site's first usable session at or after the first of all sites, and only then are rows sorted and counted towards the limit. So weekdays and, but
+/// for summer time, hours stay what they were.
+///
 /// # Errors
 /// [`RowsError`], as for [`read`] but for opening.
 pub fn read_from(mut input: impl BufRead, filter: &Filter) -> Result<Rows, RowsError> {
@@ -219,38 +228,82 @@ pub fn read_from(mut input: impl BufRead, filter: &Filter) -> Result<Rows, RowsE
     }
     // The sort is stable: rows that agree in both keep the file's order.
     placed.sort_by(|a, b| (a.plug_in, &a.session_id).cmp(&(b.plug_in, &b.session_id)));
-    Ok(classify(placed, without_place, filter.limit))
+    let mut judged = judge_neighbours(placed);
+    if filter.align {
+        align(&mut judged);
+        judged.sort_by(|a, b| (a.plug_in_ms, &a.session_id).cmp(&(b.plug_in_ms, &b.session_id)));
+    }
+    Ok(take(judged, without_place, filter.limit))
 }
 
 /// A row that has a place in the order, with everything but its neighbours judged.
 struct Placed {
     plug_in: DateTime,
+    /// The same as an instant; between the hours around it where the clocks skipped it.
+    plug_in_ms: i64,
+    site: String,
+    session_id: String,
+    judged: Result<SourceSession, Reason>,
+}
+
+/// A row with everything judged.
+struct Judged {
+    plug_in_ms: i64,
+    site: String,
     session_id: String,
     judged: Result<SourceSession, Reason>,
 }
 
 /// Goes through the sorted rows and applies the two rules that look at earlier rows.
-fn classify(placed: Vec<Placed>, without_place: u64, limit: Option<u64>) -> Rows {
-    let limit = limit.unwrap_or(u64::MAX);
-    let mut rows = Rows { rows: 0, usable: Vec::new(), skipped: Reason::ALL.into_iter().map(|reason| (reason, 0)).collect() };
+fn judge_neighbours(placed: Vec<Placed>) -> Vec<Judged> {
     let mut ids: HashSet<String> = HashSet::new();
     let mut last_plug_out_ms: HashMap<String, u64> = HashMap::new();
+    let mut all = Vec::with_capacity(placed.len());
     for row in placed {
-        if rows.usable.len() as u64 >= limit {
-            return rows;
-        }
-        let repeated = !ids.insert(row.session_id);
+        let repeated = !ids.insert(row.session_id.clone());
         let judged = if repeated { Err(Reason::Malformed) } else { row.judged };
         let judged = judged.and_then(|session| match last_plug_out_ms.get(&session.user) {
             Some(&out_ms) if session.plug_in_ms < out_ms => Err(Reason::Overlap),
             Some(_) | None => Ok(session),
         });
+        if let Ok(session) = &judged {
+            last_plug_out_ms.insert(session.user.clone(), session.plug_out_ms);
+        }
+        all.push(Judged { plug_in_ms: row.plug_in_ms, site: row.site, session_id: row.session_id, judged });
+    }
+    all
+}
+
+/// Moves sites by whole weeks until all begin within the week that begins with the earliest session of all.
+fn align(rows: &mut [Judged]) {
+    let mut first_ms: BTreeMap<String, u64> = BTreeMap::new();
+    for session in rows.iter().filter_map(|row| row.judged.as_ref().ok()) {
+        first_ms.entry(session.site.clone()).and_modify(|first| *first = session.plug_in_ms.min(*first)).or_insert(session.plug_in_ms);
+    }
+    let Some(earliest_ms) = first_ms.values().min().copied() else { return };
+    for row in rows {
+        // A site without a usable session begins nowhere.
+        let Some(first_ms) = first_ms.get(&row.site) else { continue };
+        let back_ms = (first_ms - earliest_ms) / WEEK_MS * WEEK_MS;
+        row.plug_in_ms = row.plug_in_ms.saturating_sub_unsigned(back_ms);
+        if let Ok(session) = &mut row.judged {
+            session.plug_in_ms -= back_ms;
+            session.plug_out_ms -= back_ms;
+        }
+    }
+}
+
+/// Counts rows in their order, up to the last one that the limit takes.
+fn take(judged: Vec<Judged>, without_place: u64, limit: Option<u64>) -> Rows {
+    let limit = limit.unwrap_or(u64::MAX);
+    let mut rows = Rows { rows: 0, usable: Vec::new(), skipped: Reason::ALL.into_iter().map(|reason| (reason, 0)).collect() };
+    for row in judged {
+        if rows.usable.len() as u64 >= limit {
+            return rows;
+        }
         rows.rows += 1;
-        match judged {
-            Ok(session) => {
-                last_plug_out_ms.insert(session.user.clone(), session.plug_out_ms);
-                rows.usable.push(session);
-            }
+        match row.judged {
+            Ok(session) => rows.usable.push(session),
             Err(reason) => *rows.skipped.entry(reason).or_default() += 1,
         }
     }
@@ -272,8 +325,10 @@ fn place(columns: &Columns<'_>, oslo: &TimeZone) -> Option<Placed> {
     let text = |field| std::str::from_utf8(field).ok().filter(|text| !text.contains(char::is_control));
     let plug_in = civil(text(plug_in)?)?;
     let session_id = text(session_id)?;
-    let judged = judge([text(site)?, text(user)?, session_id], plug_in, text(plug_out)?, text(energy)?, oslo);
-    Some(Placed { plug_in, session_id: session_id.to_owned(), judged })
+    let site = text(site)?;
+    let judged = judge([site, text(user)?, session_id], plug_in, text(plug_out)?, text(energy)?, oslo);
+    let plug_in_ms = oslo.to_ambiguous_timestamp(plug_in).compatible().map_or(i64::MAX, |instant| instant.as_millisecond());
+    Some(Placed { plug_in, plug_in_ms, site: site.to_owned(), session_id: session_id.to_owned(), judged })
 }
 
 /// Judges a row by its own fields alone, in the order of [`Reason`].

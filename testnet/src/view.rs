@@ -169,7 +169,7 @@ fn row(garage: &Garage, place: &Place) -> String {
 
 /// What happened, in words; nothing for what is not worth a line.
 fn event_text(garage: &Garage, happening: &Happening) -> Option<String> {
-    let who = |visit: usize| garage.places[garage.visits[visit].connector].name.as_str();
+    let who = |visit: usize| garage.people[garage.visits[visit].person].name.as_str();
     Some(match happening {
         Happening::Opened { visit, escrow } => format!("{} plugs in and locks {}", who(*visit), tokens(escrow.micro())),
         Happening::Granted { visit, current_ma, first } => {

@@ -15,8 +15,10 @@ use crate::rows::SourceSession;
 pub struct Visit {
     /// When it comes and goes, what it needs.
     pub source: SourceSession,
-    /// Whose it is, by the number of his connector.
+    /// Where, by the number of the connector among those of all condominiums.
     pub connector: usize,
+    /// Who comes, by his number among all people.
+    pub person: usize,
     /// What its owner locks.
     pub escrow: Escrow,
     /// When its owner stops it by hand, ms, if he does.
@@ -119,7 +121,7 @@ mod tests {
             plug_out_ms,
             energy_wh: 1_000,
         };
-        Visit { source, connector, escrow: Escrow::Maximum, stop_at_ms: None }
+        Visit { source, connector, person: connector, escrow: Escrow::Maximum, stop_at_ms: None }
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn usable_rows_come_by_plug_in_and_session_id_with_exact_times_and_energies() {
 
 #[test]
 fn only_the_chosen_sites_are_counted() {
-    let filter = |sites: &[&str]| Filter { sites: sites.iter().map(ToString::to_string).collect(), limit: None };
+    let filter = |sites: &[&str]| Filter { sites: sites.iter().map(ToString::to_string).collect(), limit: None, align: false };
     let rows = read(&fixture("usable.csv"), &filter(&["TRO"])).unwrap();
     assert_eq!((rows.rows, ids(&rows)), (3, vec!["t-8", "t-10", "t-9"]));
     let rows = read(&fixture("usable.csv"), &filter(&["BAR", "ASK", "BAR"])).unwrap();
@@ -95,7 +95,7 @@ fn only_the_chosen_sites_are_counted() {
 #[test]
 fn a_limit_takes_the_first_usable_rows_and_counts_no_row_behind_the_last() {
     let limited = |limit| {
-        let filter = Filter { sites: Vec::new(), limit: Some(limit) };
+        let filter = Filter { sites: Vec::new(), limit: Some(limit), align: false };
         let rows = read(&fixture("overlap.csv"), &filter).unwrap();
         (rows.rows, rows.usable.len(), rows.skipped[&Reason::Overlap])
     };

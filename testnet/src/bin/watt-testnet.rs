@@ -31,6 +31,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet replay sessions.csv --site TRO --json report.json
   watt-testnet replay sessions.csv --limit 10 --data /tmp/chain
   watt-testnet replay sessions.csv --site TRO --group-limit 0.1
+  watt-testnet replay sessions.csv --site ASK --site TRO --site BAR --align --roaming 0.2 --chaos 7
   watt-testnet load --clients 64 --seconds 20 --json load.json
 
 Exit codes: 0 ok, 1 failed or not equal, 2 usage.";
@@ -65,13 +66,25 @@ struct DemoArgs {
 struct ReplayArgs {
     /// The sessions: `;`-separated with the header location;user_id;session_id;plugin_time;plugout_time;connection_time;energy_session.
     file: PathBuf,
-    /// Only this site; may be given more than once.
+    /// Only this site; several are several condominiums with a node each.
     #[arg(long, value_name = "S")]
     site: Vec<String>,
-    /// Only the first N usable sessions.
+    /// Move each site by whole weeks until all begin in the same one.
+    #[arg(long)]
+    align: bool,
+    /// This share of the sessions happens away from home, where a connector is free; of several sites.
+    #[arg(long, value_name = "FRACTION")]
+    roaming: Option<Fraction>,
+    /// What --roaming draws from: the same seed, the same journeys.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Kill, pause and cut off nodes meanwhile, drawn from this seed.
+    #[arg(long, value_name = "SEED")]
+    chaos: Option<u64>,
+    /// Only the first N usable sessions, of all sites together.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// The garage's limit, as a share of what all connectors are rated for.
+    /// Each garage's limit, as a share of what all its connectors are rated for.
     #[arg(long, value_name = "FRACTION", default_value = "1")]
     group_limit: Fraction,
     /// Write the report to this file.
@@ -144,9 +157,9 @@ fn told(error: &anyhow::Error) -> String {
 async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<String>> {
     match command {
         Command::Demo(DemoArgs { seed, stay, json, data }) => demo::run(&demo::Options { seed, stay, stays, json, data }).await,
-        Command::Replay(ReplayArgs { file, site, limit, group_limit, json, data }) => {
-            let filter = Filter { sites: site, limit };
-            replay::run(&replay::Options { file, filter, group_limit, json, data }).await
+        Command::Replay(ReplayArgs { file, site, align, roaming, seed, chaos, limit, group_limit, json, data }) => {
+            let filter = Filter { sites: site, limit, align };
+            replay::run(&replay::Options { file, filter, group_limit, roaming, seed, chaos, json, data }).await
         }
         Command::Load(LoadArgs { validators: _, clients, seconds, json, data }) => {
             load::run(&load::Options { clients, seconds, json, data }).await

@@ -15,8 +15,8 @@ impl Garage {
         let mut concerned = Vec::new();
         while self.height < to {
             let height = self.height.next();
-            let block = self.line.ask("the receipts of a block", async |client| client.block_receipts(height).await).await?;
-            note_committed(&mut self.line.outstanding, &block)?;
+            let block = self.lines.ask(0, "the receipts of a block", async |client| client.block_receipts(height).await).await?;
+            note_committed(&mut self.lines.outstanding, &block)?;
             for event in block.receipts.iter().flat_map(|receipt| &receipt.events) {
                 self.take(event, &mut concerned, show);
             }

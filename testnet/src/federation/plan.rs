@@ -64,6 +64,8 @@ pub struct GatewayPlan {
     pub lease_s: u16,
     /// How often units send, s.
     pub transmit_period_s: u16,
+    /// How often units take a sample, s.
+    pub sample_period_s: u16,
     /// How often a charging session is attested, s.
     pub attest_every_s: u32,
 }
@@ -119,9 +121,9 @@ pub(super) async fn init(program: &Path, dir: &Path, plan: &Plan) -> Result<(), 
 }
 
 /// `config.toml`.
-pub(super) fn config_text(plan: &Plan, api: SocketAddr, gateway: SocketAddr, network: SocketAddr) -> String {
+pub(super) fn config_text(plan: &Plan, api: SocketAddr, gateway: SocketAddr, network: SocketAddr, peers: &[String]) -> String {
     let head = format!(
-        "moniker = \"{name}\"\n\n[api]\nlisten = \"{api}\"\n\n[network]\nlisten = \"/ip4/127.0.0.1/tcp/{port}\"\n\n",
+        "moniker = \"{name}\"\n\n[api]\nlisten = \"{api}\"\n\n[network]\nlisten = \"/ip4/127.0.0.1/tcp/{port}\"\npeers = {peers:?}\n\n",
         name = plan.name,
         port = network.port(),
     );
@@ -132,9 +134,9 @@ pub(super) fn config_text(plan: &Plan, api: SocketAddr, gateway: SocketAddr, net
         Policy::Fcfs => ("fcfs", 1),
         Policy::FcfsSlots { places } => ("fcfs-slots", *places),
     };
-    let GatewayPlan { lease_s, transmit_period_s, attest_every_s } = settings;
+    let GatewayPlan { lease_s, transmit_period_s, sample_period_s, attest_every_s } = settings;
     format!(
-        "{head}[gateway]\nlisten = \"{gateway}\"\nlease_s = {lease_s}\ntransmit_period_s = {transmit_period_s}\nsample_period_s = 60\n\
+        "{head}[gateway]\nlisten = \"{gateway}\"\nlease_s = {lease_s}\ntransmit_period_s = {transmit_period_s}\nsample_period_s = {sample_period_s}\n\
          attest_every_s = {attest_every_s}\n\n[scheduler]\npolicy = \"{policy}\"\nplaces = {places}\n"
     )
 }
