@@ -4,6 +4,7 @@
 //! `watt-testnet` calls it.
 
 pub mod car;
+pub mod chaos;
 pub mod clock;
 pub mod demo;
 pub mod drive;
@@ -14,6 +15,7 @@ pub mod provision;
 pub mod replay;
 pub mod report;
 pub mod resident;
+pub mod roam;
 pub mod rows;
 pub mod unit;
 pub mod view;

@@ -144,19 +144,24 @@ pub async fn found(folder: &Folder, opening: Opening, links: Option<&Links>) -> 
 
     let mountings = mountings(&sites, seed);
     let seconds = u16::try_from(post_every.ms() / 1_000).unwrap_or(u16::MAX);
-    let plans: Vec<_> = sites.iter().zip(&mountings).map(|(site, mountings)| Plan {
-        name: site.name.clone(),
-        params: test_params(max_duration, post_every),
-        time: Time::Stepped { start_ms },
-        staff: Staff::Node {
-            policy: site.policy,
-            gateway: GatewayPlan { lease_s: seconds, transmit_period_s: seconds, attest_every_s: seconds.into(), sample_period_s: 60 },
-        },
-        units: mountings.iter().map(unit_line).collect(),
-    }).collect();
+    let plans: Vec<_> = sites
+        .iter()
+        .zip(&mountings)
+        .map(|(site, mountings)| Plan {
+            name: site.name.clone(),
+            params: test_params(max_duration, post_every),
+            time: Time::Stepped { start_ms },
+            staff: Staff::Node {
+                policy: site.policy,
+                gateway: GatewayPlan { lease_s: seconds, transmit_period_s: seconds, attest_every_s: seconds.into(), sample_period_s: 60 },
+            },
+            units: mountings.iter().map(unit_line).collect(),
+        })
+        .collect();
     let nodes = federation::found(folder.path(), wattd_beside_us()?, &plans, links).await?;
     let chain_id = nodes[0].chain_id()?;
-    let officers = |name| nodes.iter().map(|node| Ok(Resident::with_key(node.key(name)?, chain_id))).collect::<Result<Vec<_>, DriveError>>();
+    let officers =
+        |name| nodes.iter().map(|node| Ok(Resident::with_key(node.key(name)?, chain_id))).collect::<Result<Vec<_>, DriveError>>();
     let (managers, treasurers) = (officers("manager")?, officers("treasurer")?);
     let doors: Vec<_> = nodes.iter().map(Node::gateway_url).collect();
     let mut lines = Lines::new(nodes)?;
@@ -164,7 +169,13 @@ pub async fn found(folder: &Folder, opening: Opening, links: Option<&Links>) -> 
     let valid_from = Timestamp::from_ms(start_ms).saturating_add(TARIFF_LEAD);
     let mut now_ms = start_ms;
     let set_ups = sites.iter().zip(&mountings).map(|(site, mountings)| {
-        set_up(mountings[0].connector.condominium, mountings.iter().map(|mounting| mounting.connector), site.limit_ma, site.tariff.clone(), valid_from)
+        set_up(
+            mountings[0].connector.condominium,
+            mountings.iter().map(|mounting| mounting.connector),
+            site.limit_ma,
+            site.tariff.clone(),
+            valid_from,
+        )
     });
     do_all(&mut lines, &managers, now_ms, set_ups.collect()).await?;
     now_ms = valid_from.ms();
@@ -245,7 +256,13 @@ fn sale_days(residents: &[Buyer]) -> Vec<(u64, usize)> {
 
 /// What a manager sets up: a tariff, a group and connectors.
 #[must_use]
-pub fn set_up(condominium: CondominiumId, connectors: impl Iterator<Item = ConnectorId>, limit_ma: u32, tariff: Tariff, valid_from: Timestamp) -> Vec<Call> {
+pub fn set_up(
+    condominium: CondominiumId,
+    connectors: impl Iterator<Item = ConnectorId>,
+    limit_ma: u32,
+    tariff: Tariff,
+    valid_from: Timestamp,
+) -> Vec<Call> {
     let tariff_id = TariffId::new(condominium, 1);
     let mut calls = vec![
         Call::PutTariff(PutTariff { tariff: tariff_id, version: 1, valid_from, document: tariff }),

@@ -125,7 +125,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let mut opening = opening(&rows.usable, &options.filter.sites, options.group_limit)?;
     let nodes = opening.sites.len();
     if let Some(share) = options.roaming {
-        let site_of: Vec<_> = opening.sites.iter().enumerate().flat_map(|(site, garage)| garage.residents.iter().map(move |_| site)).collect();
+        anyhow::ensure!(nodes > 1, "charging away from home needs several condominiums: give --site more than once");
+        let site_of: Vec<_> =
+            opening.sites.iter().enumerate().flat_map(|(site, garage)| garage.residents.iter().map(move |_| site)).collect();
         let moved = roam(&mut opening.visits, &site_of, share, options.seed);
         eprintln!("{moved} of {} sessions happen away from home; seed {}", opening.visits.len(), options.seed);
     }
@@ -143,7 +145,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let disturbance = links.zip(options.chaos).map(|(links, seed)| {
         eprintln!("disturbing the nodes; chaos seed {seed}");
         let processes = garage.lines.each.iter().map(|line| line.node.process()).collect();
-        Disturbance::start(seed, Targets { processes, links })
+        Disturbance::start(seed, Targets { processes, links, disk: folder.path().to_owned() })
     });
 
     let bar = progress_bar(garage.visits.len() as u64);

@@ -273,7 +273,12 @@ impl Lines {
     ///
     /// # Errors
     /// [`AskError`].
-    pub async fn ask<T>(&mut self, node: usize, what: &str, question: impl AsyncFn(&Client) -> Result<T, ClientError>) -> Result<T, AskError> {
+    pub async fn ask<T>(
+        &mut self,
+        node: usize,
+        what: &str,
+        question: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<T, AskError> {
         for _ in 0..MAX_ATTEMPTS {
             match question(&self.each[node].client).await {
                 Ok(answer) => return Ok(answer),

@@ -55,12 +55,12 @@ mod tests {
     fn visits(seed: u64) -> Vec<Visit> {
         let mut random = StdRng::seed_from_u64(seed);
         let mut visits = Vec::new();
-        for person in 0..SITE_OF.len() {
+        for (person, site) in SITE_OF.iter().enumerate() {
             let mut at_ms = random.random_range(0..50);
             for number in 0..40 {
                 let out_ms = at_ms + random.random_range(1..200);
                 let source = SourceSession {
-                    site: SITE_OF[person].to_string(),
+                    site: site.to_string(),
                     user: person.to_string(),
                     session_id: format!("{person}-{number}"),
                     plug_in_ms: at_ms,

@@ -203,3 +203,34 @@ fn reasons_keep_their_names_in_reports() {
         assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
     }
 }
+
+#[test]
+fn aligned_sites_begin_in_one_week_and_keep_their_order_weekdays_and_verdicts() {
+    const WEEK_MS: u64 = 168 * 3_600_000;
+    let text = [
+        COLUMNS.join(";").as_str(),
+        "ONE;a;one-1;2019-05-01 08:00:00;2019-05-01 10:00:00;2;5",
+        "ONE;a;one-2;2019-05-20 08:00:00;2019-05-20 10:00:00;2;5",
+        // Left out before the site is moved: it does not begin there.
+        "TWO;b;two-0;2020-01-01 08:00:00;NA;2;5",
+        "TWO;b;two-1;2021-03-03 07:00:00;2021-03-03 10:00:00;2;5",
+        "TWO;b;two-overlap;2021-03-03 09:00:00;2021-03-03 10:00:00;2;5",
+        "TWO;b;two-2;2021-03-04 08:00:00;2021-03-04 10:00:00;2;5",
+    ]
+    .join("\n");
+    let read = |align, limit| read_from(text.as_bytes(), &Filter { sites: Vec::new(), limit, align }).expect("a good file");
+    let (plain, aligned) = (read(false, None), read(true, None));
+    assert_eq!((plain.rows, &plain.skipped), (aligned.rows, &aligned.skipped));
+    assert_eq!(ids(&aligned), ["one-1", "two-1", "two-2", "one-2"]);
+    for session in &aligned.usable {
+        let before = plain.usable.iter().find(|other| other.session_id == session.session_id).expect("the same sessions");
+        let back_ms = before.plug_in_ms - session.plug_in_ms;
+        assert_eq!(back_ms % WEEK_MS, 0, "{}", session.session_id);
+        assert_eq!(before.plug_out_ms - session.plug_out_ms, back_ms, "{}", session.session_id);
+    }
+    // 2019-05-01 08:00 is 06:00 UTC; 2021-03-03 07:00 is 06:00 UTC, both Wednesdays.
+    assert_eq!(aligned.usable[0].plug_in_ms, aligned.usable[1].plug_in_ms);
+    // The row without a plug-out and the overlap have their moved places in the order, too.
+    let some = read(true, Some(3));
+    assert_eq!((ids(&some), some.rows), (vec!["one-1", "two-1", "two-2"], 5));
+}

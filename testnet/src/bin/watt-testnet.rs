@@ -7,17 +7,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
 use testnet::{
-    demo, load,
+    chaos, demo, load,
     replay::{self, Fraction},
     rows::Filter,
 };
 use tracing_subscriber::EnvFilter;
 
-/// Local federations of real nodes: a demo, recorded sessions, load.
+/// Local federations of real nodes: a demo, recorded sessions, load, chaos.
 #[derive(Parser)]
 #[command(version, about, after_help = EXAMPLES)]
 struct Cli {
@@ -33,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet replay sessions.csv --site TRO --group-limit 0.1
   watt-testnet replay sessions.csv --site ASK --site TRO --site BAR --align --roaming 0.2 --chaos 7
   watt-testnet load --clients 64 --seconds 20 --json load.json
+  watt-testnet chaos --seed 7 --minutes 3 --json chaos.json
 
 Exit codes: 0 ok, 1 failed or not equal, 2 usage.";
 
@@ -42,8 +44,10 @@ enum Command {
     Demo(DemoArgs),
     /// Recorded charging sessions, carried out on a node and compared with the record.
     Replay(ReplayArgs),
-    /// How many whole sessions a node settles in a second, on the real clock.
+    /// How many whole sessions nodes settle in a second, on the real clock.
     Load(LoadArgs),
+    /// Four nodes under charging load that are killed, paused and cut off, on the real clock.
+    Chaos(ChaosArgs),
 }
 
 #[derive(Args)]
@@ -114,6 +118,32 @@ struct LoadArgs {
     data: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct ChaosArgs {
+    /// What faults and days are drawn from: the same seed, the same faults.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// For how long nodes are disturbed, in minutes; decimals are allowed.
+    #[arg(long, value_name = "M", default_value = "3", value_parser = minutes)]
+    minutes: Duration,
+    /// Write the numbers to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Keep the chains in this empty or new folder, under node-0 to node-3; a temporary one is removed.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// A length of time in minutes, 0.1 to 1,440.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let found: f64 = text.parse().map_err(|_| format!("expected minutes such as 3 or 0.5, found {text:?}"))?;
+    if (0.1..=1_440.0).contains(&found) {
+        Ok(Duration::from_secs_f64(found * 60.0))
+    } else {
+        Err("expected 0.1 to 1440 minutes".to_owned())
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -161,6 +191,7 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
             let filter = Filter { sites: site, limit, align };
             replay::run(&replay::Options { file, filter, group_limit, roaming, seed, chaos, json, data }).await
         }
+        Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
         Command::Load(LoadArgs { validators: _, clients, seconds, json, data }) => {
             load::run(&load::Options { clients, seconds, json, data }).await
         }

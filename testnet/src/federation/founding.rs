@@ -8,10 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chain::{
-    id::CondominiumId,
-    quantity::Amount,
-};
+use chain::{id::CondominiumId, quantity::Amount};
 use contracts::genesis::Genesis;
 use futures::future::try_join_all;
 use tempfile::TempDir;
@@ -41,8 +38,10 @@ pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Optio
         made.push((dir, free_ports::<3>()?));
     }
     let documents = made.iter().map(|(dir, _)| read_genesis(dir)).collect::<Result<Vec<_>, _>>()?;
-    let peer_ids: Vec<_> =
-        documents.iter().map(|document| document.validators.first().map_or_else(String::new, |member| peer_id(&member.network_key.0))).collect();
+    let peer_ids: Vec<_> = documents
+        .iter()
+        .map(|document| document.validators.first().map_or_else(String::new, |member| peer_id(&member.network_key.0)))
+        .collect();
     if documents.len() > 1 {
         let joined = join(documents);
         let text = serde_json::to_vec_pretty(&joined).map_err(|error| failed("the genesis document", error.into()))?;
