@@ -1,6 +1,7 @@
-//! `watt-testnet load`: how many whole sessions one validator carries in a second, on the real clock.
+//! `watt-testnet load`: how many whole sessions one validator or several carry in a second, on the real clock.
 //!
-//! Each client is a resident with a connector of his own. Again and again he locks one token and opens a session (and waits for its block), and waits until the
+//! All of it happens in the first condominium; further validators are nodes of further ones, on this machine too, and clients and keys are spread over all
+//! nodes. Each client is a resident with a connector of his own. Again and again he locks one token and opens a session (and waits for its block), and waits until the
 //! chain has paid and refunded it. In between, a scheduler's key grants, and a gateway's key attests two readings and settles, as soon as they see the block
 //! before: three heights a session, four calls.
 //!
@@ -83,6 +84,8 @@ const LANE_CAPACITY: usize = 4_096;
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// How many decide.
+    pub validators: u32,
     /// Residents at once.
     pub clients: u32,
     /// For how long.
@@ -114,9 +117,11 @@ pub struct LoadReport {
     pub p50_ms: f64,
     /// 99 of 100 took no longer, ms.
     pub p99_ms: f64,
-    /// Half of the openings were committed within this, ms.
+    /// Half of the openings were committed within this, ms: from the signature to the answer that a durable block has it.
     pub open_p50_ms: f64,
-    /// The most memory that `wattd` had, MB.
+    /// 99 of 100 were.
+    pub open_p99_ms: f64,
+    /// The most memory that a `wattd` had, MB.
     pub rss_mb: f64,
     /// What `wattd`'s data directory grew by, a session.
     pub bytes_per_session: u64,
@@ -134,60 +139,76 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let role = |role: Role, key: &SigningKey| GenesisRole { role, account: chain::crypto::address_of(key) };
     let roles = lanes.iter().flat_map(|(scheduler, gateway)| [role(Role::Scheduler, scheduler), role(Role::Gateway, gateway)]).collect();
     let day = Duration::from_hours(24);
-    let plan = Plan {
-        name: "load".to_owned(),
+    let plan = |number: u32, staff: Staff| Plan {
+        name: if number == 0 { "load".to_owned() } else { format!("load-{number}") },
         params: provision::test_params(day, Duration::from_mins(5)),
         time: Time::Real,
-        staff: Staff::Ours(roles),
+        staff,
         units: Vec::new(),
     };
-    let mut nodes = federation::found(folder.path(), wattd_beside_us()?, &[plan], None).await?;
-    let node = nodes.remove(0);
+    let others = (1..options.validators).map(|number| plan(number, Staff::Ours(Vec::new())));
+    let plans: Vec<_> = std::iter::once(plan(0, Staff::Ours(roles))).chain(others).collect();
+    let nodes = federation::found(folder.path(), wattd_beside_us()?, &plans, None).await?;
+    let node = &nodes[0];
     let chain_id = node.chain_id()?;
-    let client = Client::new(&node.api_url())?;
-    until_ready(&client, &node).await?;
+    let clients = nodes.iter().map(|node| Client::new(&node.api_url())).collect::<Result<Vec<_>, _>>()?;
+    for (client, node) in clients.iter().zip(&nodes) {
+        until_ready(client, node).await?;
+    }
+    let client = &clients[0];
     let residents: Vec<_> =
         (0..options.clients.into()).map(|number| Arc::new(Wallet::with_nonce(key("resident", number), chain_id, 0))).collect();
-    eprintln!("wattd: {}  pid {}; setting up {} residents", node.api_url(), node.pid().unwrap_or(0), residents.len());
-    set_up(&client, &node, &residents).await?;
+    for node in &nodes {
+        eprintln!("wattd: {}  pid {}", node.api_url(), node.pid().unwrap_or(0));
+    }
+    eprintln!("setting up {} residents", residents.len());
+    set_up(client, node, &residents).await?;
 
     let bytes_before = bytes_under(node.dir());
     let height_before = client.status().await?.height;
     let counted = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
-    let mut posts = Vec::new();
-    for (scheduler, gateway) in lanes {
+    // A lane, and everyone whose connector is in it, keeps to one node: another may be a block behind.
+    let node_of = |lane: usize| lane % clients.len();
+    let mut posts: Vec<Vec<Option<LanePosts>>> = clients.iter().map(|_| (0..LANES).map(|_| None).collect()).collect();
+    for (lane, (scheduler, gateway)) in lanes.into_iter().enumerate() {
+        let client = &clients[node_of(lane)];
         let (opened, to_grant) = mpsc::channel(LANE_CAPACITY);
         let (granted, to_settle) = mpsc::channel(LANE_CAPACITY);
         let (scheduler, gateway) = (Wallet::with_nonce(scheduler, chain_id, 0), Wallet::with_nonce(gateway, chain_id, 0));
         tasks.spawn(grant_all(client.clone(), scheduler, to_grant, Arc::clone(&counted)));
         tasks.spawn(settle_all(client.clone(), gateway, to_settle, Arc::clone(&counted)));
-        posts.push(LanePosts { opened, granted });
+        posts[node_of(lane)][lane] = Some(LanePosts { opened, granted });
     }
-    let (waiters, to_wait) = mpsc::channel(LANE_CAPACITY);
-    tasks.spawn(follow(client.clone(), posts, to_wait));
+    let mut waiters = Vec::new();
+    for (client, posts) in clients.iter().zip(posts) {
+        let (waiter, to_wait) = mpsc::channel(LANE_CAPACITY);
+        tasks.spawn(follow(client.clone(), posts, to_wait));
+        waiters.push(waiter);
+    }
     // The stream has to stand before the first session opens.
     tokio::time::sleep(RealDuration::from_millis(300)).await;
 
     let started = Instant::now();
     let until = started + RealDuration::from_secs(options.seconds);
-    let mut clients = JoinSet::new();
+    let mut lives = JoinSet::new();
     for (number, wallet) in (1_u32..).zip(residents) {
         let connector = ConnectorId::new(CONDOMINIUM, number);
-        clients.spawn(live(client.clone(), wallet, connector, until, waiters.clone(), Arc::clone(&counted)));
+        let node = node_of(lane_of(connector));
+        lives.spawn(live(clients[node].clone(), wallet, connector, until, waiters[node].clone(), Arc::clone(&counted)));
     }
     drop(waiters);
     let mut cycles = Vec::new();
     loop {
         tokio::select! {
-            Some(ended) = clients.join_next() => cycles.extend(ended.context("a client")??),
+            Some(ended) = lives.join_next() => cycles.extend(ended.context("a client")??),
             Some(ended) = tasks.join_next() => {
                 ended.context("a lane")??;
                 anyhow::bail!("a lane ended before the clients");
             }
             else => break,
         }
-        if clients.is_empty() {
+        if lives.is_empty() {
             break;
         }
     }
@@ -200,7 +221,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let paid = sessions.saturating_mul(paid_for_one());
     let revenue = client.account(chain::crypto::address_of(&node.key("revenue")?)).await?.account.balance.micro();
     let conservation_ok = totals.iter().all(|view| view.conserved && view.held.is_zero()) && revenue == paid;
-    let rss_mb = most_memory_mb(node.pid());
+    let rss_mb = nodes.iter().map(|node| most_memory_mb(node.pid())).fold(0.0, f64::max);
     let transactions = counted.load(Ordering::Relaxed);
     let grown = bytes_under(node.dir()).saturating_sub(bytes_before);
     let per_second = |count: u64| rounded(count as f64 / seconds);
@@ -210,7 +231,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         rounded(percentile(&all, share))
     };
     let report = LoadReport {
-        validators: 1,
+        validators: options.validators,
         clients: options.clients,
         seconds: rounded(seconds),
         sessions,
@@ -220,6 +241,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         p50_ms: millis(|cycle| cycle.whole, 0.5),
         p99_ms: millis(|cycle| cycle.whole, 0.99),
         open_p50_ms: millis(|cycle| cycle.open, 0.5),
+        open_p99_ms: millis(|cycle| cycle.open, 0.99),
         rss_mb,
         bytes_per_session: grown.checked_div(sessions).unwrap_or_default(),
         conservation_ok,
@@ -228,7 +250,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     if let Some(path) = &options.json {
         report::write(&report, path).with_context(|| format!("writing {}", path.display()))?;
     }
-    node.stop().await?;
+    futures::future::try_join_all(nodes.into_iter().map(Node::stop)).await?;
     let faults = [
         (!conservation_ok, format!("the totals are not those of {sessions} sessions of {} each", tokens(paid_for_one()))),
         (sessions == 0, "no session was settled".to_owned()),
@@ -384,13 +406,14 @@ fn bytes_under(folder: &Path) -> u64 {
 
 fn summary(report: &LoadReport) {
     println!(
-        "{} clients, {} s, {} sessions settled, tokens conserved: {}",
-        report.clients, report.seconds, report.sessions, report.conservation_ok
+        "{} validators, {} clients, {} s, {} sessions settled, tokens conserved: {}",
+        report.validators, report.clients, report.seconds, report.sessions, report.conservation_ok
     );
     println!("sessions/s     {:>10}", report.sessions_per_second);
     println!("transactions/s {:>10}", report.tx_per_second);
     println!("heights/s      {:>10}", report.heights_per_second);
-    println!("p50 / p99      {:>10} / {} ms a session; {} ms an opening", report.p50_ms, report.p99_ms, report.open_p50_ms);
+    println!("p50 / p99      {:>10} / {} ms a session", report.p50_ms, report.p99_ms);
+    println!("finality       {:>10} / {} ms an opening", report.open_p50_ms, report.open_p99_ms);
     println!("memory         {:>10} MB", report.rss_mb);
     println!("disk           {:>10} bytes a session", report.bytes_per_session);
 }

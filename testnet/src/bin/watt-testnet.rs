@@ -101,8 +101,8 @@ struct ReplayArgs {
 
 #[derive(Args)]
 struct LoadArgs {
-    /// How many validators decide; one.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
+    /// How many validators decide, each a node of its own on this machine.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10))]
     validators: u32,
     /// How many residents open and settle sessions at once.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=2_000))]
@@ -192,8 +192,8 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
             replay::run(&replay::Options { file, filter, group_limit, roaming, seed, chaos, json, data }).await
         }
         Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
-        Command::Load(LoadArgs { validators: _, clients, seconds, json, data }) => {
-            load::run(&load::Options { clients, seconds, json, data }).await
+        Command::Load(LoadArgs { validators, clients, seconds, json, data }) => {
+            load::run(&load::Options { validators, clients, seconds, json, data }).await
         }
     }
 }

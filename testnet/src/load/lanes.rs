@@ -42,8 +42,8 @@ pub(super) const fn lane_of(connector: ConnectorId) -> usize {
     connector.number as usize % LANES
 }
 
-/// Follows the chain's events and tells lanes and clients.
-pub(super) async fn follow(client: Client, lanes: Vec<LanePosts>, mut waiters: mpsc::Receiver<Waiter>) -> anyhow::Result<()> {
+/// Follows the chain's events as one node tells them, and tells those lanes and clients that speak to it.
+pub(super) async fn follow(client: Client, lanes: Vec<Option<LanePosts>>, mut waiters: mpsc::Receiver<Waiter>) -> anyhow::Result<()> {
     let mut events = client.events(EventFilter::default(), None);
     let mut waiting: HashMap<SessionId, oneshot::Sender<()>> = HashMap::new();
     let mut connectors: HashMap<SessionId, ConnectorId> = HashMap::new();
@@ -57,10 +57,14 @@ pub(super) async fn follow(client: Client, lanes: Vec<LanePosts>, mut waiters: m
                 let event = event.context("following the chain")?.streamed.event;
                 if let Event::SessionOpened { session, connector, .. } = event {
                     connectors.insert(session, connector);
-                    lanes[lane_of(connector)].opened.send((session, connector)).await?;
+                    if let Some(lane) = &lanes[lane_of(connector)] {
+                        lane.opened.send((session, connector)).await?;
+                    }
                 } else if let Event::SessionGranted { session, .. } = event {
                     let connector = connectors.remove(&session).context("a session was granted that was never opened")?;
-                    lanes[lane_of(connector)].granted.send((session, connector)).await?;
+                    if let Some(lane) = &lanes[lane_of(connector)] {
+                        lane.granted.send((session, connector)).await?;
+                    }
                 } else if let Event::SessionSettled(receipt) = event
                     && let Some(waiter) = waiting.remove(&receipt.session)
                 {
