@@ -21,10 +21,14 @@ pub mod stepped;
 pub mod store;
 pub mod telemetry;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, id::Height};
-use consensus::{ConsensusConfig, ConsensusError, LostLog, StartError};
+use consensus::{ConsensusConfig, ConsensusError, LostLog, StartError, Voting};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
 use tokio::{
@@ -55,6 +59,8 @@ pub struct RunOptions {
     pub clock_confirmed: ClockConfirmed,
     /// What is done where the log of consensus is missing or damaged.
     pub lost_log: LostLog,
+    /// From when on a validator votes.
+    pub voting: Voting,
     /// The way on where the gateway's database is missing.
     pub missing_gateway_database: gateway::MissingDatabase,
 }
@@ -95,6 +101,9 @@ pub enum NodeError {
         "the network key of this directory, {0}, is not the one that its genesis document names beside the validator: restore keys/network.key"
     )]
     OtherNetworkKey(String),
+    /// A validator alone that shall watch the others.
+    #[error("--rejoin is for a validator among others: this chain has one validator, and nothing is decided without it")]
+    NobodyToWatch,
     /// A directory of an observer that holds a vote.
     #[error("config.toml says observer = true, but there is a validator's key in {0}: an observer has no vote. Take one of them away")]
     ObserverWithVote(String),
@@ -138,7 +147,7 @@ impl NodeError {
             Self::Export(error) => error.is_damage(),
             Self::ConsensusStart(error) => error.is_damage(),
             Self::Gateway(error) => error.is_damage(),
-            Self::Consensus(ConsensusError::LogDamaged(_)) => true,
+            Self::Consensus(error) => matches!(error, ConsensusError::LogDamaged(_) | ConsensusError::KeyUsedElsewhere { .. }),
             Self::DataDir(error) => matches!(error, DataDirError::GenesisMissing { .. }),
             Self::Config(_)
             | Self::Key(_)
@@ -146,10 +155,10 @@ impl NodeError {
             | Self::NotAValidator(_)
             | Self::OtherNetworkKey(_)
             | Self::ObserverWithVote(_)
+            | Self::NobodyToWatch
             | Self::LiveChain
             | Self::Clock(_)
             | Self::Listen(_)
-            | Self::Consensus(_)
             | Self::Stopped { .. } => false,
         }
     }
@@ -168,6 +177,11 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let validator = read_validator(&config, data, &genesis, &network_key)?;
     let proposer = validator.as_ref().map(address_of);
 
+    let alone = genesis.validators.len() == 1 && validator.is_some();
+    if alone && options.voting == Voting::AfterWatching {
+        return Err(NodeError::NobodyToWatch);
+    }
+
     let chain_id = genesis.chain_id();
     let consensus_config = ConsensusConfig {
         directory: data.wal(),
@@ -178,6 +192,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         validator_key: validator,
         network_key: network_key.clone(),
         lost_log: options.lost_log,
+        voting: options.voting,
     };
     let claims = claim_addresses(&config, &consensus_config)?;
     info!(%chain_id, network = genesis.network, moniker = config.moniker, "opening the database");
@@ -186,7 +201,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     consensus::examine_log(&consensus_config, tip).await?;
     let stepped = connect_clock(&options, genesis.kind, chain_id, tip).await?;
     let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
-    require_plausible(&clock, &opened, options.clock_confirmed)?;
+    require_plausible(&clock, &opened, options.clock_confirmed, alone)?;
 
     say_who_is_there(&config, &genesis, &network_key);
 
@@ -199,10 +214,12 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let (clock_ended, stepping) = serve_clock(stepped, &handle);
         let (parts_stop, parts_stopping) = watch::channel(false);
         let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
-        let api = serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics))?;
+        let peers = Arc::new(OnceLock::new());
+        let api = serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics), Arc::clone(&peers))?;
         // Nobody may have taken it while the database was read.
         listen::require_free(NETWORK_LISTEN, claims.network)?;
         let mut consensus = consensus::start(consensus_config, port).await?;
+        let _ = peers.set(consensus.peers());
         drop(starting);
         info!(height = %tip, "ready");
 
@@ -434,6 +451,7 @@ fn serve_api(
     clock: Clock,
     genesis: Genesis,
     (queue, samples, metrics): (watch::Receiver<Vec<chain::api::QueueTicket>>, api::SamplesOf, gateway::MetricsText),
+    peers: Arc<OnceLock<watch::Receiver<Vec<consensus::Peer>>>>,
 ) -> Result<JoinHandle<()>, NodeError> {
     let address = claim.address();
     let listener = claim.listen()?;
@@ -449,7 +467,10 @@ fn serve_api(
         queue,
         samples,
         export,
-        consensus_metrics: Arc::new(move || metrics() + &consensus::metrics_text()),
+        consensus_metrics: Arc::new(move || {
+            let peers = peers.get().map(|peers| consensus::peer_metrics_text(&peers.borrow())).unwrap_or_default();
+            metrics() + &peers + &consensus::metrics_text()
+        }),
         metrics: Arc::default(),
         shared: Arc::default(),
     };
@@ -493,7 +514,8 @@ fn serve_clock(
 }
 
 /// A node alone has nobody to ask for the time: after a long silence, or before its own newest block, somebody must look at the clock.
-fn require_plausible(clock: &Clock, opened: &Opened, confirmed: ClockConfirmed) -> Result<(), NodeError> {
+/// Among others their blocks will tell.
+fn require_plausible(clock: &Clock, opened: &Opened, confirmed: ClockConfirmed, alone: bool) -> Result<(), NodeError> {
     let (now, newest) = (clock.now(), opened.parent.timestamp);
     if clock.is_stepped() || opened.parent.height == Height(0) {
         return Ok(());
@@ -503,7 +525,7 @@ fn require_plausible(clock: &Clock, opened: &Opened, confirmed: ClockConfirmed) 
             "this machine's clock shows {now}, before the newest block of {newest}: set it right and start again"
         )));
     }
-    if now <= newest.saturating_add(LARGEST_JUMP) {
+    if now <= newest.saturating_add(LARGEST_JUMP) || !alone {
         return Ok(());
     }
     match confirmed {

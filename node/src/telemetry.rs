@@ -15,7 +15,7 @@ pub enum LogFormat {
 }
 
 /// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings.
-const DEFAULT_FILTER: &str = "warn,node=info,wattd=info";
+const DEFAULT_FILTER: &str = "warn,node=info,consensus=info,wattd=info";
 
 /// Sends logs to stderr from now on; a second call changes nothing. `exceptions` are filter directives that hold unless `RUST_LOG` is set.
 pub fn start(format: LogFormat, exceptions: &str) {

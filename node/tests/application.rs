@@ -153,11 +153,68 @@ async fn a_first_proposal_from_a_wrong_clock_is_not_valid_and_a_certified_one_is
     let block = app.port.propose(Height(1), 0).await.unwrap();
     stop(app).await;
     std::fs::remove_dir_all(solo.database()).unwrap();
-    let app = solo.start();
+    let app = solo.start_with(Clock::reading(|| NOON), Limits::default());
     let verdict = app.port.validate(Height(1), 0, proposer, block.bytes.clone(), Origin::Proposed).await.unwrap();
     assert!(!verdict.valid);
     let verdict = app.port.validate(Height(1), 0, proposer, block.bytes, Origin::Synced).await.unwrap();
     assert!(verdict.valid);
+    stop(app).await;
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_an_hour_ahead_of_the_others_follows_and_then_stops_with_a_word() {
+    let solo = Solo::found();
+    let proposer = address_of(&solo.key(KeyName::Validator));
+    let others = solo.start();
+    let mut blocks = Vec::new();
+    for height in (1..=3).map(Height) {
+        blocks.push(others.port.propose(height, 0).await.unwrap());
+        others.port.commit(solo.certify(height, blocks.last().unwrap().hash)).await.unwrap();
+    }
+    stop(others).await;
+    std::fs::remove_dir_all(solo.database()).unwrap();
+
+    let app = solo.start_with(Clock::reading(|| NOON.saturating_add(Duration::from_hours(1))), Limits::default());
+    for (block, height) in blocks.into_iter().zip((1..=3).map(Height)) {
+        let verdict = app.port.validate(height, 0, proposer, block.bytes.clone(), Origin::Proposed).await.unwrap();
+        assert!(!verdict.valid, "refused for its time");
+        let verdict = app.port.validate(height, 0, proposer, block.bytes, Origin::Synced).await.unwrap();
+        assert!(verdict.valid, "certified");
+        let committed = app.port.commit(solo.certify(height, block.hash)).await;
+        match committed {
+            Ok(tip) => assert!(tip.height == height && height < Height(3)),
+            Err(error) => assert!(height == Height(3) && error.to_string().contains("set this clock right"), "{error}"),
+        }
+    }
+    let ended = app.ended.await.unwrap();
+    assert!(ended.is_err_and(|message| message.contains("blocks in a row")));
+    // Nothing is lost: the third is committed.
+    assert_eq!(solo.open().unwrap().parent.height, Height(3));
+}
+
+#[tokio::test]
+async fn what_is_submitted_here_goes_to_the_others_and_what_they_send_is_tried_like_a_submission() {
+    let solo = Solo::found();
+    let app = solo.start();
+    let mut sending = Box::pin(app.port.outgoing());
+    // Asked in this order: what is sent is known before anything is submitted.
+    tokio::select! {
+        biased;
+        _ = &mut sending => unreachable!("nothing was submitted"),
+        tip = app.port.tip() => assert_eq!(tip.unwrap().height, Height(0)),
+    }
+    let first = solo.sell(0, 1, address_of(&resident(1)), 5);
+    app.handle.submit(first.clone()).await.unwrap();
+    assert_eq!(sending.await.unwrap(), [first]);
+    let theirs = solo.sell(1, 2, address_of(&resident(2)), 5);
+    let mut garbage = theirs.to_vec();
+    garbage[3] ^= 1;
+    assert!(app.port.offer(vec![garbage.into(), theirs.clone(), theirs.clone(), "no transaction".into()]).unwrap());
+    let ours = solo.sell(2, 3, address_of(&resident(3)), 5);
+    app.handle.submit(ours.clone()).await.unwrap();
+    assert_eq!(app.handle.pending().pooled, 3, "theirs was taken once, between ours");
+    assert_eq!(app.port.outgoing().await.unwrap(), [ours], "theirs is not sent on");
+    app.port.propose(Height(1), 0).await.unwrap();
     stop(app).await;
 }
 

@@ -36,6 +36,10 @@ pub const MAX_MESSAGE_BYTES: usize = 1024;
 pub const MAX_CERTIFICATE_BYTES: usize = 512 + MAX_VALIDATORS * 160;
 /// The most that a proposed block with what surrounds it may measure.
 pub const MAX_PART_BYTES: usize = MAX_BLOCK_BYTES + 1024;
+/// The most transactions that one message may carry.
+pub const MAX_GOSSIP_TRANSACTIONS: usize = 512;
+/// Their bytes together.
+pub const MAX_GOSSIP_BYTES: usize = 256 << 10;
 /// The most that an answer with committed blocks may measure: one block of the largest size always fits.
 pub const MAX_RESPONSE_BYTES: usize = 2 * MAX_BLOCK_BYTES;
 /// The most blocks that one answer may hold.

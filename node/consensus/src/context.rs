@@ -7,7 +7,12 @@ use std::{fmt, sync::Arc};
 
 use arc_malachitebft_app_channel::app::types::core::{self as engine, NilOrVal, Round, SignedExtension, VoteType, VotingPower};
 use bytes::Bytes;
-use chain::{certificate, crypto::Signature, hash::Hash32, id};
+use chain::{
+    certificate::{self, CommitCertificate},
+    crypto::Signature,
+    hash::Hash32,
+    id,
+};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
@@ -197,13 +202,17 @@ impl engine::ValidatorSet<Context> for ValidatorSet {
     }
 }
 
-/// What travels beside votes and proposals: today a proposed block, whole, in one part.
+/// What travels beside votes and proposals, each whole in one part.
 ///
-/// The engine carries parts at any time, also between heights, so further kinds (a transaction, a tip) append here. Positions are wire tags.
+/// The engine carries parts at any time, also between heights, so that transactions and tips need no network of their own. Positions are wire tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A proposed block.
     Block(BlockPart),
+    /// Transactions that were submitted to a node, in order. Each proves itself by its signature, so this needs none.
+    Transactions(Vec<Bytes>),
+    /// The sender's last committed block, for those who missed it. It proves itself.
+    Tip(CommitCertificate),
 }
 
 /// A block on its way to those who shall vote on it.

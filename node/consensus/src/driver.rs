@@ -1,10 +1,17 @@
 //! The loop between engine and application: every message of the engine is answered by asking the application's port.
 //!
 //! Messages are answered one after the other. The engine waits for most answers anyway, and the order is what makes "durable before voted on" easy to see.
-//! Idle: a decided block is committed at once, but the engine is told to go on only when there is work. Nothing is decided here about blocks or votes.
-//! Called by `mod`.
+//! Idle: a decided block is committed at once, but the engine is told to go on only when there is work, or when others verifiably go on (`wake`, `others`).
+//! Nothing is decided here about blocks or votes. Called by `lib` and `stepped`.
 
-use std::{collections::VecDeque, future, pin::Pin, time::Duration};
+mod traffic;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    future,
+    pin::Pin,
+    time::Duration,
+};
 
 use arc_malachitebft_app_channel::{
     AppMsg, NetworkMsg, Reply,
@@ -13,28 +20,31 @@ use arc_malachitebft_app_channel::{
     app::{
         consensus::{ProposedValue, VoteExtensionError},
         engine::host::{Next, SyncedValueOutcome},
-        streaming::{StreamContent, StreamId, StreamMessage},
         types::{
-            LocallyProposedValue,
+            LocallyProposedValue, PeerId,
             core::{self as engine, HeightParams, LinearTimeouts, Round, Validity},
             sync::RawDecidedValue,
         },
     },
 };
 use bytes::Bytes;
-use chain::{certificate::CommitCertificate, crypto::Signature, id};
+use chain::{
+    certificate::{self, CommitCertificate},
+    id,
+};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc, watch},
     task::JoinError,
     time::{Instant, sleep_until},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::{
     ConsensusError,
     codec::{MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, certificate_to_chain, raw_decided},
     context::{Address, Again, BlockHash, BlockPart, Context, Height, Part, ValidatorSet},
     engine::Engine,
+    others::Others,
     signing::{Keys, Signatures},
 };
 use crate::port::{AppError, ConsensusPort, Origin, StoredProposal, Tip};
@@ -57,11 +67,18 @@ pub(super) struct Driver {
     /// None for an observer.
     keys: Option<Keys>,
     signatures: Signatures,
-    /// Whether anybody else is in the network: a validator alone sends its blocks to nobody.
-    peers: bool,
+    /// The others in the network, if there are any: a validator alone sends its blocks to nobody.
+    others: Option<Others>,
     tip: Tip,
     /// Who decides the height after the tip.
     validators: ValidatorSet,
+    /// The same in the chain's form.
+    members: certificate::ValidatorSet,
+    /// What proves the tip, once this process has committed or looked for it.
+    proof: Option<CommitCertificate>,
+    /// Whether a certificate with a precommit of ours that we have not signed ends the process.
+    guards_key: bool,
+    watching: Option<Watching>,
     /// The height at which this process began: only there can proposals be known from before a restart.
     first: id::Height,
     early: VecDeque<BlockPart>,
@@ -70,7 +87,39 @@ pub(super) struct Driver {
     streams: u64,
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<(), AppError>> + Send>>;
+/// A question that the application answers when it has something.
+type Question<T> = Pin<Box<dyn Future<Output = Result<T, AppError>> + Send>>;
+
+/// How long a watching validator listens for how far the others are.
+const LISTEN: Duration = Duration::from_secs(10);
+
+/// Why the loop ended without a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A validator that watched may vote from here on.
+    Watched,
+}
+
+/// A validator that does not vote yet.
+#[derive(Debug)]
+struct Watching {
+    until: Instant,
+    /// The highest block that was known to be committed when it had listened.
+    from: id::Height,
+}
+
+impl Watching {
+    /// Whether a height has been decided that cannot have begun before this process did.
+    fn is_over(&mut self, own: id::Height, highest: id::Height, now: Instant) -> bool {
+        if now < self.until {
+            self.from = self.from.max(own).max(highest);
+        }
+        // What was under way at the start is the height after that, at most, and it is decided now.
+        own > self.from && own >= highest
+    }
+}
 
 /// What ended the loop's wait.
 enum Woken {
@@ -78,6 +127,8 @@ enum Woken {
     Message(Option<Box<AppMsg<Context>>>),
     Event(Result<Event<Context>, RecvError>),
     Work(Result<(), AppError>),
+    Outgoing(Result<Vec<Bytes>, AppError>),
+    Time,
     Ended(Result<(), JoinError>),
     NeverReady,
     NotFinished,
@@ -89,23 +140,39 @@ impl Driver {
         network: mpsc::Sender<NetworkMsg<Context>>,
         keys: Option<Keys>,
         signatures: Signatures,
-        start: (Tip, ValidatorSet),
-        peers: bool,
+        start: (Tip, certificate::ValidatorSet),
+        others: Option<HashSet<PeerId>>,
     ) -> Self {
-        let (tip, validators) = start;
+        let (tip, members) = start;
         Self {
             port,
             network,
             keys,
             signatures,
-            peers,
+            others: others.map(|known| Others::new(known, Instant::now())),
             tip,
-            validators,
+            validators: (&members).into(),
+            members,
+            proof: None,
+            guards_key: false,
+            watching: None,
             first: tip.height.next(),
             early: VecDeque::new(),
             idle: None,
             streams: 0,
         }
+    }
+
+    /// Ends the process where a certificate shows that somebody else signs with our key. The keys must be clones of those that the engine signs with.
+    pub(super) fn guard_key(mut self) -> Self {
+        self.guards_key = true;
+        self
+    }
+
+    /// Ends with [`Ended::Watched`] once a height was decided that began after this process did.
+    pub(super) fn watch_first(mut self) -> Self {
+        self.watching = Some(Watching { until: Instant::now() + LISTEN, from: self.tip.height });
+        self
     }
 
     /// Answers the engine until `stop` is set: then the height under way is finished, if that is soon.
@@ -117,26 +184,42 @@ impl Driver {
         engine: &mut Engine,
         mut events: RxEvent<Context>,
         mut stop: watch::Receiver<bool>,
-    ) -> Result<(), ConsensusError> {
+    ) -> Result<Ended, ConsensusError> {
         let ready_by = Instant::now() + READY_LIMIT;
         let mut ready = false;
         let mut stopping: Option<Instant> = None;
-        let mut work: Option<Work> = None;
+        let mut work: Option<Question<()>> = None;
+        let mut outgoing: Option<Question<Vec<Bytes>>> = None;
         loop {
             if stopping.is_some() && (self.idle.is_some() || !ready) {
-                return Ok(());
+                return Ok(Ended::Stopped);
+            }
+            let highest = self.others.as_ref().map_or(id::Height(0), Others::highest);
+            let idle = self.idle.is_some();
+            if self.watching.as_mut().is_some_and(|watching| watching.is_over(self.tip.height, highest, Instant::now()) && idle) {
+                return Ok(Ended::Watched);
             }
             if self.idle.is_some() && work.is_none() {
                 let port = self.port.clone();
                 work = Some(Box::pin(async move { port.wait_for_work().await }));
             }
-            // A vote or a tip of a later height will be one more branch here that calls `go_on`.
+            if self.idle.is_some() && self.is_behind() {
+                work = None;
+                self.go_on_with_others()?;
+            }
+            if self.others.is_some() && outgoing.is_none() {
+                let port = self.port.clone();
+                outgoing = Some(Box::pin(async move { port.outgoing().await }));
+            }
+            let timer = self.others.as_ref().map(Others::next);
             let woken = tokio::select! {
                 biased;
                 () = stopped(&mut stop), if stopping.is_none() => Woken::Stop,
                 message = engine.channels.consensus.recv() => Woken::Message(message.map(Box::new)),
                 event = events.recv() => Woken::Event(event),
                 result = wait(&mut work), if work.is_some() => Woken::Work(result),
+                result = wait(&mut outgoing), if outgoing.is_some() => Woken::Outgoing(result),
+                () = until(timer), if timer.is_some() => Woken::Time,
                 result = &mut engine.handle.handle => Woken::Ended(result),
                 () = sleep_until(ready_by), if !ready => Woken::NeverReady,
                 () = until(stopping), if stopping.is_some() => Woken::NotFinished,
@@ -148,13 +231,28 @@ impl Driver {
                     self.answer(*message).await?;
                 }
                 Woken::Message(None) => return Err(gone(&mut events)),
-                Woken::Event(Ok(event)) => watch_for_damage(&event)?,
+                Woken::Event(Ok(event)) => {
+                    watch_for_damage(&event)?;
+                    if let Event::Received(message) = &event {
+                        self.hear(message);
+                    }
+                }
                 Woken::Event(Err(RecvError::Lagged(missed))) => debug!(missed, "events of the engine were missed"),
                 Woken::Event(Err(RecvError::Closed)) => return Err(gone(&mut events)),
                 Woken::Work(result) => {
                     work = None;
                     result?;
                     self.go_on();
+                }
+                Woken::Outgoing(result) => {
+                    outgoing = None;
+                    self.send(Part::Transactions(result?)).await?;
+                }
+                Woken::Time => {
+                    if self.look_around().await? {
+                        work = None;
+                        self.go_on_with_others()?;
+                    }
                 }
                 Woken::Ended(result) => {
                     let why = result.err().map_or_else(|| "one of its tasks failed".to_owned(), |error| error.to_string());
@@ -163,7 +261,7 @@ impl Driver {
                 Woken::NeverReady => return Err(ConsensusError::NotListening),
                 Woken::NotFinished => {
                     info!("a height is under way; its votes are in the log");
-                    return Ok(());
+                    return Ok(Ended::Stopped);
                 }
             }
         }
@@ -176,10 +274,22 @@ impl Driver {
 
     /// Tells the waiting engine to begin the height after the tip.
     pub(super) fn go_on(&mut self) {
+        if let Some(others) = &mut self.others {
+            others.wakes.done();
+        }
         if let Some(reply) = self.idle.take() {
             let (height, parameters) = self.next_height();
             send(reply, Next::Start(height, parameters));
         }
+    }
+
+    /// As [`Self::go_on`], and the application is told, which has not asked for it.
+    fn go_on_with_others(&mut self) -> Result<(), ConsensusError> {
+        if self.idle.is_some() {
+            self.port.begun()?;
+        }
+        self.go_on();
+        Ok(())
     }
 
     fn next_height(&self) -> (Height, HeightParams<Context>) {
@@ -200,9 +310,9 @@ impl Driver {
                 send(reply_value, known);
             }
             AppMsg::GetValue { height, round, reply, .. } => self.propose(height, round, reply).await?,
-            AppMsg::ReceivedProposalPart { part, reply, .. } => {
+            AppMsg::ReceivedProposalPart { from, published_by, part, reply } => {
                 let value = match part.content.into_data() {
-                    Some(Part::Block(part)) => self.receive(part).await?,
+                    Some(part) => self.receive_part(from, published_by, part).await?,
                     None => None,
                 };
                 send(reply, value);
@@ -254,7 +364,7 @@ impl Driver {
             self.early = later;
             let due: VecDeque<BlockPart> = due;
             for part in due {
-                known.extend(self.receive(part).await?);
+                known.extend(self.judge(part).await?);
             }
         }
         Ok(known)
@@ -265,43 +375,6 @@ impl Driver {
         send(reply, LocallyProposedValue::new(height, round, BlockHash(block.hash)));
         let Some(proposer) = self.keys.as_ref().map(Keys::address) else { return Ok(()) };
         self.publish(height, round, proposer, Again::First, block.bytes).await
-    }
-
-    /// Sends a block to those who vote on it.
-    async fn publish(&mut self, height: Height, round: Round, proposer: Address, again: Again, bytes: Bytes) -> Result<(), ConsensusError> {
-        let Some(keys) = self.keys.as_ref().filter(|_| self.peers) else { return Ok(()) };
-        let mut part =
-            BlockPart { height, round: round_number(round), proposer, sender: keys.address(), again, bytes, signature: Signature([0; 64]) };
-        keys.sign_part(&mut part);
-        self.streams = self.streams.wrapping_add(1);
-        let stream = StreamId::new(Bytes::copy_from_slice(&self.streams.to_le_bytes()));
-        let message = StreamMessage::new(stream, 0, StreamContent::Data(Part::Block(part)));
-        let sent = self.network.send(NetworkMsg::PublishProposalPart(message)).await;
-        sent.map_err(|_| ConsensusError::EngineEnded("its network has stopped".to_owned()))
-    }
-
-    /// Judges a block that a validator sent, or keeps it until its parent is committed.
-    async fn receive(&mut self, part: BlockPart) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
-        let next = Height::from(self.tip.height.next());
-        if part.height < next || part.height.0 > next.0.saturating_add(EARLY_HEIGHTS) {
-            return Ok(None);
-        }
-        if !self.validators.contains(&part.sender) || !self.signatures.verify_part(&part) {
-            warn!(height = %part.height, sender = %part.sender, "a block part that no validator signed");
-            return Ok(None);
-        }
-        if part.height > next {
-            let bytes: usize = self.early.iter().map(|kept| kept.bytes.len()).sum();
-            if self.early.len() < MAX_EARLY_PARTS && bytes.saturating_add(part.bytes.len()) <= MAX_EARLY_BYTES {
-                self.early.push_back(part);
-            }
-            return Ok(None);
-        }
-        let origin = match part.again {
-            Again::First => Origin::Proposed,
-            Again::Restreamed => Origin::Restreamed,
-        };
-        self.validate(part.height, part.round, part.proposer, part.bytes, origin).await.map(Some)
     }
 
     async fn validate(
@@ -322,9 +395,15 @@ impl Driver {
             return Ok(());
         }
         let certificate = certificate_to_chain(certificate).map_err(|error| ConsensusError::Certificate(error.to_string()))?;
-        let tip = self.port.commit(certificate).await?;
-        self.validators = (&self.port.validators(tip.height.next()).await?).into();
+        self.require_own(&certificate)?;
+        let tip = self.port.commit(certificate.clone()).await?;
+        self.members = self.port.validators(tip.height.next()).await?;
+        self.validators = (&self.members).into();
         self.tip = tip;
+        self.proof = Some(certificate);
+        if let Some(others) = &mut self.others {
+            others.committed(tip.height, Instant::now());
+        }
         Ok(())
     }
 
@@ -357,7 +436,7 @@ fn timeouts(validators: usize) -> LinearTimeouts {
         precommit: Duration::from_millis(vote),
         precommit_delta: Duration::from_millis(250),
         rebroadcast: Duration::from_millis(1500),
-        max_timeout: Duration::from_secs(30),
+        max_timeout: Duration::from_secs(if validators == 1 { 30 } else { 10 }),
     }
 }
 
@@ -387,9 +466,9 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn wait(work: &mut Option<Work>) -> Result<(), AppError> {
-    match work {
-        Some(work) => work.await,
+async fn wait<T>(question: &mut Option<Question<T>>) -> Result<T, AppError> {
+    match question {
+        Some(question) => question.await,
         None => future::pending().await,
     }
 }

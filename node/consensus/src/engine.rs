@@ -3,6 +3,7 @@
 //! What is proposed, validated and committed is `driver`'s matter. Called by `mod` only.
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -14,7 +15,7 @@ use arc_malachitebft_app_channel::{
         config::{
             ConsensusConfig as EngineConsensus, GossipSubConfig, NodeConfig, P2pConfig, PubSubProtocol, ValuePayload, ValueSyncConfig,
         },
-        types::codec::Codec as _,
+        types::{PeerId, codec::Codec as _},
     },
 };
 use chain::{crypto, id::Height};
@@ -100,6 +101,15 @@ pub(super) fn peer_id_in(text: &str) -> Result<String, StartError> {
     names.next().map(|id| id.to_string()).ok_or_else(bad)
 }
 
+/// The names of all peers.
+pub(super) fn peer_ids(peers: &[String]) -> Result<HashSet<PeerId>, StartError> {
+    let read = |peer: &String| {
+        let bad = || StartError::Peer { address: peer.clone() };
+        peer_id_in(peer)?.parse::<PeerId>().map_err(|_| bad())
+    };
+    peers.iter().map(read).collect()
+}
+
 /// The port of a multiaddress `/ip4/<address>/tcp/<port>`, or with `ip6`, `dns4`, `dns6`, `dns`.
 pub(super) fn port_in(text: &str) -> Result<u16, StartError> {
     let bad = || StartError::Address { address: text.to_owned() };
@@ -169,18 +179,17 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
 ///
 /// # Errors
 /// [`StartError`]: nothing runs then.
-pub(super) async fn start(config: &ConsensusConfig, tip: Height) -> Result<Engine, StartError> {
+pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>, tip: Height) -> Result<Engine, StartError> {
     let settings = settings(config)?;
     std::fs::create_dir_all(&config.directory)
         .map_err(|error| StartError::Directory { path: config.directory.clone(), message: error.to_string() })?;
     let log = log::path_in(&config.directory);
-    log::examine(&log, tip, config.lost_log).await?;
+    log::examine(&log, tip, config.log_policy()).await?;
 
     let keypair = keypair(&config.network_key)?;
     let verifier = Box::new(Signatures::new(config.chain_id));
-    let (identity, voting) = match &config.validator_key {
-        Some(key) => {
-            let keys = Keys::new(config.chain_id, key.clone());
+    let (identity, voting) = match keys {
+        Some(keys) => {
             let proof = Wire.encode(&keys.proof(keypair.public().to_peer_id().to_bytes()));
             let proof = proof.map_err(|error| StartError::Engine(error.to_string()))?;
             let address = keys.address();

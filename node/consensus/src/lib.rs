@@ -6,7 +6,7 @@
 //! - `port`: the questions to the application. `context`: the engine's types over those of `chain`; the order of proposers.
 //! - `signing`: what is signed, by which domain; `codec`: the bytes of messages and of the write-ahead log.
 //! - `engine`: start, stop, network; `log`: examination of the write-ahead log; `driver`: the loop of questions and answers; `stepped`: its
-//!   answers one at a time.
+//!   answers one at a time; `others`, `wake`, `limits`: how far the others are, when they wake this node, how much they may send.
 //!
 //! Idle is silent: after a commit the engine is told to go on only when the application has work. With one to three validators no fault is tolerated.
 //! A crate of its own, so that the engine's generic code is compiled when this changes and not with every edit of the node. `context`, `codec` and `signing` are
@@ -16,16 +16,21 @@ pub mod codec;
 pub mod context;
 mod driver;
 mod engine;
+mod limits;
 mod log;
 mod metrics;
+mod others;
+mod peers;
 pub mod port;
 pub mod signing;
 pub mod stepped;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use arc_malachitebft_app_channel::app::events::RxEvent;
 use chain::id::{ChainId, Height};
 use ed25519_dalek::SigningKey;
 use tokio::{
@@ -34,15 +39,16 @@ use tokio::{
 };
 use tracing::info;
 
+pub use self::peers::{Peer, metrics_text as peer_metrics_text};
 use self::{
-    driver::Driver,
+    driver::{Driver, Ended},
     signing::{Keys, Signatures},
 };
 use crate::port::{AppError, ConsensusPort};
 
-/// What the log leaves out unless it is asked for: the engine's network calls every message that nobody is there to hear an error, which for a validator
-/// alone is all of them.
-pub const LOG_EXCEPTIONS: &str = "arc_malachitebft_network=off";
+/// What the log leaves out unless it is asked for: the engine's network repeats every failed attempt to dial and, for a validator alone, every message that nobody
+/// is there to hear, which [`peers`] tells once; and nodes that always send to each other are warned of being asked to.
+pub const LOG_EXCEPTIONS: &str = "arc_malachitebft_network=off,libp2p_gossipsub=error";
 
 /// With what consensus is started.
 #[derive(Clone)]
@@ -63,6 +69,19 @@ pub struct ConsensusConfig {
     pub network_key: SigningKey,
     /// What is done where the log of a chain that has blocks is missing or damaged.
     pub lost_log: LostLog,
+    /// From when on it votes.
+    pub voting: Voting,
+}
+
+/// From when on a validator votes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Voting {
+    /// From the start: its log says what it has voted for.
+    #[default]
+    AtOnce,
+    /// Once a height has been decided without it that began after its start: for a validator whose disk was replaced or restored, because what it has voted for
+    /// before may be forgotten. A log that is missing, damaged or too new for the database is no reason to refuse the start then.
+    AfterWatching,
 }
 
 /// What is done where the log of consensus is missing or damaged although there are blocks.
@@ -73,6 +92,16 @@ pub enum LostLog {
     Refuse,
     /// The operator has made sure that no vote is out that could be contradicted; a damaged log is set aside.
     BeginNew,
+}
+
+impl ConsensusConfig {
+    const fn log_policy(&self) -> log::Policy {
+        match (self.voting, self.lost_log) {
+            (Voting::AfterWatching, _) => log::Policy::BeginNewAtAnyHeight,
+            (Voting::AtOnce, LostLog::BeginNew) => log::Policy::BeginNew,
+            (Voting::AtOnce, LostLog::Refuse) => log::Policy::Refuse,
+        }
+    }
 }
 
 impl fmt::Debug for ConsensusConfig {
@@ -130,7 +159,7 @@ pub enum StartError {
     /// The log is damaged.
     #[error(
         "the log of consensus {} is damaged in {place}: {message}. A vote of this validator may be missing from it, and voting again could contradict it: \
-         restore it; or wait until the other validators have decided the height (alone: make sure that no copy of this node runs anywhere), then start with \
+         restore it; or, with other validators, start with --rejoin; alone, make sure that no copy of this node runs anywhere, then start with \
          --new-consensus-log",
         path.display()
     )]
@@ -145,8 +174,8 @@ pub enum StartError {
     /// There are blocks and no log.
     #[error(
         "the log of consensus {} is missing, but the chain is at height {tip}. What this validator has voted for since may be forgotten with it, and voting \
-         again could contradict it: restore the log; or wait until the other validators have decided the next height (alone: make sure that no copy of \
-         this node runs anywhere), then start with --new-consensus-log",
+         again could contradict it: restore the log; or, with other validators, start with --rejoin; alone, make sure that no copy of this node runs \
+         anywhere, then start with --new-consensus-log",
         path.display()
     )]
     LogMissing {
@@ -158,7 +187,7 @@ pub enum StartError {
     /// The database is older than the log.
     #[error(
         "the log of consensus is at height {log}, but the database ends at {tip}: an older copy of the database was restored, or one of its files (db/*.log, \
-         db/MANIFEST-*) is missing or cut short. Restore the newest database, or resync"
+         db/MANIFEST-*) is missing or cut short. Restore the newest database; or, with other validators, start with --rejoin"
     )]
     DatabaseBehindLog {
         /// The log's height.
@@ -207,6 +236,32 @@ pub enum ConsensusError {
     /// The log is damaged, or contradicts what this node would do now.
     #[error("the log of consensus is damaged or cannot be written: {0}. This validator stops so that it signs nothing twice")]
     LogDamaged(String),
+    /// The others go on and this node does not.
+    #[error(
+        "this node has committed nothing for a minute after {tip} although the others are at {others}: it ends so that its supervisor starts it anew. \
+         Where that does not help, look at its network and its disk"
+    )]
+    StandsStill {
+        /// This node's last block.
+        tip: Height,
+        /// The highest block that somebody proved.
+        others: Height,
+    },
+    /// A certificate with a vote of ours that is not ours.
+    #[error(
+        "the validator key of this node has signed block {height}, and this process, at {tip}, has not. Either the same key runs in a second process or \
+         directory: stop that one and start this one again. Or an older copy of this node's disk was restored: then start it with --rejoin, so that it votes \
+         again only in heights of which nothing can be forgotten"
+    )]
+    KeyUsedElsewhere {
+        /// The block.
+        height: Height,
+        /// This node's last block.
+        tip: Height,
+    },
+    /// A validator that has watched cannot begin to vote.
+    #[error("this validator has watched, and cannot begin to vote: {0}")]
+    Rejoin(StartError),
     /// A certificate that has no form in the chain.
     #[error("the engine decided with a certificate that the chain does not know: {0}")]
     Certificate(String),
@@ -220,12 +275,21 @@ pub enum ConsensusError {
 pub struct ConsensusHandle {
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), ConsensusError>>,
+    peers: watch::Receiver<Vec<Peer>>,
+    /// The application ends when nobody can ask it any more, which must not be before somebody has learnt why consensus ended.
+    _port: ConsensusPort,
 }
 
 impl ConsensusHandle {
     /// Asks consensus to end: it finishes the height under way (at most 2 s) and closes its log (at most 11 s in all). [`Self::ended`] tells when.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// The nodes of the configuration and whether this one is connected to them; looked at every few seconds.
+    #[must_use]
+    pub fn peers(&self) -> watch::Receiver<Vec<Peer>> {
+        self.peers.clone()
     }
 
     /// Resolves when consensus has ended: without an error only after [`Self::stop`]. Cancel-safe; must not be called again after it has resolved.
@@ -250,7 +314,7 @@ pub fn listen_address(config: &ConsensusConfig) -> Result<SocketAddr, StartError
 /// # Errors
 /// [`StartError`].
 pub async fn examine_log(config: &ConsensusConfig, tip: Height) -> Result<(), StartError> {
-    log::examine(&log::path_in(&config.directory), tip, config.lost_log).await
+    log::examine(&log::path_in(&config.directory), tip, config.log_policy()).await
 }
 
 /// Starts consensus on the application's last committed block. Needs a tokio runtime with time and input/output.
@@ -258,23 +322,67 @@ pub async fn examine_log(config: &ConsensusConfig, tip: Height) -> Result<(), St
 /// # Errors
 /// [`StartError`]: nothing runs then.
 pub async fn start(config: ConsensusConfig, port: ConsensusPort) -> Result<ConsensusHandle, StartError> {
-    let tip = port.tip().await?;
-    let validators = context::ValidatorSet::from(&port.validators(tip.height.next()).await?);
-    let mut engine = engine::start(&config, tip.height).await?;
-    // Subscribed before the engine's first question is answered, so that no word about its log is missed.
-    let events = engine.channels.events.subscribe();
-    info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, "consensus starts");
-    let keys = config.validator_key.map(|key| Keys::new(config.chain_id, key));
-    let network = engine.channels.network.clone();
-    let signatures = Signatures::new(config.chain_id);
-    let driver = Driver::new(port, network, keys, signatures, (tip, validators), !config.peers.is_empty());
+    let own = peer_id(&config.network_key)?;
+    let named = config.peers.iter().map(|peer| Ok(Peer { id: peer_id_in(peer)?, address: peer.clone(), connected: false, moniker: None }));
+    let (peers, connected) = watch::channel(named.collect::<Result<Vec<_>, StartError>>()?);
+    let mut life = Life::begin(&config, &port, config.voting).await?;
     let (stop, stopped) = watch::channel(false);
+    let kept = port.clone();
     let task = tokio::spawn(async move {
-        let result = driver.run(&mut engine, events, stopped).await;
-        engine.stop().await;
-        result
+        loop {
+            let requests = life.engine.channels.net_requests.clone();
+            let looking = tokio::spawn(peers::watch(requests, peers.clone(), own.clone(), config.chain_id.to_string()));
+            let ended = life.run(stopped.clone()).await;
+            looking.abort();
+            match ended? {
+                Ended::Stopped => return Ok(()),
+                Ended::Watched => {
+                    info!("a height was decided without this validator: from here on it votes");
+                    let again = ConsensusConfig { lost_log: LostLog::BeginNew, ..config.clone() };
+                    life = Life::begin(&again, &port, Voting::AtOnce).await.map_err(ConsensusError::Rejoin)?;
+                }
+            }
+        }
     });
-    Ok(ConsensusHandle { stop, task })
+    Ok(ConsensusHandle { stop, task, peers: connected, _port: kept })
+}
+
+/// One life of the engine.
+struct Life {
+    engine: engine::Engine,
+    events: RxEvent<context::Context>,
+    driver: Driver,
+}
+
+impl Life {
+    async fn begin(config: &ConsensusConfig, port: &ConsensusPort, voting: Voting) -> Result<Self, StartError> {
+        let tip = port.tip().await?;
+        let validators = port.validators(tip.height.next()).await?;
+        let votes = config.validator_key.clone().filter(|_| voting == Voting::AtOnce);
+        let keys = votes.map(|key| Keys::new(config.chain_id, key));
+        let engine = engine::start(config, keys.clone(), tip.height).await?;
+        // Subscribed before the engine's first question is answered, so that no word about its log is missed.
+        let events = engine.channels.events.subscribe();
+        info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, votes = keys.is_some(), "consensus starts");
+        let network = engine.channels.network.clone();
+        let signatures = Signatures::new(config.chain_id);
+        let others = if config.peers.is_empty() { None } else { Some(engine::peer_ids(&config.peers)?) };
+        let driver = Driver::new(port.clone(), network, keys, signatures, (tip, validators), others).guard_key();
+        let driver = match voting {
+            Voting::AtOnce => driver,
+            Voting::AfterWatching => {
+                info!("this validator watches until a height has been decided without it, because what it has voted for may be forgotten");
+                driver.watch_first()
+            }
+        };
+        Ok(Self { engine, events, driver })
+    }
+
+    async fn run(mut self, stopped: watch::Receiver<bool>) -> Result<Ended, ConsensusError> {
+        let result = self.driver.run(&mut self.engine, self.events, stopped).await;
+        self.engine.stop().await;
+        result
+    }
 }
 
 /// The name in the network of whoever holds this key, for the `/p2p/<id>` at the end of a peer's multiaddress.

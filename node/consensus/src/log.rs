@@ -18,7 +18,7 @@ use chain::id::Height;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::{LostLog, StartError, codec::Wire, context::Context};
+use super::{StartError, codec::Wire, context::Context};
 
 /// The log's file in consensus' own directory.
 const FILE: &str = "wal";
@@ -35,6 +35,17 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Logs that were set aside and are kept at most; nobody does it that often.
 const SET_ASIDE_MAX: u32 = 1_000;
 
+/// What is done with a log that does not hold what it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Policy {
+    /// Nothing is started.
+    Refuse,
+    /// A new one is begun.
+    BeginNew,
+    /// A new one is begun, also where the log is ahead of the database: nobody votes before the others have gone on.
+    BeginNewAtAnyHeight,
+}
+
 /// Where the log of consensus is in its directory.
 pub(super) fn path_in(directory: &Path) -> PathBuf {
     directory.join(FILE)
@@ -45,13 +56,14 @@ pub(super) fn path_in(directory: &Path) -> PathBuf {
 /// # Errors
 /// [`StartError::LogMissing`], [`StartError::LogDamaged`], [`StartError::LogUnreadable`], [`StartError::DatabaseBehindLog`]. Where the operator begins a new
 /// log, a damaged one is set aside instead; a log of a height far beyond the database's is refused all the same, because it says that the database is old.
-pub(super) async fn examine(path: &Path, tip: Height, lost: LostLog) -> Result<(), StartError> {
-    match (check(path, tip).await, lost) {
-        (Err(error @ (StartError::LogMissing { .. } | StartError::LogDamaged { .. })), LostLog::BeginNew) => {
+pub(super) async fn examine(path: &Path, tip: Height, policy: Policy) -> Result<(), StartError> {
+    match (check(path, tip).await, policy) {
+        (Err(error @ (StartError::LogMissing { .. } | StartError::LogDamaged { .. })), Policy::BeginNew | Policy::BeginNewAtAnyHeight)
+        | (Err(error @ StartError::DatabaseBehindLog { .. }), Policy::BeginNewAtAnyHeight) => {
             warn!(%error, "the operator begins a new log of consensus");
             set_aside(path)
         }
-        (result, LostLog::BeginNew | LostLog::Refuse) => result,
+        (result, Policy::Refuse | Policy::BeginNew | Policy::BeginNewAtAnyHeight) => result,
     }
 }
 

@@ -10,7 +10,10 @@ use chain::{
     id::{Address, Height},
     time::Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 /// Questions that may wait for the application's thread; a full channel makes consensus wait, which is right: it has nothing else to do meanwhile.
 pub const PORT_CAPACITY: usize = 64;
@@ -146,6 +149,18 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<Vec<(Bytes, CommitCertificate)>>,
     },
+    /// See [`ConsensusPort::offer`].
+    Offer {
+        /// Transactions, unchecked.
+        transactions: Vec<Bytes>,
+    },
+    /// See [`ConsensusPort::outgoing`]. The answer may be given long after later questions.
+    Outgoing {
+        /// Where the answer goes.
+        answer: Answer<Vec<Bytes>>,
+    },
+    /// See [`ConsensusPort::begun`].
+    Begun,
     /// See [`ConsensusPort::wait_for_work`]. The answer may be given long after later questions; a dropped receiver means that nobody waits any more.
     WaitForWork {
         /// Where the answer goes.
@@ -247,6 +262,40 @@ impl ConsensusPort {
     /// [`AppError`].
     pub async fn wait_for_work(&self) -> Result<(), AppError> {
         self.ask(|answer| Request::WaitForWork { answer }).await
+    }
+
+    /// Hands over transactions that another node sent; the application checks them and takes what is good. Gives whether it had room to listen: what it has
+    /// not is lost here, and is sent again by whoever has it while it is not committed.
+    ///
+    /// # Errors
+    /// [`AppError::Closed`].
+    pub fn offer(&self, transactions: Vec<Bytes>) -> Result<bool, AppError> {
+        self.tell(Request::Offer { transactions })
+    }
+
+    /// Resolves with transactions that were submitted here and that the others should have, in order and at most as many as one message may carry.
+    /// Cancelling it may lose them until they are sent again.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn outgoing(&self) -> Result<Vec<Bytes>, AppError> {
+        self.ask(|answer| Request::Outgoing { answer }).await
+    }
+
+    /// Tells that the next height has begun although the application has not asked for it.
+    ///
+    /// # Errors
+    /// [`AppError::Closed`].
+    pub fn begun(&self) -> Result<(), AppError> {
+        self.tell(Request::Begun).map(|_| ())
+    }
+
+    fn tell(&self, request: Request) -> Result<bool, AppError> {
+        match self.requests.try_send(request) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(_)) => Ok(false),
+            Err(TrySendError::Closed(_)) => Err(AppError::Closed),
+        }
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Request) -> Result<T, AppError> {

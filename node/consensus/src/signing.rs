@@ -2,18 +2,24 @@
 //!
 //! Vote extensions are never signed and never accepted. Keys are read elsewhere. Called by the engine, and by `driver` for block parts.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_malachitebft_app_channel::{
     Signer, Verifier,
+    app::consensus::SignedConsensusMsg,
     app::types::core::{NilOrVal, Round, SignedMessage, ValidatorProof, VoteExtensionScope, VoteType},
 };
 use arc_malachitebft_signing::{Error, VerificationResult};
 use async_trait::async_trait;
 use chain::{
-    certificate::{ProposalBody, VoteBody, VoteKind},
+    certificate::{CommitCertificate, ProposalBody, VoteBody, VoteKind},
     codec,
     crypto::{self, Domain, Signature},
+    hash::Hash32,
     id::{self, ChainId},
 };
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
@@ -27,9 +33,16 @@ pub struct Signatures {
     chain_id: ChainId,
 }
 
-/// Signs for one validator of one chain.
+/// Heights of which is remembered what was signed.
+const REMEMBERED_HEIGHTS: usize = 128;
+
+/// The precommits of one process by height: round and block.
+type Precommits = BTreeMap<u64, BTreeSet<(u32, Hash32)>>;
+
+/// Signs for one validator of one chain; clones remember together what they signed.
 #[derive(Clone)]
 pub struct Keys {
+    signed: Arc<Mutex<Precommits>>,
     key: SigningKey,
     address: Address,
     signatures: Signatures,
@@ -106,6 +119,25 @@ impl Signatures {
         codec::encode(&body).unwrap_or_default()
     }
 
+    /// Whether a validator has signed the vote or the proposal that names him.
+    pub(crate) fn verify_message(self, message: &SignedConsensusMsg<Context>) -> bool {
+        match message {
+            SignedConsensusMsg::Vote(signed) => {
+                let vote = &signed.message;
+                self.vote(vote).is_some_and(|bytes| crypto::verify(&vote.voter.0, Domain::Vote, &bytes, &signed.signature).is_ok())
+            }
+            SignedConsensusMsg::Proposal(signed) => {
+                let proposal = &signed.message;
+                let bytes = self.proposal(proposal);
+                bytes.is_some_and(|bytes| crypto::verify(&proposal.proposer.0, Domain::Proposal, &bytes, &signed.signature).is_ok())
+            }
+        }
+    }
+
+    pub(crate) const fn chain_id(self) -> ChainId {
+        self.chain_id
+    }
+
     /// Whether the sender that a part names has signed it; whether he is a validator is for the caller to ask.
     pub fn verify_part(self, part: &BlockPart) -> bool {
         crypto::verify(&part.sender.0, Domain::BlockPart, &self.part(part), &part.signature).is_ok()
@@ -114,12 +146,30 @@ impl Signatures {
 
 impl Keys {
     pub fn new(chain_id: ChainId, key: SigningKey) -> Self {
-        Self { address: Address(crypto::address_of(&key)), key, signatures: Signatures::new(chain_id) }
+        Self { signed: Arc::default(), address: Address(crypto::address_of(&key)), key, signatures: Signatures::new(chain_id) }
     }
 
     /// The validator that these keys sign for.
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    fn remember(&self, vote: &Vote) {
+        let (VoteType::Precommit, NilOrVal::Val(block), Some(round)) = (vote.kind, vote.value, vote.round.as_u32()) else { return };
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        signed.entry(vote.height.0).or_default().insert((round, block.0));
+        while signed.len() > REMEMBERED_HEIGHTS {
+            signed.pop_first();
+        }
+    }
+
+    /// Whether a certificate holds a precommit of this validator that neither this process nor a clone of these keys has signed. Meant for certificates of
+    /// recent heights that began in the life of this process; what an earlier process signed is in its log and not known here.
+    #[must_use]
+    pub fn signed_elsewhere(&self, certificate: &CommitCertificate) -> bool {
+        let own = certificate.signatures.iter().any(|commit| commit.validator == self.address.0);
+        let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        own && !signed.get(&certificate.height.0).is_some_and(|votes| votes.contains(&(certificate.round, certificate.block)))
     }
 
     /// Puts this validator's name and signature on a part.
@@ -173,6 +223,7 @@ impl Verifier<Context> for Signatures {
 impl Signer<Context> for Keys {
     async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<Context, Vote>, Error> {
         let bytes = self.signatures.vote(&vote).ok_or_else(|| Error::from_source("a vote without a round"))?;
+        self.remember(&vote);
         Ok(SignedMessage::new(vote, crypto::sign(&self.key, Domain::Vote, &bytes)))
     }
 

@@ -2,14 +2,14 @@
 //!
 //! The same code answers as in a running node ([`super::start`]); only who asks, when, and when an idle height goes on is the caller's. Called by the simulator.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use arc_malachitebft_app_channel::{AppMsg, NetworkMsg};
 use tokio::sync::mpsc;
 
 use super::{
     ConsensusError,
-    context::{Context, ValidatorSet},
+    context::Context,
     driver::Driver,
     signing::{Keys, Signatures},
 };
@@ -36,8 +36,8 @@ impl Answers {
         signatures: Signatures,
     ) -> Result<Self, ConsensusError> {
         let tip = port.tip().await?;
-        let validators = ValidatorSet::from(&port.validators(tip.height.next()).await?);
-        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), true)))
+        let validators = port.validators(tip.height.next()).await?;
+        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(HashSet::new()))))
     }
 
     /// Answers one question; only the question what to do after a height is answered later, by [`Self::go_on`].

@@ -22,7 +22,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, examine_log, metrics_text, peer_id, start};
+use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, Voting, examine_log, metrics_text, peer_id, start};
 use crate::port::{Answer, AppError, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
 
 const CHAIN: ChainId = ChainId(Hash32([9; 32]));
@@ -44,6 +44,8 @@ struct Disk {
     wanted: u64,
     /// From which committed height on every commit fails.
     broken_from: Option<u64>,
+    /// Kept, so that the question stays open.
+    outgoing: Option<Answer<Vec<Bytes>>>,
 }
 
 struct FakeApp {
@@ -143,6 +145,9 @@ impl FakeApp {
             Request::Decided { from, to, answer } => {
                 drop(answer.send(Ok(disk.decided.range(from.0..=to.0).map(|(_, decided)| decided.clone()).collect())));
             }
+            Request::Offer { .. } | Request::Begun => {}
+            // Nobody submits anything here.
+            Request::Outgoing { answer } => disk.outgoing = Some(answer),
             Request::WaitForWork { .. } => unreachable!("answered by the loop"),
         }
     }
@@ -193,6 +198,7 @@ fn config(directory: &Path, seed: u8) -> ConsensusConfig {
         validator_key: Some(key(seed)),
         network_key: key(seed + 100),
         lost_log: LostLog::Refuse,
+        voting: Voting::AtOnce,
     }
 }
 

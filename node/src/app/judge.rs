@@ -39,12 +39,23 @@ const DECIDED_BYTES_MAX: usize = 8 << 20;
 /// Results of proposals for one height that are kept in memory; past it they are read and executed again where needed.
 const CANDIDATES_MAX: usize = 64;
 
+/// Blocks in a row that the others decided and that were refused here for their time, after which this machine's clock is taken to be wrong.
+const OFF_CLOCK_MAX: u32 = 3;
+
 /// A proposal for the next height.
 #[derive(Debug)]
 pub(super) struct Candidate {
     stored: Undecided,
+    /// Whether its time was refused when it was first proposed: the proposer's clock or ours is wrong.
+    off_clock: bool,
     /// Nothing where it was stored by an earlier process, or is not valid.
     done: Option<Done>,
+}
+
+/// What speaks against a block before it is executed.
+enum Unfit {
+    Rule(String),
+    Clock(String),
 }
 
 /// A proposal that was executed.
@@ -58,7 +69,7 @@ struct Done {
 impl Candidate {
     /// One that an earlier process judged.
     pub(super) const fn stored(stored: Undecided) -> Self {
-        Self { stored, done: None }
+        Self { stored, off_clock: false, done: None }
     }
 
     fn summary(&self) -> StoredProposal {
@@ -98,7 +109,7 @@ impl Writer {
         self.store.put_undecided(&stored)?;
         let proposed = Proposed { hash, bytes: stored.bytes.clone().into() };
         debug!(%height, round, txs = built.block.transactions.len(), "block proposed");
-        self.keep(Candidate { stored, done: Some(Done { block: built.block, accounts, executed: built.executed }) });
+        self.keep(Candidate { stored, off_clock: false, done: Some(Done { block: built.block, accounts, executed: built.executed }) });
         Ok(proposed)
     }
 
@@ -139,8 +150,20 @@ impl Writer {
             }
         };
         let hash = block.header.hash();
-        let known = self.candidates.get(&hash).is_some_and(|candidate| candidate.done.is_some());
-        let unfit = self.unfit(height, proposer, &block, origin)?;
+        let earlier = self.candidates.get(&hash);
+        let known = earlier.is_some_and(|candidate| candidate.done.is_some());
+        let mut off_clock = earlier.is_some_and(|candidate| candidate.off_clock);
+        // One of our own that was sent again stays known as what this node proposed in its first round.
+        let own = earlier.filter(|candidate| Some(candidate.stored.proposer) == self.config.proposer && candidate.stored.round < round);
+        let first_round = own.map_or(round, |candidate| candidate.stored.round);
+        let unfit = match self.unfit(height, proposer, &block, origin)? {
+            Some(Unfit::Rule(reason)) => Some(reason),
+            Some(Unfit::Clock(reason)) => {
+                off_clock = true;
+                Some(reason)
+            }
+            None => None,
+        };
         let done = match unfit {
             Some(reason) => {
                 warn!(%height, round, %proposer, reason, "a proposal is not valid");
@@ -149,20 +172,20 @@ impl Writer {
             None if known => self.candidates.remove(&hash).and_then(|candidate| candidate.done),
             None => self.carry_out(block)?,
         };
-        let stored = Undecided { height, round, proposer, hash, valid: done.is_some(), bytes: bytes.to_vec() };
+        let stored = Undecided { height, round: first_round, proposer, hash, valid: done.is_some(), bytes: bytes.to_vec() };
         let summary = StoredProposal { height, round, proposer, hash, valid: stored.valid };
         if height == self.parent.height.next() {
             self.store.put_undecided(&stored)?;
-            self.keep(Candidate { stored, done });
+            self.keep(Candidate { stored, off_clock, done });
         }
         Ok(summary)
     }
 
     /// What speaks against a block before it is executed.
-    fn unfit(&mut self, height: Height, proposer: Address, block: &Block, origin: Origin) -> Result<Option<String>, WriterFault> {
+    fn unfit(&mut self, height: Height, proposer: Address, block: &Block, origin: Origin) -> Result<Option<Unfit>, WriterFault> {
         let header = &block.header;
         if header.height != height || height != self.parent.height.next() {
-            return Ok(Some(format!("block of height {} for height {height} after {}", header.height, self.parent.height)));
+            return Ok(Some(Unfit::Rule(format!("block of height {} for height {height} after {}", header.height, self.parent.height))));
         }
         match origin {
             Origin::Proposed => {}
@@ -170,12 +193,16 @@ impl Writer {
             Origin::Restreamed | Origin::Synced => return Ok(None),
         }
         if header.proposer != proposer {
-            return Ok(Some(format!("the header names proposer {}", header.proposer)));
+            return Ok(Some(Unfit::Rule(format!("the header names proposer {}", header.proposer))));
+        }
+        // Whoever steps a federation's clock moves one node after the other.
+        if self.clock().is_stepped() {
+            return Ok(None);
         }
         let now = self.present()?;
         let (earliest, latest) = (now.saturating_sub(BEHIND), now.saturating_add(AHEAD));
         if header.timestamp < earliest || header.timestamp > latest {
-            return Ok(Some(format!("its time is {}, the clock here {now}", header.timestamp)));
+            return Ok(Some(Unfit::Clock(format!("its time is {}, the clock here {now}", header.timestamp))));
         }
         Ok(None)
     }
@@ -255,7 +282,16 @@ impl Writer {
         self.store.commit(&commit)?;
         let receipts = executed.receipts.clone();
         self.advance(executed)?;
+        let theirs = block.header.timestamp;
         self.after_commit(Committed { hash: *hash, block, receipts })?;
+        self.off_clock = if candidate.off_clock { self.off_clock.saturating_add(1) } else { 0 };
+        if self.off_clock >= OFF_CLOCK_MAX {
+            let now = self.clock().now();
+            return Err(WriterFault::Broken(format!(
+                "this machine's clock shows {now} and the others have decided {OFF_CLOCK_MAX} blocks in a row that are of another time, the last of {theirs}: \
+                 set this clock right (NTP) and start again"
+            )));
+        }
         Ok(self.tip())
     }
 

@@ -3,6 +3,7 @@
 //! It owns the store, the pool, the state and the tree; builds, judges and commits blocks; and is asked through two doors: consensus through [`port`],
 //! everyone else through [`AppHandle`]. It names neither the consensus engine nor HTTP, and holds no rule of the ledger: those are `contracts`'.
 
+mod gossip;
 mod handle;
 mod judge;
 mod submission;

@@ -37,7 +37,12 @@ impl Writer {
         match question {
             Question::Submit { transaction, answer, included } => {
                 let id = transaction.get().id();
+                let bytes = Bytes::copy_from_slice(transaction.get().bytes());
                 let result = self.submit(*transaction);
+                if matches!(&result, Ok(Ok(Accepted { standing: Standing::Pooled, .. }))) {
+                    self.outbox.put(bytes);
+                    self.pooled();
+                }
                 let waits = match &result {
                     Ok(Ok(accepted)) => matches!(accepted.standing, Standing::Pooled | Standing::AlreadyPooled),
                     Ok(Err(_)) | Err(_) => false,
@@ -71,7 +76,7 @@ impl Writer {
     }
 
     /// The outer result is this machine's, the inner one the transaction's.
-    fn submit(&mut self, transaction: VerifiedTransaction) -> Result<Result<Accepted, SubmitError>, WriterFault> {
+    pub(super) fn submit(&mut self, transaction: VerifiedTransaction) -> Result<Result<Accepted, SubmitError>, WriterFault> {
         let id = transaction.get().id();
         if self.pool.contains(id) {
             return Ok(Ok(Accepted { id, standing: Standing::AlreadyPooled }));

@@ -23,6 +23,7 @@ use tracing::{error, info};
 
 use super::{
     AppConfig,
+    gossip::Outbox,
     handle::{Committed, Included, Pending, Question, SubmitError},
     judge::Candidate,
     port::{Answer, AppError, Request, Requests, Tip},
@@ -71,6 +72,10 @@ pub(super) struct Writer {
     pub(super) waiting: HashMap<TxId, Vec<oneshot::Sender<Result<Included, SubmitError>>>>,
     /// Proposals for the next height, by header hash.
     pub(super) candidates: HashMap<Hash32, Candidate>,
+    /// Blocks in a row that were decided although their time was refused here.
+    pub(super) off_clock: u32,
+    /// What goes to other nodes.
+    pub(super) outbox: Outbox,
     pub(super) events: broadcast::Sender<Arc<Committed>>,
     pending: watch::Sender<Pending>,
     /// Consensus, when it has nothing to decide.
@@ -104,6 +109,8 @@ impl Writer {
             pool,
             waiting: HashMap::new(),
             candidates,
+            off_clock: 0,
+            outbox: Outbox::new(),
             events,
             pending,
             waiter: None,
@@ -138,7 +145,7 @@ impl Writer {
         let mut work = Some(clock.work());
         let mut held_back = false;
         loop {
-            let (mut due, heartbeat) = (self.due_timer(), self.heartbeat());
+            let (mut due, heartbeat, resend) = (self.due_timer(), self.heartbeat(), self.resend_at());
             drop(work.take());
             // Consensus first: what waits for it can share its block only once the one before is through.
             let wake = tokio::select! {
@@ -149,6 +156,7 @@ impl Writer {
                 woken = sleep(&mut due) => Wake::Timer(woken),
                 () = clock.released(), if held_back => Wake::Released,
                 () = tokio::time::sleep_until(heartbeat.unwrap_or_else(far_away)), if heartbeat.is_some() => Wake::Heartbeat,
+                () = tokio::time::sleep_until(resend.unwrap_or_else(far_away)), if resend.is_some() => Wake::Resend,
             };
             work = Some(clock.work());
             drop(due);
@@ -157,8 +165,10 @@ impl Writer {
                 Wake::Request(request) => self.request(*request)?,
                 Wake::Question(question) => self.question(question)?,
                 Wake::Timer(woken) => drop(woken),
+                Wake::Resend => self.resend(),
                 Wake::Heartbeat | Wake::Released => {}
             }
+            self.send_transactions();
             held_back = self.wake_consensus();
             self.show_pending();
         }
@@ -184,6 +194,16 @@ impl Writer {
             Request::Undecided { hash, answer } => give(answer, Ok(self.undecided(&hash))),
             Request::Commit { certificate, answer } => give(answer, self.commit(&certificate)),
             Request::Decided { from, to, answer } => give(answer, self.decided(from, to)),
+            Request::Offer { transactions } => self.offered(transactions),
+            Request::Outgoing { answer } => {
+                self.outgoing(answer);
+                Ok(())
+            }
+            // The height that it waited to begin has begun.
+            Request::Begun => {
+                self.waiter = None;
+                Ok(())
+            }
             Request::WaitForWork { answer } => {
                 self.waiter = Some(answer);
                 Ok(())
@@ -277,6 +297,7 @@ impl Writer {
         self.params = params_of(&self.state)?;
         self.next_due = sessions::next_due(&self.state)?;
         self.candidates.clear();
+        self.outbox.after_block();
         self.last_commit = Instant::now();
         info!(height = %self.parent.height, receipts = executed.receipts.len(), pooled = self.pool.len(), "block committed");
         Ok(())
@@ -289,6 +310,7 @@ enum Wake {
     Question(Question),
     Timer(Work),
     Heartbeat,
+    Resend,
     Released,
 }
 

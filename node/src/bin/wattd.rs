@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
 use clap::{Args, Parser, Subcommand};
-use consensus::LostLog;
+use consensus::{LostLog, Voting};
 use firmware_core::{DeviceId, SensorId};
 use node::{
     ClockConfirmed, NodeError, RunOptions,
@@ -249,6 +249,12 @@ struct RunArgs {
     /// voted for is forgotten with the log. A damaged log is kept beside the new one.
     #[arg(long)]
     new_consensus_log: bool,
+    /// Vote only once a height has been decided without this validator: after its disk was replaced, or restored from an older copy.
+    ///
+    /// The node fetches what it has missed and follows until the others have decided two heights that it cannot have voted for before. A log of consensus that
+    /// is missing, damaged or ahead of the database is set aside.
+    #[arg(long, conflicts_with = "new_consensus_log")]
+    rejoin: bool,
     /// Begin with a new gateway database although the chain shows that there was one: only where it is lost for good.
     ///
     /// Open sessions go on from their last accepted reading. Raw samples from before can no longer be shown, and a unit's message that somebody recorded before
@@ -395,6 +401,7 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         missing_gateway_database: if args.new_gateway_database { MissingDatabase::BeginAnew } else { MissingDatabase::Refuse },
         clock_confirmed: if args.confirm_clock { ClockConfirmed::ByOperator } else { ClockConfirmed::No },
         lost_log: if args.new_consensus_log { LostLog::BeginNew } else { LostLog::Refuse },
+        voting: if args.rejoin { Voting::AfterWatching } else { Voting::AtOnce },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(async {

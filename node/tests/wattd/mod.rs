@@ -27,6 +27,53 @@ pub struct Home {
     pub api: SocketAddr,
     pub gateway: SocketAddr,
     pub network: SocketAddr,
+    /// Whose treasurer sells.
+    pub condominium: CondominiumId,
+}
+
+/// The nodes of a federation of condominiums, one each, founded and joined on free ports.
+pub fn federate(count: u32) -> Vec<Home> {
+    let homes: Vec<Home> = (1..=count)
+        .map(|number| {
+            let [api, gateway, network] = free_addresses();
+            let folder = tempfile::tempdir().unwrap();
+            let data = DataDir::new(folder.path().join("node"));
+            let home = Home { folder, data, api, gateway, network, condominium: CondominiumId(number) };
+            let (api, gateway, network) = (api.to_string(), gateway.to_string(), multiaddress(network));
+            let name = format!("C{number}");
+            home.done(&["prepare", "--name", &name, "--address", &network, "--api-listen", &api, "--gateway-listen", &gateway]);
+            home
+        })
+        .collect();
+    let out = homes[0].genesis_folder();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wattd"));
+    command.args(["genesis", "--network", "FED", "--out", &out]);
+    for home in &homes {
+        command.arg("--member").arg(home.data.path().join("member.json"));
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for home in &homes {
+        home.done(&["join", "--from", &out]);
+    }
+    homes
+}
+
+/// An observer's node of a federation, and how the others name it.
+pub fn observe(homes: &[Home], name: &str) -> (Home, String) {
+    let [api, gateway, network] = free_addresses();
+    let folder = tempfile::tempdir().unwrap();
+    let data = DataDir::new(folder.path().join("node"));
+    let home = Home { folder, data, api, gateway, network, condominium: CondominiumId(1) };
+    let (api, address) = (api.to_string(), multiaddress(network));
+    let from = homes[0].genesis_folder();
+    let said = home.done(&["join", "--observer", "--name", name, "--address", &address, "--api-listen", &api, "--from", &from]);
+    let peer = said.lines().find_map(|line| line.strip_prefix("peer")).unwrap().trim().to_owned();
+    (home, peer)
+}
+
+fn multiaddress(address: SocketAddr) -> String {
+    format!("/ip4/{}/tcp/{}", address.ip(), address.port())
 }
 
 /// A `wattd` that runs; it does not outlive this.
@@ -54,8 +101,8 @@ impl Home {
     pub fn found_at(api: SocketAddr, gateway: SocketAddr, network: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::new(folder.path().join("node"));
-        let home = Self { folder, data, api, gateway, network };
-        let network = format!("/ip4/{}/tcp/{}", network.ip(), network.port());
+        let home = Self { folder, data, api, gateway, network, condominium: CondominiumId(1) };
+        let network = multiaddress(network);
         let (api, gateway) = (api.to_string(), gateway.to_string());
         let listen = ["--api-listen", &api, "--gateway-listen", &gateway, "--network-listen", &network];
         let output = home.wattd(&[&["init", "--name", "TRO"][..], &listen].concat());
@@ -72,6 +119,50 @@ impl Home {
     /// Runs a command of `wattd` to its end.
     pub fn wattd(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed and gives what it said.
+    pub fn done(&self, arguments: &[&str]) -> String {
+        let output = self.wattd(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn genesis_folder(&self) -> String {
+        self.folder.path().join("genesis").to_str().unwrap().to_owned()
+    }
+
+    /// A copy of a node that does not run, with addresses of its own: the same keys, the same disk.
+    pub fn copy(&self) -> Self {
+        let [api, gateway, network] = free_addresses();
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::new(folder.path().join("node"));
+        let copied = Command::new("cp").arg("-r").arg(self.data.path()).arg(data.path()).status().unwrap();
+        assert!(copied.success());
+        let mut config = node::config::Config::read(&data.config_file()).unwrap();
+        (config.api.listen, config.gateway.listen, config.network.listen) = (api, gateway, multiaddress(network));
+        fs::write(data.config_file(), config.text().unwrap()).unwrap();
+        Self { folder, data, api, gateway, network, condominium: self.condominium }
+    }
+
+    /// The number of the condominium's next sale, by this node.
+    pub fn next_sale(&self) -> u64 {
+        let (_, body) = self.http("GET", "/api/v1/condominiums", &[]).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let own = document["items"].as_array().unwrap().iter().find(|one| one["id"] == self.condominium.0);
+        own.unwrap_or_else(|| panic!("{body}"))["condominium"]["next_sale"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Puts a peer into the configuration of a node that does not run.
+    pub fn add_peer(&self, peer: &str) {
+        let mut config = node::config::Config::read(&self.data.config_file()).unwrap();
+        config.network.peers.push(peer.to_owned());
+        fs::write(self.data.config_file(), config.text().unwrap()).unwrap();
+    }
+
+    /// What the node has logged.
+    pub fn logged(&self) -> String {
+        fs::read_to_string(self.log()).unwrap()
     }
 
     fn log(&self) -> PathBuf {
@@ -153,20 +244,52 @@ impl Home {
         height_in(&body).unwrap()
     }
 
+    /// Waits until the chain has this height.
+    pub fn reach(&self, height: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.height() < height {
+            assert!(Instant::now() < until, "{}", self.logged());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn state_root(&self, height: u64) -> String {
+        let (status, body) = self.http("GET", &format!("/api/v1/blocks/{height}"), &[]).unwrap();
+        assert_eq!(status, 200, "{body}");
+        let document: serde_json::Value = serde_json::from_str(&body).unwrap();
+        document["header"]["state_root"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+    }
+
     /// The treasurer's sale with this number, from 1, committed.
     pub fn sell(&self, sale: u64) {
+        assert_eq!(self.submit(sale, "?wait=committed&timeout_ms=50000"), 200);
+    }
+
+    /// Submits the treasurer's sale with this number and gives the answer's status.
+    pub fn submit(&self, sale: u64, query: &str) -> u16 {
+        self.submit_for(self, sale, query)
+    }
+
+    /// Submits to this node what another's treasurer sells.
+    pub fn submit_for(&self, seller: &Home, sale: u64, query: &str) -> u16 {
+        let transaction = seller.sale(sale);
+        let (status, body) = self.http("POST", &format!("/api/v1/transactions{query}"), transaction.bytes()).unwrap();
+        assert!(status < 300, "{body}");
+        status
+    }
+
+    fn sale(&self, sale: u64) -> Transaction {
         let key = keys::read(&KeyName::Treasurer.file(self.data.path())).unwrap();
-        let buyer = address_of(&ed25519_dalek::SigningKey::from_bytes(&[7; 32]));
-        let (condominium, amount) = (CondominiumId(1), Amount::from_micro(1_000_000));
+        // One buyer for each condominium: it is where its first tokens were sold that an account is at home.
+        let buyer = address_of(&ed25519_dalek::SigningKey::from_bytes(&[6 + u8::try_from(self.condominium.0).unwrap(); 32]));
+        let (condominium, amount) = (self.condominium, Amount::from_micro(1_000_000));
         let call = Call::SellTokens(SellTokens { condominium, account: buyer, amount, sale, payment: Hash32::ZERO });
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         let valid_until = Timestamp::from_ms(u64::try_from(now).unwrap() + 3_600_000);
         let account = address_of(&key);
         let chain_id = self.data.genesis().unwrap().chain_id();
         let body = Body { chain_id, account, signer: account, nonce: sale - 1, valid_until, call };
-        let transaction = Transaction::sign(body, &key).unwrap();
-        let (status, body) = self.http("POST", "/api/v1/transactions?wait=committed&timeout_ms=50000", transaction.bytes()).unwrap();
-        assert_eq!(status, 200, "{body}");
+        Transaction::sign(body, &key).unwrap()
     }
 }
 
@@ -178,6 +301,12 @@ impl Running<'_> {
             assert!(Instant::now() < until, "{}", fs::read_to_string(self.home.log()).unwrap());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Its exit code and its last words, if it has ended by itself.
+    pub fn ended(&mut self) -> Option<(i32, String)> {
+        let status = self.child.try_wait().unwrap()?;
+        Some((status.code().unwrap_or(-1), self.home.logged()))
     }
 
     /// Opens a connection, once it listens: the network does so a moment after the API answers.

@@ -1,16 +1,19 @@
-//! Proposed blocks on their way to those who vote, and what a validator shows of itself when it connects.
+//! Proposed blocks, transactions and tips on their way, and what a validator shows of itself when it connects.
 
 use arc_malachitebft_app_channel::app::{
     streaming::{StreamContent, StreamId, StreamMessage},
     types::{codec::Codec, core::ValidatorProof},
 };
 use bytes::Bytes;
-use chain::crypto::Signature;
+use chain::{
+    certificate::{CommitCertificate, MAX_VALIDATORS},
+    crypto::Signature,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::context::{Address, Again, BlockPart, Context, Height, Part},
-    Blob, MAX_MESSAGE_BYTES, MAX_PART_BYTES, Wire, WireError, decode, encode,
+    Blob, MAX_GOSSIP_BYTES, MAX_GOSSIP_TRANSACTIONS, MAX_MESSAGE_BYTES, MAX_PART_BYTES, Wire, WireError, decode, encode,
 };
 
 /// The most that a stream's name may measure.
@@ -31,6 +34,8 @@ struct WireBlockPart {
 #[derive(Serialize, Deserialize)]
 enum WirePart {
     Block(WireBlockPart),
+    Transactions(Vec<Blob>),
+    Tip(CommitCertificate),
 }
 
 impl From<&Part> for WirePart {
@@ -45,13 +50,17 @@ impl From<&Part> for WirePart {
                 bytes: Blob(part.bytes.clone()),
                 signature: part.signature,
             }),
+            Part::Transactions(transactions) => Self::Transactions(transactions.iter().cloned().map(Blob).collect()),
+            Part::Tip(certificate) => Self::Tip(certificate.clone()),
         }
     }
 }
 
-impl From<WirePart> for Part {
-    fn from(wire: WirePart) -> Self {
-        match wire {
+impl TryFrom<WirePart> for Part {
+    type Error = WireError;
+
+    fn try_from(wire: WirePart) -> Result<Self, WireError> {
+        Ok(match wire {
             WirePart::Block(wire) => Self::Block(BlockPart {
                 height: wire.height,
                 round: wire.round,
@@ -61,7 +70,18 @@ impl From<WirePart> for Part {
                 bytes: wire.bytes.0,
                 signature: wire.signature,
             }),
-        }
+            WirePart::Transactions(transactions) => {
+                let bytes = transactions.iter().fold(0_usize, |sum, transaction| sum.saturating_add(transaction.0.len()));
+                if transactions.len() > MAX_GOSSIP_TRANSACTIONS || bytes > MAX_GOSSIP_BYTES {
+                    return Err(WireError::Content("too many transactions in one message"));
+                }
+                Self::Transactions(transactions.into_iter().map(|transaction| transaction.0).collect())
+            }
+            WirePart::Tip(certificate) if certificate.signatures.len() > MAX_VALIDATORS => {
+                return Err(WireError::Content("a certificate with more signatures than there are validators"));
+            }
+            WirePart::Tip(certificate) => Self::Tip(certificate),
+        })
     }
 }
 
@@ -73,7 +93,7 @@ impl Codec<Part> for Wire {
     }
 
     fn decode(&self, bytes: Bytes) -> Result<Part, WireError> {
-        decode::<WirePart>(&bytes, MAX_PART_BYTES).map(Part::from)
+        decode::<WirePart>(&bytes, MAX_PART_BYTES)?.try_into()
     }
 }
 
@@ -100,7 +120,10 @@ impl Codec<StreamMessage<Part>> for Wire {
         if wire.id.0.len() > MAX_STREAM_ID_BYTES {
             return Err(WireError::Content("a stream's name is too long"));
         }
-        let content = wire.part.map_or(StreamContent::Fin, |part| StreamContent::Data(part.into()));
+        let content = match wire.part {
+            Some(part) => StreamContent::Data(part.try_into()?),
+            None => StreamContent::Fin,
+        };
         Ok(StreamMessage::new(StreamId::new(wire.id.0), wire.sequence, content))
     }
 }

@@ -1,0 +1,188 @@
+//! What goes to the other nodes and comes from them: blocks, transactions, tips, and the votes that wake an idle node.
+//!
+//! Everything that arrives is checked for who signed it before it costs anything, and whoever sends what proves nothing is not listened to for a while.
+
+use arc_malachitebft_app_channel::{
+    NetworkMsg,
+    app::{
+        consensus::{ProposedValue, SignedConsensusMsg},
+        streaming::{StreamContent, StreamId, StreamMessage},
+        types::{PeerId, core::Round},
+    },
+};
+use bytes::Bytes;
+use chain::{certificate::CommitCertificate, crypto::Signature, id};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{Driver, EARLY_HEIGHTS, MAX_EARLY_BYTES, MAX_EARLY_PARTS, round_number};
+use crate::{
+    ConsensusError,
+    context::{Address, Again, BlockPart, Context, Height, Part},
+    port::Origin,
+};
+
+impl Driver {
+    pub(super) fn is_behind(&self) -> bool {
+        self.others.as_ref().is_some_and(|others| others.is_ahead_of(self.tip.height))
+    }
+
+    /// A vote or a proposal came in, which nobody has verified yet. Where it is good and of a height to come, an idle node goes on soon.
+    pub(super) fn hear(&mut self, message: &SignedConsensusMsg<Context>) {
+        let sender = match message {
+            SignedConsensusMsg::Vote(signed) => signed.message.voter,
+            SignedConsensusMsg::Proposal(signed) => signed.message.proposer,
+        };
+        let Some(others) = self.others.as_mut().filter(|_| self.idle.is_some()) else { return };
+        let now = Instant::now();
+        if message.height() > Height::from(self.tip.height)
+            && self.validators.contains(&sender)
+            && others.wakes.at().is_none()
+            && self.signatures.verify_message(message)
+            && others.wakes.allows(sender.0, now)
+        {
+            debug!(height = %message.height(), %sender, "woken by a vote or a proposal");
+            others.wakes.soon(now);
+        }
+    }
+
+    /// Does what is due by real time: tells the tip, looks whether this node stands still, and gives whether an idle engine shall go on.
+    pub(super) async fn look_around(&mut self) -> Result<bool, ConsensusError> {
+        let now = Instant::now();
+        let Some(others) = &mut self.others else { return Ok(false) };
+        if others.stands_still(now) {
+            return Err(ConsensusError::StandsStill { tip: self.tip.height, others: others.highest() });
+        }
+        let wakes = others.wakes.at().is_some_and(|at| at <= now);
+        if wakes {
+            others.wakes.done();
+        }
+        if others.tip_is_due(now) && self.tip.height > id::Height(0) {
+            if self.proof.is_none() {
+                let stored = self.port.decided(self.tip.height, self.tip.height).await?;
+                self.proof = stored.into_iter().next().map(|(_, certificate)| certificate);
+            }
+            if let Some(certificate) = self.proof.clone() {
+                self.send(Part::Tip(certificate)).await?;
+            }
+        }
+        Ok(wakes)
+    }
+
+    /// A part that a peer brought: a block to judge, transactions for the pool, or how far somebody is.
+    pub(super) async fn receive_part(
+        &mut self,
+        neighbour: PeerId,
+        author: Option<PeerId>,
+        part: Part,
+    ) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
+        let now = Instant::now();
+        let source = self.others.as_ref().map_or(neighbour, |others| others.source(neighbour, author));
+        if let Some(others) = &mut self.others
+            && !others.hears(source, now)
+        {
+            return Ok(None);
+        }
+        let good = match part {
+            Part::Block(part) => return self.receive(part, source).await,
+            Part::Transactions(transactions) => {
+                let bytes = transactions.iter().map(Bytes::len).sum();
+                let takes = self.others.as_mut().is_none_or(|others| others.takes_transactions(source, transactions.len(), bytes, now));
+                if !takes || !self.port.offer(transactions)? {
+                    debug!(%source, "transactions of a peer were dropped: too many for the moment");
+                }
+                true
+            }
+            Part::Tip(certificate) => self.learn(&certificate)?,
+        };
+        if !good {
+            self.blame(source, "a tip that proves nothing");
+        }
+        Ok(None)
+    }
+
+    /// Takes note of a proved tip; gives whether it was one, or nothing new.
+    pub(super) fn learn(&mut self, certificate: &CommitCertificate) -> Result<bool, ConsensusError> {
+        let Some(others) = self.others.as_mut().filter(|others| others.is_news(certificate.height, self.tip.height)) else {
+            return Ok(true);
+        };
+        if certificate.verify(self.signatures.chain_id(), &self.members).is_err() {
+            return Ok(false);
+        }
+        debug!(height = %certificate.height, own = %self.tip.height, "others are further");
+        others.learn(certificate.height, Instant::now());
+        self.require_own(certificate)?;
+        Ok(true)
+    }
+
+    pub(super) fn blame(&mut self, source: PeerId, what: &str) {
+        if let Some(others) = &mut self.others
+            && !others.blame(source, Instant::now())
+        {
+            warn!(%source, what, "a peer sends too much that proves nothing; it is not listened to for a while");
+        } else {
+            debug!(%source, what, "a message proved nothing");
+        }
+    }
+
+    /// Nobody else may sign with our key: not a second process, and not this one in a life that an older copy of its disk has forgotten.
+    pub(super) fn require_own(&self, certificate: &CommitCertificate) -> Result<(), ConsensusError> {
+        let Some(keys) = self.keys.as_ref().filter(|_| self.guards_key && certificate.height > self.first) else { return Ok(()) };
+        if keys.signed_elsewhere(certificate) {
+            return Err(ConsensusError::KeyUsedElsewhere { height: certificate.height, tip: self.tip.height });
+        }
+        Ok(())
+    }
+
+    /// Sends a block to those who vote on it.
+    pub(super) async fn publish(
+        &mut self,
+        height: Height,
+        round: Round,
+        proposer: Address,
+        again: Again,
+        bytes: Bytes,
+    ) -> Result<(), ConsensusError> {
+        let Some(keys) = self.keys.as_ref().filter(|_| self.others.is_some()) else { return Ok(()) };
+        let mut part =
+            BlockPart { height, round: round_number(round), proposer, sender: keys.address(), again, bytes, signature: Signature([0; 64]) };
+        keys.sign_part(&mut part);
+        self.send(Part::Block(part)).await
+    }
+
+    pub(super) async fn send(&mut self, part: Part) -> Result<(), ConsensusError> {
+        self.streams = self.streams.wrapping_add(1);
+        let stream = StreamId::new(Bytes::copy_from_slice(&self.streams.to_le_bytes()));
+        let message = StreamMessage::new(stream, 0, StreamContent::Data(part));
+        let sent = self.network.send(NetworkMsg::PublishProposalPart(message)).await;
+        sent.map_err(|_| ConsensusError::EngineEnded("its network has stopped".to_owned()))
+    }
+
+    /// Judges a block that a validator sent, or keeps it until its parent is committed.
+    pub(super) async fn receive(&mut self, part: BlockPart, source: PeerId) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
+        let next = Height::from(self.tip.height.next());
+        if part.height < next || part.height.0 > next.0.saturating_add(EARLY_HEIGHTS) {
+            return Ok(None);
+        }
+        if !self.validators.contains(&part.sender) || !self.signatures.verify_part(&part) {
+            self.blame(source, "a block part that no validator signed");
+            return Ok(None);
+        }
+        if part.height > next {
+            let bytes: usize = self.early.iter().map(|kept| kept.bytes.len()).sum();
+            if self.early.len() < MAX_EARLY_PARTS && bytes.saturating_add(part.bytes.len()) <= MAX_EARLY_BYTES {
+                self.early.push_back(part);
+            }
+            return Ok(None);
+        }
+        self.judge(part).await
+    }
+
+    pub(super) async fn judge(&self, part: BlockPart) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
+        let origin = match part.again {
+            Again::First => Origin::Proposed,
+            Again::Restreamed => Origin::Restreamed,
+        };
+        self.validate(part.height, part.round, part.proposer, part.bytes, origin).await.map(Some)
+    }
+}

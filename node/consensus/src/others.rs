@@ -1,0 +1,158 @@
+//! What a node knows of the others: how far they are, what they may send, and when they are told how far this one is.
+//!
+//! A tip is a certificate, so it is believed from anybody. It wakes an idle node that missed the votes, and it is what the watchdog goes by: a node that does not
+//! move although the others verifiably do is better started again. Nothing here is sent or answered; `driver` does that.
+
+use std::{collections::HashSet, time::Duration};
+
+use arc_malachitebft_app_channel::app::types::PeerId;
+use chain::id::Height;
+use tokio::time::Instant;
+
+use crate::{
+    limits::{Limits, Rate},
+    wake::Wakes,
+};
+
+/// How often the others are told the last committed block while nothing happens.
+const TIP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long after a commit they are told; commits that follow each other share a tip.
+const TIP_DELAY: Duration = Duration::from_millis(50);
+
+/// How long a node may commit nothing although the others are verifiably further.
+pub(crate) const STANDSTILL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Bytes of transactions that one peer may send.
+const TRANSACTION_BYTES: Rate = Rate { burst: 16 << 20, per_second: 4 << 20 };
+
+/// Messages of one peer that turned out to prove nothing, before its messages are no longer looked at.
+const BAD_PARTS: Rate = Rate { burst: 100, per_second: 1 };
+
+/// What is known of the others.
+#[derive(Debug)]
+pub(crate) struct Others {
+    /// The nodes of the configuration, by name in the network.
+    known: HashSet<PeerId>,
+    transactions: Limits<PeerId>,
+    bad: Limits<PeerId>,
+    pub(crate) wakes: Wakes,
+    tip_at: Instant,
+    /// The highest block that somebody has proved to be committed.
+    highest: Height,
+    /// Since when this node is behind and has committed nothing.
+    still_since: Option<Instant>,
+}
+
+impl Others {
+    pub(crate) fn new(known: HashSet<PeerId>, now: Instant) -> Self {
+        Self {
+            known,
+            transactions: Limits::new(TRANSACTION_BYTES),
+            bad: Limits::new(BAD_PARTS),
+            wakes: Wakes::new(),
+            tip_at: now + TIP_INTERVAL,
+            highest: Height(0),
+            still_since: None,
+        }
+    }
+
+    /// Who answers for a message: its author, whom the network has authenticated, where he is a node that we know, else the neighbour who brought it.
+    pub(crate) fn source(&self, neighbour: PeerId, author: Option<PeerId>) -> PeerId {
+        author.filter(|author| self.known.contains(author)).unwrap_or(neighbour)
+    }
+
+    /// Whether a peer may still send transactions of so many bytes; each counts for a little more than its bytes.
+    pub(crate) fn takes_transactions(&mut self, from: PeerId, count: usize, bytes: usize, now: Instant) -> bool {
+        let cost = (bytes as u64).saturating_add((count as u64).saturating_mul(64));
+        self.transactions.take(from, cost, now)
+    }
+
+    /// Whether messages of this peer are looked at.
+    pub(crate) fn hears(&mut self, from: PeerId, now: Instant) -> bool {
+        self.bad.take(from, 0, now)
+    }
+
+    /// A message of this peer proved nothing; gives whether the next one will still be looked at.
+    pub(crate) fn blame(&mut self, from: PeerId, now: Instant) -> bool {
+        self.bad.take(from, 1, now)
+    }
+
+    /// Whether a tip of this height says anything new.
+    pub(crate) fn is_news(&self, height: Height, own: Height) -> bool {
+        height > own && height > self.highest
+    }
+
+    /// A block of this height is proved to be committed.
+    pub(crate) fn learn(&mut self, height: Height, now: Instant) {
+        self.highest = self.highest.max(height);
+        self.still_since.get_or_insert(now);
+        self.wakes.soon(now);
+    }
+
+    /// This node has committed a block.
+    pub(crate) fn committed(&mut self, own: Height, now: Instant) {
+        self.still_since = self.is_ahead_of(own).then_some(now);
+        self.tip_at = self.tip_at.min(now + TIP_DELAY);
+    }
+
+    /// Whether somebody is verifiably further.
+    pub(crate) fn is_ahead_of(&self, own: Height) -> bool {
+        self.highest > own
+    }
+
+    /// The highest block that somebody has proved to be committed.
+    pub(crate) const fn highest(&self) -> Height {
+        self.highest
+    }
+
+    /// When something here is to be done.
+    pub(crate) fn next(&self) -> Instant {
+        let watchdog = self.still_since.map(|since| since + STANDSTILL_LIMIT);
+        [Some(self.tip_at), watchdog, self.wakes.at()].into_iter().flatten().min().unwrap_or(self.tip_at)
+    }
+
+    /// Whether the others are to be told the tip now.
+    pub(crate) fn tip_is_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.tip_at;
+        if due {
+            self.tip_at = now + TIP_INTERVAL;
+        }
+        due
+    }
+
+    /// Whether this node has stood still too long.
+    pub(crate) fn stands_still(&self, now: Instant) -> bool {
+        self.still_since.is_some_and(|since| now.saturating_duration_since(since) >= STANDSTILL_LIMIT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_stays_behind_is_told_so_and_one_that_moves_is_not() {
+        let begin = Instant::now();
+        let mut others = Others::new(HashSet::new(), begin);
+        assert!(others.is_news(Height(5), Height(3)) && !others.is_news(Height(3), Height(3)));
+        others.learn(Height(5), begin);
+        assert!(!others.is_news(Height(5), Height(3)), "verified once");
+        assert!(!others.stands_still(begin + STANDSTILL_LIMIT / 2));
+        others.committed(Height(4), begin + STANDSTILL_LIMIT / 2);
+        assert!(!others.stands_still(begin + STANDSTILL_LIMIT), "it moves");
+        assert!(others.stands_still(begin + STANDSTILL_LIMIT * 2));
+        others.committed(Height(5), begin + STANDSTILL_LIMIT * 2);
+        assert!(!others.stands_still(begin + STANDSTILL_LIMIT * 9) && !others.is_ahead_of(Height(5)));
+    }
+
+    #[test]
+    fn commits_share_a_tip_and_silence_has_one_now_and_then() {
+        let begin = Instant::now();
+        let mut others = Others::new(HashSet::new(), begin);
+        others.committed(Height(1), begin);
+        others.committed(Height(2), begin + TIP_DELAY / 2);
+        assert!(!others.tip_is_due(begin + TIP_DELAY / 2) && others.tip_is_due(begin + TIP_DELAY));
+        assert!(!others.tip_is_due(begin + TIP_DELAY * 2) && others.tip_is_due(begin + TIP_INTERVAL * 2));
+    }
+}
