@@ -58,7 +58,7 @@ pub enum FederationError {
     #[error("{} is not empty: choose an empty or new folder", .0.display())]
     NotEmpty(PathBuf),
     /// It could not be founded.
-    #[error("wattd init failed: {0}")]
+    #[error("founding with wattd failed: {0}")]
     Init(String),
     /// It ends as soon as it is started.
     #[error("wattd does not start ({status}); the end of its log:\n{log}")]

@@ -1,60 +1,50 @@
-//! Founds the nodes of a chain: each condominium makes its own keys, the documents become one, and every node is told of the others.
+//! Founds the nodes of a chain with the commands that an operator would use, and tells each of the others.
 //!
-//! What `wattd init` founds is a federation of one condominium. Several become one chain by joining their documents: the condominiums, accounts, roles and
-//! validators of all, in the order of the plans. Called by `provision` and `load`.
+//! One node is founded by `wattd init`; several by `wattd prepare` for each, `wattd genesis` once, and `wattd join` for each, so that every condominium makes its
+//! own keys. Called by `provision` and `load`.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
-use chain::{id::CondominiumId, quantity::Amount};
+use chain::quantity::Amount;
 use contracts::genesis::Genesis;
 use futures::future::try_join_all;
+use serde::Serialize;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use super::{
-    FederationError, Node, Plan, Process, Stepping, Time, failed, free_ports,
-    plan::{UnitsFile, config_text, init},
+    FederationError, Node, Plan, Process, Staff, Stepping, Time, failed, free_ports,
+    plan::{UnitsFile, config_text},
     spawn, write_file,
 };
 use crate::{clock::ClockSocket, link::Links};
-
-/// Base-58 digits as addresses of the network use them.
-const BASE58: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-
-/// What stands before an ed25519 key in a peer's id: an identity hash of 36 bytes, of a message that says which kind of key, and its 32 bytes.
-const PEER_ID_HEAD: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 /// Founds a node for each plan in `folder/node-<index>`, all of one chain, and starts them. Where links are given, nodes speak to each other through them.
 ///
 /// # Errors
 /// [`FederationError`].
 pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Option<&Links>) -> Result<Vec<Node>, FederationError> {
-    let mut made = Vec::new();
-    for (index, plan) in plans.iter().enumerate() {
-        let dir = folder.join(format!("node-{index}"));
-        init(&program, &dir, plan).await?;
-        made.push((dir, free_ports::<3>()?));
-    }
-    let documents = made.iter().map(|(dir, _)| read_genesis(dir)).collect::<Result<Vec<_>, _>>()?;
-    let peer_ids: Vec<_> = documents
-        .iter()
-        .map(|document| document.validators.first().map_or_else(String::new, |member| peer_id(&member.network_key.0)))
-        .collect();
-    if documents.len() > 1 {
-        let joined = join(documents);
-        let text = serde_json::to_vec_pretty(&joined).map_err(|error| failed("the genesis document", error.into()))?;
-        for (dir, _) in &made {
-            write_file(&dir.join("genesis.json"), &text)?;
+    let dirs: Vec<_> = (0..plans.len()).map(|index| folder.join(format!("node-{index}"))).collect();
+    let ports = plans.iter().map(|_| free_ports::<3>()).collect::<Result<Vec<_>, _>>()?;
+    let network: Vec<_> = ports.iter().map(|[_, _, network]| *network).collect();
+    let addresses: Vec<_> = network.iter().map(|address| format!("/ip4/127.0.0.1/tcp/{}", address.port())).collect();
+    let peer_ids = match (&dirs[..], plans) {
+        ([dir], [plan]) => {
+            init(&program, dir, plan).await?;
+            Vec::new()
         }
-    }
-    let network: Vec<_> = made.iter().map(|(_, [_, _, network])| *network).collect();
+        (_, _) => join(&program, &dirs, plans, &addresses).await?,
+    };
     if let Some(links) = links {
         links.lead_to(&network);
     }
     let mut nodes = Vec::new();
-    for (index, (plan, (dir, [api, gateway, listen]))) in plans.iter().zip(made).enumerate() {
+    for (index, ((plan, dir), [api, gateway, listen])) in plans.iter().zip(dirs).zip(ports).enumerate() {
         let peers: Vec<String> = (0..network.len())
             .filter(|other| *other != index)
             .map(|other| {
@@ -63,8 +53,7 @@ pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Optio
             })
             .collect();
         write_file(&dir.join("config.toml"), config_text(plan, api, gateway, listen, &peers).as_bytes())?;
-        let units = serde_json::to_vec(&UnitsFile { units: &plan.units }).map_err(|error| failed("units.json", error.into()))?;
-        write_file(&dir.join("units.json"), &units)?;
+        write_json(&dir.join("units.json"), &UnitsFile { units: &plan.units })?;
         let clock = stepping(plan.time)?;
         let signals = Process::default();
         let process = spawn(&program, &dir, clock.as_ref(), &signals)?;
@@ -72,6 +61,88 @@ pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Optio
     }
     try_join_all(nodes.iter_mut().map(Node::await_call)).await?;
     Ok(nodes)
+}
+
+/// Founds a chain of one condominium.
+async fn init(program: &Path, dir: &Path, plan: &Plan) -> Result<(), FederationError> {
+    let files = TempDir::new().map_err(|error| failed("a temporary folder", error))?;
+    let mut command = Command::new(program);
+    command.arg("init").arg("--test").arg("--data").arg(dir).args(["--name", &plan.name]);
+    with_roles(&mut command, plan, files.path())?;
+    with_parameters(&mut command, plan, files.path())?;
+    wattd(command).await
+}
+
+/// Founds a chain of several condominiums, each with its node; gives how each node is named in the network.
+async fn join(program: &Path, dirs: &[PathBuf], plans: &[Plan], addresses: &[String]) -> Result<Vec<String>, FederationError> {
+    let files = TempDir::new().map_err(|error| failed("a temporary folder", error))?;
+    for ((dir, plan), address) in dirs.iter().zip(plans).zip(addresses) {
+        let mut command = Command::new(program);
+        command.arg("prepare").arg("--data").arg(dir).args(["--name", &plan.name, "--address", address]);
+        with_roles(&mut command, plan, files.path())?;
+        wattd(command).await?;
+    }
+    let shared = files.path().join("shared");
+    let mut command = Command::new(program);
+    command.args(["genesis", "--test", "--network", &plans[0].name]).arg("--out").arg(&shared);
+    for dir in dirs {
+        command.arg("--member").arg(dir.join("member.json"));
+    }
+    with_parameters(&mut command, &plans[0], files.path())?;
+    wattd(command).await?;
+    lift_position_limits(&shared)?;
+    for dir in dirs {
+        let mut command = Command::new(program);
+        command.arg("join").arg("--data").arg(dir).arg("--from").arg(&shared);
+        wattd(command).await?;
+    }
+    let path = shared.join("peers.txt");
+    let peers = fs::read_to_string(&path).map_err(|error| failed(path.display(), error))?;
+    let ids: Vec<_> = peers.lines().filter_map(|peer| peer.rsplit_once("/p2p/")).map(|(_, id)| id.to_owned()).collect();
+    if ids.len() == dirs.len() {
+        return Ok(ids);
+    }
+    Err(FederationError::Init(format!("expected {} peers in {}, found {}", dirs.len(), path.display(), ids.len())))
+}
+
+/// Lets condominiums owe each other any amount: a replay's sessions lock far more than they pay, and what is locked counts.
+fn lift_position_limits(shared: &Path) -> Result<(), FederationError> {
+    let mut genesis = read_genesis(shared)?;
+    genesis.condominiums.iter_mut().for_each(|condominium| condominium.position_limit = Amount::MAX);
+    write_json(&shared.join("genesis.json"), &genesis)
+}
+
+fn with_parameters(command: &mut Command, plan: &Plan, files: &Path) -> Result<(), FederationError> {
+    let path = files.join("params.json");
+    write_json(&path, &plan.params)?;
+    command.arg("--params").arg(path);
+    if let Time::Stepped { start_ms } = plan.time {
+        command.args(["--timestamp", &start_ms.to_string()]);
+    }
+    Ok(())
+}
+
+fn with_roles(command: &mut Command, plan: &Plan, files: &Path) -> Result<(), FederationError> {
+    let Staff::Ours(roles) = &plan.staff else { return Ok(()) };
+    let path = files.join("roles.json");
+    write_json(&path, roles)?;
+    command.arg("--roles").arg(path);
+    Ok(())
+}
+
+/// Runs a founder's command.
+async fn wattd(mut command: Command) -> Result<(), FederationError> {
+    let name = command.as_std().get_args().next().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let output = command.stdin(Stdio::null()).output().await.map_err(|error| failed(format!("wattd {name}"), error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(FederationError::Init(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FederationError> {
+    let text = serde_json::to_vec_pretty(value).map_err(|error| failed(path.display(), error.into()))?;
+    write_file(path, &text)
 }
 
 fn stepping(time: Time) -> Result<Option<Stepping>, FederationError> {
@@ -86,70 +157,4 @@ pub(super) fn read_genesis(dir: &Path) -> Result<Genesis, FederationError> {
     let path = dir.join("genesis.json");
     let text = fs::read(&path).map_err(|error| failed(path.display(), error))?;
     serde_json::from_slice(&text).map_err(|error| failed(path.display(), io::Error::from(error)))
-}
-
-/// One document of several, each of one condominium: they get the numbers from 1 on, and none limits what another may owe it, because a replay locks far more
-/// than is paid.
-fn join(documents: Vec<Genesis>) -> Genesis {
-    let mut joined: Option<Genesis> = None;
-    for (id, mut document) in (1..).map(CondominiumId).zip(documents) {
-        for condominium in &mut document.condominiums {
-            condominium.id = id;
-            condominium.position_limit = Amount::MAX;
-        }
-        document.accounts.iter_mut().for_each(|account| account.home = id);
-        document.validators.iter_mut().for_each(|validator| validator.condominium = id);
-        match &mut joined {
-            None => joined = Some(document),
-            Some(joined) => {
-                joined.condominiums.append(&mut document.condominiums);
-                joined.accounts.append(&mut document.accounts);
-                joined.validators.append(&mut document.validators);
-            }
-        }
-    }
-    joined.expect("there is at least one plan")
-}
-
-/// How a node is named in the network, by its network key.
-fn peer_id(key: &[u8; 32]) -> String {
-    let mut bytes = PEER_ID_HEAD.to_vec();
-    bytes.extend(key);
-    base58(&bytes)
-}
-
-fn base58(bytes: &[u8]) -> String {
-    // The number in base 58, its least digit first.
-    let mut digits: Vec<u8> = Vec::new();
-    for byte in bytes {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            carry += u32::from(*digit) << 8;
-            *digit = u8::try_from(carry % 58).expect("a remainder below 58");
-            carry /= 58;
-        }
-        while carry > 0 {
-            digits.push(u8::try_from(carry % 58).expect("a remainder below 58"));
-            carry /= 58;
-        }
-    }
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    let ones = std::iter::repeat_n(BASE58[0], zeros);
-    ones.chain(digits.iter().rev().map(|digit| BASE58[usize::from(*digit)])).map(char::from).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_is_named_as_the_network_names_it() {
-        // Any ed25519 key gives the prefix that every such peer has; zeros and ones are the ends of the range.
-        assert_eq!(base58(b"hello world"), "StV1DL6CwTryKyV");
-        assert_eq!(base58(&[0, 0, 1]), "112");
-        for key in [[0; 32], [7; 32], [255; 32]] {
-            let id = peer_id(&key);
-            assert!(id.starts_with("12D3KooW") && id.len() == 52, "{id}");
-        }
-    }
 }

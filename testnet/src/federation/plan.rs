@@ -1,14 +1,10 @@
-//! How a node is founded: whose clock, who acts for the condominium, which units; and what `wattd init` and the configuration are told of it.
+//! How a node is founded: whose clock, who acts for the condominium, which units; and what the node's configuration says of it.
 
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::net::SocketAddr;
 
 use chain::params::Params;
 use contracts::genesis::GenesisRole;
 use serde::Serialize;
-use tempfile::TempDir;
-use tokio::process::Command;
-
-use super::{FederationError, failed, write_file};
 
 /// Which of the policies decides who charges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,30 +90,6 @@ impl std::fmt::Debug for UnitLine {
 #[derive(Serialize)]
 pub(super) struct UnitsFile<'a> {
     pub units: &'a [UnitLine],
-}
-
-/// Runs `wattd init` for a new directory.
-pub(super) async fn init(program: &Path, dir: &Path, plan: &Plan) -> Result<(), FederationError> {
-    let folder = TempDir::new().map_err(|error| failed("a temporary folder", error))?;
-    let params = folder.path().join("params.json");
-    let text = serde_json::to_vec(&plan.params).map_err(|error| failed("the parameters", error.into()))?;
-    write_file(&params, &text)?;
-    let mut command = Command::new(program);
-    command.arg("init").arg("--test").arg("--data").arg(dir).args(["--name", &plan.name]).arg("--params").arg(&params);
-    if let Staff::Ours(roles) = &plan.staff {
-        let file = folder.path().join("roles.json");
-        let text = serde_json::to_vec(roles).map_err(|error| failed("the roles", error.into()))?;
-        write_file(&file, &text)?;
-        command.arg("--roles").arg(&file);
-    }
-    if let Time::Stepped { start_ms } = plan.time {
-        command.args(["--timestamp", &start_ms.to_string()]);
-    }
-    let output = command.stdin(Stdio::null()).output().await.map_err(|error| failed(program.display(), error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(FederationError::Init(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 /// `config.toml`.

@@ -1,0 +1,120 @@
+//! Federations of four real nodes: recorded sessions at home and away, calm and disturbed, and a short storm.
+//!
+//! They need `wattd` beside `watt-testnet`: `./dev test` builds it, and `cargo build --workspace --bins` does.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_watt-testnet");
+
+const SITES: [&str; 4] = ["ASK", "BAR", "KRO", "TRO"];
+
+fn run(args: &[&str], json: &Path) -> Value {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).arg("--json").arg(json).stdin(Stdio::null());
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{PROGRAM}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{args:?}: {status}\n{out}\n{err}");
+    println!("{out}");
+    serde_json::from_slice(&std::fs::read(json).expect("a report")).expect("a report in JSON")
+}
+
+/// Two users in each of four sites, which begin years apart; five sessions each, of which half an hour may overlap those of others.
+fn sessions(file: &Path) {
+    let mut text = "location;user_id;session_id;plugin_time;plugout_time;connection_time;energy_session\n".to_owned();
+    for (site, name) in SITES.into_iter().enumerate() {
+        for user in 0..2 {
+            for number in 0..5 {
+                let (day, hour) = (3 + number, 8 + 2 * user + site);
+                let energy = 3 + (site + user + number) % 5;
+                text += &format!(
+                    "{name};{name}{user};{name}{user}-{number};{year}-06-{day:02} {hour:02}:00:00;{year}-06-{day:02} {out:02}:20:00;NA;{energy},5\n",
+                    year = 2017 + site,
+                    out = hour + 3,
+                );
+            }
+        }
+    }
+    std::fs::write(file, text).expect("a file of sessions");
+}
+
+/// What has to be the same in two runs of one file.
+fn totals(report: &Value) -> Vec<&Value> {
+    [
+        "rows",
+        "usable",
+        "sessions_settled",
+        "energy_drawn_wh",
+        "energy_settled_wh",
+        "micro_tokens",
+        "positions",
+        "settle_reasons",
+        "per_session",
+    ]
+    .into_iter()
+    .map(|name| &report[name])
+    .collect()
+}
+
+#[test]
+fn four_condominiums_come_to_one_state_whoever_charges_where_and_whatever_befalls_their_nodes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sessions.csv");
+    sessions(&file);
+    let mut args = vec!["replay", file.to_str().expect("a path")];
+    for site in SITES {
+        args.extend(["--site", site]);
+    }
+    args.extend(["--align", "--roaming", "0.5", "--limit", "36"]);
+    let calm = run(&args, &folder.path().join("calm.json"));
+    assert_eq!((&calm["usable"], &calm["sessions_settled"]), (&36.into(), &36.into()), "{calm:#}");
+    assert_eq!((&calm["energy_source_wh"], &calm["energy_drawn_wh"]), (&calm["energy_settled_wh"], &calm["energy_settled_wh"]));
+    let nodes = calm["nodes"].as_array().expect("nodes");
+    assert_eq!(nodes.iter().map(|node| node["site"].as_str().expect("a name")).collect::<Vec<_>>(), SITES);
+    for node in nodes {
+        assert_eq!((&node["height"], &node["state_root"]), (&nodes[0]["height"], &nodes[0]["state_root"]));
+    }
+    let mut positions: BTreeMap<&str, i64> = SITES.into_iter().map(|site| (site, 0)).collect();
+    let mut away = 0;
+    for line in calm["per_session"].as_array().expect("sessions") {
+        let name = |of: &str| SITES.into_iter().find(|site| line[of] == *site).expect("one of the sites");
+        let paid = line["paid"].as_i64().expect("an amount");
+        away += u32::from(name("home") != name("charged_at"));
+        *positions.entry(name("charged_at")).or_default() += paid;
+        *positions.entry(name("home")).or_default() -= paid;
+    }
+    assert!(away >= 5, "{away} sessions away from home");
+    assert_eq!(calm["positions"], serde_json::json!(positions));
+    assert_eq!(positions.values().sum::<i64>(), 0);
+
+    let seed: u32 = rand::random();
+    println!("chaos seed {seed}");
+    let seed = seed.to_string();
+    args.extend(["--chaos", &seed]);
+    let disturbed = run(&args, &folder.path().join("disturbed.json"));
+    assert_eq!(totals(&disturbed), totals(&calm), "chaos seed {seed}");
+}
+
+#[test]
+fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
+    let seed: u32 = rand::random();
+    println!("chaos seed {seed}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = run(&["chaos", "--seed", &seed.to_string(), "--minutes", "0.7"], &folder.path().join("chaos.json"));
+    assert_eq!(report["failures"], serde_json::json!([]), "{report:#}");
+    assert!(report["sessions"].as_u64() >= Some(10), "{report:#}");
+    assert_eq!(report["energy_drawn_wh"], report["energy_settled_wh"]);
+}
+
+#[test]
+fn four_validators_under_load_lose_no_token() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = run(&["load", "--validators", "4", "--clients", "6", "--seconds", "2"], &folder.path().join("load.json"));
+    assert!(report["sessions"].as_u64() >= Some(1), "{report:#}");
+    assert_eq!((&report["conservation_ok"], &report["validators"]), (&true.into(), &4.into()));
+}
