@@ -172,7 +172,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let processes = nodes.iter().map(Node::process).collect();
     let targets = Targets { processes, links, disk: folder.path().to_owned() };
     let mut storm = Storm::new(options.seed, nodes, clients, targets, options.lasts);
-    let mut stays = Vec::new();
+    let (mut stays, mut failures) = (Vec::new(), Vec::new());
     let mut told = tokio::time::interval(TELL_EVERY);
     told.tick().await;
     {
@@ -181,7 +181,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
             tokio::select! {
                 blown = &mut blowing => break blown?,
                 // Nobody ends before it is enough, unless something is lost.
-                Some(lived) = lives.next() => stays.extend(lived?),
+                Some(lived) = lives.next() => end_of(lived, &mut stays, &mut failures),
                 _ = told.tick() => tell(started, &tally),
             }
         }
@@ -195,7 +195,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
                     minded?;
                     anyhow::bail!("{} residents do not come to an end", lives.len());
                 }
-                Some(lived) = lives.next() => stays.extend(lived?),
+                Some(lived) = lives.next() => end_of(lived, &mut stays, &mut failures),
                 _ = told.tick() => tell(started, &tally),
             }
         }
@@ -213,7 +213,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         let account = lines.ask(0, "an account", async |client| client.account(address).await).await?.account;
         holders.push(Holder { address, bought: BOUGHT.micro(), balance: account.balance.micro(), held: account.held.micro() });
     }
-    let mut failures = Evidence { stays: &stays, tale: &tale, findings: &findings, holders: &holders }.faults();
+    let evidence = Evidence { stays: &stays, tale: &tale, findings: &findings, holders: &holders };
+    failures.extend(evidence.faults());
     failures.extend(trials.iter().filter_map(Trial::fault));
     let sum = |of: fn(&life::Stay) -> u64| stays.iter().map(of).sum::<u64>();
     let report = ChaosReport {
@@ -241,6 +242,17 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     }
     lines.stop().await?;
     Ok(failures)
+}
+
+/// What a resident came home with; what he lost is a failure, and the others go on.
+fn end_of(lived: anyhow::Result<Vec<life::Stay>>, stays: &mut Vec<life::Stay>, failures: &mut Vec<String>) {
+    match lived {
+        Ok(lived) => stays.extend(lived),
+        Err(error) => {
+            eprintln!("{error:#}");
+            failures.push(format!("{error:#}"));
+        }
+    }
 }
 
 fn node_line((site, (height, state_root)): (&&str, &(chain::id::Height, String))) -> NodeLine {

@@ -74,6 +74,15 @@ impl Fraction {
     /// All of it.
     pub const ONE: Self = Self(MILLION);
 
+    /// A share that may be nothing.
+    ///
+    /// # Errors
+    /// As its parsing, but for 0.
+    pub fn or_none(text: &str) -> Result<Self, String> {
+        let zero = text.contains('0') && text.bytes().all(|byte| byte == b'0' || byte == b'.') && text.matches('.').count() < 2;
+        if zero { Ok(Self(0)) } else { text.parse() }
+    }
+
     /// Whether an even draw from all numbers falls into this share.
     #[must_use]
     pub const fn holds(self, drawn: u64) -> bool {
@@ -358,6 +367,8 @@ mod tests {
         assert_eq!(share("0.1").unwrap().of_connectors_ma(23), 73_000);
         assert_eq!(share(".5").unwrap().of_connectors_ma(3), 48_000);
         assert_eq!(share("0.07").unwrap().of_connectors_ma(100), 224_000, "exact, not a float's 223");
+        assert_eq!(["0", "0.0", ".5"].map(Fraction::or_none), [Ok(Fraction(0)), Ok(Fraction(0)), Ok(Fraction(500_000))]);
+        assert!(["", ".", "-0", "0.0.0", "2"].into_iter().all(|text| Fraction::or_none(text).is_err()));
         for wrong in ["0", "0.0", "1.1", "2", "-0.5", "a", "", "0.0000001", "1e-1", "0,1"] {
             assert!(share(wrong).is_err(), "{wrong}");
         }

@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::Value;
@@ -13,6 +14,12 @@ use serde_json::Value;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_watt-testnet");
 
 const SITES: [&str; 4] = ["ASK", "BAR", "KRO", "TRO"];
+
+/// Four nodes at once are enough for a small machine.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn run(args: &[&str], json: &Path) -> Value {
     let mut command = Command::new(PROGRAM);
@@ -63,6 +70,7 @@ fn totals(report: &Value) -> Vec<&Value> {
 
 #[test]
 fn four_condominiums_come_to_one_state_whoever_charges_where_and_whatever_befalls_their_nodes() {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("sessions.csv");
     sessions(&file);
@@ -102,6 +110,7 @@ fn four_condominiums_come_to_one_state_whoever_charges_where_and_whatever_befall
 
 #[test]
 fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
+    let _alone = alone();
     let seed: u32 = rand::random();
     println!("chaos seed {seed}");
     let folder = tempfile::tempdir().expect("a folder");
@@ -113,6 +122,7 @@ fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
 
 #[test]
 fn four_validators_under_load_lose_no_token() {
+    let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let report = run(&["load", "--validators", "4", "--clients", "6", "--seconds", "2"], &folder.path().join("load.json"));
     assert!(report["sessions"].as_u64() >= Some(1), "{report:#}");

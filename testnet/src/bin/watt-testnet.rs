@@ -77,7 +77,7 @@ struct ReplayArgs {
     #[arg(long)]
     align: bool,
     /// This share of the sessions happens away from home, where a connector is free; of several sites.
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", value_parser = Fraction::or_none)]
     roaming: Option<Fraction>,
     /// What --roaming draws from: the same seed, the same journeys.
     #[arg(long, value_name = "N", default_value_t = 1)]

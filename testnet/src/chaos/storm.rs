@@ -46,17 +46,19 @@ pub struct Trial {
     pub blocks_during: u64,
     /// How long after its end every node had a newer block than any had by then, s.
     pub resumed_s: f64,
-    /// Whether those that were left could decide nothing, so that at most the block under way may have come.
+    /// Whether those that were left could decide nothing.
     pub no_quorum: bool,
+    /// How many blocks were decided after the first look while it lasted: without a quorum at most the one under way.
+    pub blocks_after_first_look: u64,
 }
 
 impl Trial {
     /// What is wrong, if something is.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        // One block may have been decided before the fault took hold, another known to those alone who were left.
-        let safe = !self.no_quorum || self.blocks_during <= 2;
-        (!safe).then(|| format!("{} blocks were decided during {} of nodes {:?}", self.blocks_during, self.kind, self.nodes))
+        let found = self.blocks_after_first_look;
+        let safe = !self.no_quorum || found <= 1;
+        (!safe).then(|| format!("{found} blocks were decided without a quorum during {} of nodes {:?}", self.kind, self.nodes))
     }
 }
 
@@ -118,7 +120,7 @@ impl Storm {
         let down: BTreeSet<usize> = if fault.kind.kills() { fault.nodes.iter().copied().collect() } else { BTreeSet::new() };
         // The targets are lent to the fault while the nodes are minded beside it.
         let Self { targets, nodes, ended_by_itself, clients, .. } = self;
-        let mut during = before;
+        let (mut first_look, mut during) = (None, before);
         let suffering = async {
             targets.suffer(fault, std::future::pending()).await;
         };
@@ -130,6 +132,7 @@ impl Storm {
                     Err(error) => return error,
                 }
                 during = during.max(newest_of(clients).await);
+                first_look.get_or_insert(during);
             }
         };
         tokio::select! {
@@ -150,6 +153,7 @@ impl Storm {
             height_before: before.0,
             blocks_during: during.0.saturating_sub(before.0),
             resumed_s: rounded(resumed_s),
+            blocks_after_first_look: during.0.saturating_sub(first_look.unwrap_or(during).0),
             no_quorum: matches!(fault.kind, Kind::KillTwo | Kind::PauseTwo | Kind::Split),
         })
     }
