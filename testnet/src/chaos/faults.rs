@@ -22,9 +22,12 @@ use crate::{
 /// What a busy disk writes at once, bytes.
 const WRITTEN_AT_ONCE: usize = 4 << 20;
 
-/// The longest pause between two faults of a [`Disturbance`], and the longest fault, ms.
-const LONGEST_GAP_MS: u64 = 2_500;
+/// The longest pause between two faults of a [`Disturbance`], and the longest fault, ms: most of the time goes by undisturbed, or long runs would only recover.
+const LONGEST_GAP_MS: u64 = 10_000;
 const LONGEST_FAULT_MS: u64 = 1_500;
+
+/// The longest pause before the first of them, ms.
+const FIRST_GAP_MS: u64 = 500;
 
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -272,8 +275,11 @@ impl Disturbance {
         let task = tokio::spawn(async move {
             let mut deck = Deck::new(seed, targets.processes.len(), Duration::from_millis(LONGEST_FAULT_MS));
             let mut counts = BTreeMap::new();
+            // The first comes soon, so that a short run is disturbed too.
+            let mut longest_gap_ms = FIRST_GAP_MS;
             loop {
-                let gap = deck.gap(Duration::from_millis(LONGEST_GAP_MS));
+                let gap = deck.gap(Duration::from_millis(longest_gap_ms));
+                longest_gap_ms = LONGEST_GAP_MS;
                 let enough = tokio::time::timeout(gap, stopped.wait_for(|stop| *stop)).await.is_ok();
                 if enough {
                     return counts;
