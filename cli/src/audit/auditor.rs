@@ -20,7 +20,7 @@ use contracts::{
 };
 
 use super::{
-    AuditError, AuditFailure, AuditReport, FRAMING, bills, difference, locate,
+    AuditError, AuditFailure, AuditReport, FRAMING, Tables, bills, difference, locate,
     stream::{Entry, VerifiedBlock},
 };
 
@@ -31,7 +31,7 @@ const COUNT_ALWAYS_BELOW: usize = 512;
 const COUNT_EVERY: u64 = 128;
 
 /// What is known of the chain up to a height.
-pub struct Auditor {
+pub struct Auditor<'t> {
     state: MemoryState,
     tree: Tree,
     parent: Parent,
@@ -41,11 +41,13 @@ pub struct Auditor {
     accounts: usize,
     /// The key of the state up to which the stream's copy was compared, and how many keys that were.
     compared: (Vec<u8>, u64),
+    /// Where what was found true is written, if anywhere.
+    tables: Option<&'t mut Tables>,
 }
 
-impl Auditor {
+impl<'t> Auditor<'t> {
     /// Begins with the genesis document, of the chain that is expected where one is.
-    pub fn begin(record: &Record, expected: Option<ChainId>) -> Result<Self, AuditError> {
+    pub fn begin(record: &Record, expected: Option<ChainId>, mut tables: Option<&'t mut Tables>) -> Result<Self, AuditError> {
         let fail =
             |problem: String| AuditFailure { height: None, offset: record.offset, field: "genesis".to_owned(), transaction: None, problem };
         if record.kind != RecordKind::Genesis {
@@ -59,6 +61,9 @@ impl Auditor {
         let parent = Parent::genesis(&genesis).map_err(|error| fail(error.to_string()))?;
         if let Some(expected) = expected.filter(|expected| *expected != parent.chain_id) {
             return Err(fail(format!("its hash is the chain's id: expected {expected}, found {}", parent.chain_id)).into());
+        }
+        if let Some(tables) = &mut tables {
+            tables.begin(&genesis, &parent.validators);
         }
         let mut state = MemoryState::new();
         state.apply(&changes);
@@ -86,6 +91,7 @@ impl Auditor {
             report,
             accounts: genesis.accounts.len(),
             compared: (Vec::new(), 0),
+            tables,
         })
     }
 
@@ -146,6 +152,9 @@ impl Auditor {
         self.state.apply(&executed.changes);
         self.tree = executed.tree;
         self.parent = executed.next;
+        if let Some(tables) = &mut self.tables {
+            tables.block(&block.header, &executed.receipts, &self.parent.validators);
+        }
         self.report.blocks += 1;
         self.report.transactions += transactions.len() as u64;
         self.report.signatures += transactions.len() as u64 + certificate.signatures.len() as u64;
@@ -268,6 +277,9 @@ impl Auditor {
             return Err(fail("the record's checksum does not match its bytes".to_owned()).into());
         }
         self.count(None, record.offset)?;
+        if let Some(tables) = &mut self.tables {
+            tables.end(&self.state, (self.parent.timestamp, self.parent.height));
+        }
         self.report.state_root = self.tree.root();
         self.report.open_sessions = self.bills.open();
         self.report.bills = std::mem::take(&mut self.bills.settled);

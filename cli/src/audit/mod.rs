@@ -11,6 +11,7 @@ mod difference;
 mod locate;
 mod node;
 mod stream;
+mod tables;
 
 use std::{collections::BTreeMap, io::Read, time::Instant};
 
@@ -31,6 +32,7 @@ use self::{
 pub use self::{
     bills::bill_of_session,
     node::{NodeAuditError, replay_node},
+    tables::{RowCounts, TableFormat, Tables},
 };
 
 /// Blocks whose signatures are checked together; bounds the memory that reading ahead takes.
@@ -142,11 +144,24 @@ pub struct Progress {
 ///
 /// # Errors
 /// [`AuditError::Failed`] names the first thing that is not true and where it is.
-pub fn replay(mut source: impl Read, expected: Option<ChainId>, mut progress: impl FnMut(Progress)) -> Result<AuditReport, AuditError> {
+pub fn replay(source: impl Read, expected: Option<ChainId>, progress: impl FnMut(Progress)) -> Result<AuditReport, AuditError> {
+    replay_into(source, expected, None, progress)
+}
+
+/// [`replay`] that writes what it finds true into tables as well; they are the caller's to finish, or to drop where the audit fails.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_into(
+    mut source: impl Read,
+    expected: Option<ChainId>,
+    tables: Option<&mut Tables>,
+    mut progress: impl FnMut(Progress),
+) -> Result<AuditReport, AuditError> {
     let started = Instant::now();
     let mut reader = Records::new(&mut source);
     let first = reader.next()?.ok_or_else(|| framing_failure(&FramingError::Truncated { offset: 0 }))?;
-    let mut auditor = Auditor::begin(&first, expected)?;
+    let mut auditor = Auditor::begin(&first, expected, tables)?;
     let mut pending = reader.next()?;
     let end = loop {
         let mut batch = Vec::new();

@@ -6,7 +6,7 @@ use chain::id::{ChainId, Height};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::{AuditError, AuditReport, Progress, replay};
+use super::{AuditError, AuditReport, Progress, Tables, replay_into};
 use crate::client::{Client, ClientError};
 
 /// Pieces of the export that may wait for the audit.
@@ -23,18 +23,23 @@ pub enum NodeAuditError {
     Audit(#[from] AuditError),
 }
 
-/// Audits the chain of the node that `client` talks to, up to its newest block at this moment; `expected` as in [`replay`].
+/// Audits the chain of the node that `client` talks to, up to its newest block at this moment; `expected` as in [`super::replay`], `tables`
+/// as in [`replay_into`].
 ///
 /// # Errors
 /// [`NodeAuditError`]; a connection that breaks is the client's, not a failed verification.
 pub async fn replay_node(
     client: &Client,
     expected: Option<ChainId>,
+    mut tables: Option<Tables>,
     progress: impl FnMut(Progress) + Send + 'static,
-) -> Result<AuditReport, NodeAuditError> {
+) -> Result<(AuditReport, Option<Tables>), NodeAuditError> {
     let mut stream = client.export(Height(1)).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
-    let audit = tokio::task::spawn_blocking(move || replay(Pieces { receiver, piece: Vec::new(), read: 0 }, expected, progress));
+    let audit = tokio::task::spawn_blocking(move || {
+        let source = Pieces { receiver, piece: Vec::new(), read: 0 };
+        replay_into(source, expected, tables.as_mut(), progress).map(|report| (report, tables))
+    });
     let mut broken = None;
     while let Some(piece) = stream.next().await {
         match piece {

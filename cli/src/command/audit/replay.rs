@@ -1,6 +1,10 @@
 //! `watt audit replay`.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
 
 use ::chain::{api::Unit, words::in_words};
 use clap::Args;
@@ -8,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
-    audit::{AuditError, AuditReport, NodeAuditError, Progress, replay, replay_node},
+    audit::{AuditError, AuditReport, NodeAuditError, Progress, RowCounts, TableFormat, Tables, replay_into, replay_node},
     command::{CommandError, Context},
     render::Facts,
 };
@@ -24,6 +28,8 @@ use crate::{
   watt audit replay --node http://127.0.0.1:8420     the same from a node that runs
   watt audit replay chain.export --chain-id CHAIN_ID    refuses every other chain
   watt audit replay chain.export --output json
+  watt audit replay chain.export --export csv --to tables      sessions, sales, roles, validators and positions, for a spreadsheet
+  watt audit replay chain.export --export jsonl --to chain.jsonl
 
 Exit codes: 0 everything is true, 3 something is not (height, field and transaction are named), 4 the node cannot be reached.")]
 pub struct Replay {
@@ -33,6 +39,12 @@ pub struct Replay {
     /// The chain that it must be: its id, which is the hash of its genesis document
     #[arg(long, value_name = "HASH", visible_alias = "genesis")]
     chain_id: Option<::chain::id::ChainId>,
+    /// Write what was found true as tables: a folder of CSV files, or one file of JSON lines
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "to")]
+    export: Option<TableFormat>,
+    /// The new folder or file for the tables
+    #[arg(long, value_name = "PATH", requires = "export")]
+    to: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -54,30 +66,50 @@ struct Answer {
     refunded: u64,
     state_root: ::chain::hash::Hash32,
     seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exported: Option<Exported>,
+}
+
+/// The tables that were written.
+#[derive(Serialize)]
+struct Exported {
+    path: String,
+    #[serde(flatten)]
+    rows: RowCounts,
 }
 
 impl Replay {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
+        let unwritten = |path: &Path, error: io::Error| CommandError::Failed(format!("{}: {error}", path.display()));
+        let to = self.export.zip(self.to);
+        let mut tables =
+            to.as_ref().map(|(format, path)| Tables::create(*format, path).map_err(|error| unwritten(path, error))).transpose()?;
         let report = match self.file {
             Some(file) => {
                 let opened = File::open(&file).map_err(|error| CommandError::Failed(format!("cannot open {}: {error}", file.display())))?;
                 let bar = progress_bar(opened.metadata().ok().map(|metadata| metadata.len()));
-                let result = replay(opened, self.chain_id, |progress| show(&bar, progress));
+                let result = replay_into(opened, self.chain_id, tables.as_mut(), |progress| show(&bar, progress));
                 bar.finish_and_clear();
                 result.map_err(failed)?
             }
             None => {
                 let bar = progress_bar(None);
                 let shown = bar.clone();
-                let result = replay_node(context.client(), self.chain_id, move |progress| show(&shown, progress)).await;
+                let result = replay_node(context.client(), self.chain_id, tables.take(), move |progress| show(&shown, progress)).await;
                 bar.finish_and_clear();
-                result.map_err(|error| match error {
+                let (report, filled) = result.map_err(|error| match error {
                     NodeAuditError::Client(error) => error.into(),
                     NodeAuditError::Audit(error) => failed(error),
-                })?
+                })?;
+                tables = filled;
+                report
             }
         };
-        let answer = answer(&report)?;
+        let mut answer = answer(&report)?;
+        if let Some((tables, (_, path))) = tables.zip(to) {
+            let rows = tables.finish().map_err(|error| unwritten(&path, error))?;
+            answer.exported = Some(Exported { path: path.display().to_string(), rows });
+        }
         let pinned = self.chain_id.is_some();
         context.put(&answer, || table(&answer, pinned))
     }
@@ -125,6 +157,7 @@ fn answer(report: &AuditReport) -> Result<Answer, CommandError> {
         refunded: totals.refunded.micro(),
         state_root: report.state_root,
         seconds: report.seconds,
+        exported: None,
     })
 }
 
@@ -145,6 +178,10 @@ fn table(answer: &Answer, pinned: bool) -> String {
         .with("raw samples", format!("{} records checked, {} not kept or erased", answer.samples, answer.samples_missing))
         .with("state root", answer.state_root.to_string())
         .with("took", format!("{:.1} s ({} per block)", answer.seconds, per_block(answer)))
+        .with_some("tables", answer.exported.as_ref().map(|Exported { path, rows }| {
+            let RowCounts { sessions, sales, roles, validators, positions } = rows;
+            format!("{path}: {sessions} sessions, {sales} sales and redemptions, {roles} roles, {validators} validators, {positions} positions")
+        }))
         .text()
 }
 

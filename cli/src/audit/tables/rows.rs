@@ -1,0 +1,329 @@
+//! Which facts of a chain make which rows.
+
+use std::collections::BTreeMap;
+
+use chain::{
+    block::Header,
+    certificate::ValidatorSet,
+    codec,
+    hash::Hash32,
+    id::{Address, CondominiumId, Height, SessionId},
+    quantity::{Amount, Cost},
+    receipt::{Event, Receipt, SessionReceipt},
+    record::{Key, Role, Session},
+    state::{MemoryState, StateRead as _, prefix_end},
+    time::Timestamp,
+};
+use contracts::genesis::Genesis;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Cell, Row, Table, Tables};
+
+/// The names of condominiums.
+pub type Names = BTreeMap<CondominiumId, String>;
+
+/// Records of one table of the state that are read at once.
+const SCAN: u32 = 1_000;
+
+/// The most that a record measures.
+const MAX_RECORD_BYTES: usize = 1 << 20;
+
+/// The columns of a table, in order.
+pub const fn columns(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Sessions => &[
+            "session",
+            "state",
+            "account",
+            "connector",
+            "tariff",
+            "tariff_version",
+            "opened_at",
+            "first_current_at",
+            "ended_at",
+            "settled_at",
+            "settled_in_block",
+            "reason",
+            "settled_by",
+            "energy_wh",
+            "energy_billed_wh",
+            "energy_cost_micro",
+            "time_cost_micro",
+            "parking_cost_micro",
+            "flat_cost_micro",
+            "escrow_micro",
+            "paid_micro",
+            "refund_micro",
+            "overdrawn_wh",
+            "overdrawn_micro",
+            "readings",
+            "samples",
+        ],
+        Table::Sales => {
+            &["event", "at", "height", "condominium", "condominium_name", "account", "amount_micro", "to_debt_micro", "sale", "redemption"]
+        }
+        Table::Roles => &["event", "at", "height", "condominium", "condominium_name", "role", "account", "from_height", "until_height"],
+        Table::Validators => &["from_height", "set", "validator", "power", "power_of_all"],
+        Table::Positions => &["event", "at", "height", "debtor", "debtor_name", "creditor", "creditor_name", "amount_micro"],
+    }
+}
+
+fn text(value: impl ToString) -> Cell {
+    Cell::Text(value.to_string())
+}
+
+fn amount(value: Amount) -> Cell {
+    Cell::Number(value.micro())
+}
+
+fn cost(value: Cost) -> Cell {
+    value.floor().map_or(Cell::Empty, amount)
+}
+
+fn some<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
+    value.map_or(Cell::Empty, cell)
+}
+
+/// A name of ours as the API writes it; of one with a part, both: `anomaly over_current`.
+fn word<T: Serialize>(value: &T) -> Cell {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Cell::Text(word),
+        Ok(serde_json::Value::Object(parts)) => {
+            let parts = parts.iter().map(|(name, part)| format!("{name} {}", part.as_str().unwrap_or_default()));
+            Cell::Text(parts.collect::<Vec<_>>().join(" "))
+        }
+        _ => Cell::Empty,
+    }
+}
+
+/// Where and when an event stands.
+#[derive(Clone, Copy)]
+struct Moment {
+    at: Timestamp,
+    height: Height,
+}
+
+fn zip(table: Table, cells: Vec<Cell>) -> Row {
+    columns(table).iter().copied().zip(cells).collect()
+}
+
+impl Tables {
+    /// Takes in how the chain begins.
+    pub(in crate::audit) fn begin(&mut self, genesis: &Genesis, validators: &ValidatorSet) {
+        self.names = genesis.condominiums.iter().map(|condominium| (condominium.id, condominium.name.clone())).collect();
+        let moment = Moment { at: genesis.timestamp, height: Height(0) };
+        for condominium in &genesis.condominiums {
+            for held in &condominium.roles {
+                self.role("genesis", moment, condominium.id, held.role, held.account, Some(Height(1)), None);
+            }
+        }
+        self.set(Height(1), validators);
+    }
+
+    /// Takes in a block that was found true, and who decides the next.
+    pub(in crate::audit) fn block(&mut self, header: &Header, receipts: &[Receipt], next: &ValidatorSet) {
+        let moment = Moment { at: header.timestamp, height: header.height };
+        for event in receipts.iter().flat_map(|receipt| &receipt.events) {
+            self.event(moment, event);
+        }
+        if self.validators.as_ref() != Some(next) {
+            self.set(header.height.next(), next);
+        }
+    }
+
+    fn event(&mut self, moment: Moment, event: &Event) {
+        match event {
+            Event::SessionSettled(bill) => self.settled(moment, bill),
+            Event::TokensSold { condominium, account, amount: sold, to_debt, sale } => {
+                let sale = [amount(*to_debt), Cell::Number(*sale), Cell::Empty];
+                self.sale("sold", moment, Some(*condominium), *account, *sold, sale);
+            }
+            Event::RedemptionRequested { redemption, account, amount } => {
+                self.sale("redemption requested", moment, None, *account, *amount, [Cell::Empty, Cell::Empty, text(redemption)]);
+            }
+            Event::RedemptionPaid { redemption, account, amount } => {
+                self.sale("redemption paid", moment, None, *account, *amount, [Cell::Empty, Cell::Empty, text(redemption)]);
+            }
+            Event::RedemptionRefused { redemption, account, amount } => {
+                self.sale("redemption refused", moment, None, *account, *amount, [Cell::Empty, Cell::Empty, text(redemption)]);
+            }
+            Event::RoleGranted { condominium, role, account, from, until } => {
+                self.role("granted", moment, *condominium, *role, *account, Some(*from), *until);
+            }
+            Event::RoleRevoked { condominium, role, account, until } => {
+                self.role("revoked", moment, *condominium, *role, *account, None, Some(*until));
+            }
+            Event::PositionPosted { debtor, creditor, amount } => self.position("posted", moment, [*debtor, *creditor], *amount),
+            Event::AccountRegistered { .. }
+            | Event::Transferred { .. }
+            | Event::GroupPut { .. }
+            | Event::ConnectorPut { .. }
+            | Event::TariffPut { .. }
+            | Event::SessionOpened { .. }
+            | Event::SessionToppedUp { .. }
+            | Event::SessionGranted { .. }
+            | Event::SessionSkipped { .. }
+            | Event::SessionPaused { .. }
+            | Event::SessionIdle { .. }
+            | Event::ReadingHandled { .. }
+            | Event::EnergyUnassigned { .. }
+            | Event::FaultReported { .. }
+            | Event::SessionStopping { .. } => {}
+        }
+    }
+
+    /// Takes in what the last block leaves: sessions that are open, and what is owed.
+    pub(in crate::audit) fn end(&mut self, state: &MemoryState, moment: (Timestamp, Height)) {
+        let moment = Moment { at: moment.0, height: moment.1 };
+        let sessions = Key::Session(SessionId(Hash32::ZERO)).table();
+        each(state, sessions, |key, session: Session| {
+            if let Ok(id) = <[u8; 32]>::try_from(key) {
+                self.open(SessionId(Hash32(id)), &session);
+            }
+        });
+        let positions = Key::Position(CondominiumId(0), CondominiumId(0)).table();
+        each(state, positions, |key, owed: Amount| {
+            if let Some((debtor, creditor)) = key.split_at_checked(4)
+                && let (Ok(debtor), Ok(creditor)) = (debtor.try_into(), creditor.try_into())
+            {
+                let pair = [debtor, creditor].map(|number| CondominiumId(u32::from_be_bytes(number)));
+                self.position("owed in the end", moment, pair, owed);
+            }
+        });
+    }
+
+    fn settled(&mut self, moment: Moment, bill: &SessionReceipt) {
+        let cells = vec![
+            text(bill.session),
+            text("settled"),
+            text(bill.account),
+            text(bill.connector),
+            text(bill.tariff),
+            Cell::Number(bill.tariff_version.into()),
+            Cell::Time(bill.opened_at),
+            some(bill.first_granted_at, Cell::Time),
+            Cell::Time(bill.ended_at),
+            Cell::Time(bill.settled_at),
+            Cell::Number(moment.height.0),
+            word(&bill.reason),
+            word(&bill.settled_by),
+            Cell::Number(bill.energy.get()),
+            Cell::Number(bill.energy_billed.get()),
+            cost(bill.cost.energy),
+            cost(bill.cost.time),
+            cost(bill.cost.parking_time),
+            cost(bill.cost.flat),
+            amount(bill.escrow),
+            amount(bill.paid),
+            amount(bill.refund),
+            some(bill.overdrawn, |over| Cell::Number(over.energy.get())),
+            some(bill.overdrawn, |over| amount(over.amount)),
+            Cell::Number(bill.readings),
+            Cell::Number(bill.samples),
+        ];
+        self.row(Table::Sessions, &zip(Table::Sessions, cells));
+    }
+
+    fn open(&mut self, id: SessionId, session: &Session) {
+        let energy = session.meter.map(|meter| meter.register.saturating_sub(meter.start));
+        let mut cells = vec![
+            text(id),
+            text("open"),
+            text(session.account),
+            text(session.connector),
+            text(session.tariff),
+            Cell::Number(session.tariff_version.into()),
+            Cell::Time(session.opened_at),
+            some(session.first_granted_at, Cell::Time),
+        ];
+        cells.extend((0..5).map(|_| Cell::Empty));
+        cells.extend([
+            some(energy, |energy| Cell::Number(energy.get())),
+            Cell::Empty,
+            cost(session.cost.energy),
+            cost(session.cost.time),
+            cost(session.cost.parking_time),
+            cost(session.cost.flat),
+            amount(session.escrow),
+        ]);
+        cells.extend((0..4).map(|_| Cell::Empty));
+        cells.extend([some(session.meter, |meter| Cell::Number(meter.sequence)), some(session.meter, |meter| Cell::Number(meter.samples))]);
+        self.row(Table::Sessions, &zip(Table::Sessions, cells));
+    }
+
+    fn sale(&mut self, event: &str, moment: Moment, at: Option<CondominiumId>, account: Address, sum: Amount, rest: [Cell; 3]) {
+        let mut cells = vec![text(event), Cell::Time(moment.at), Cell::Number(moment.height.0)];
+        cells.extend([some(at, text), some(at, |at| self.name(at)), text(account), amount(sum)]);
+        cells.extend(rest);
+        self.row(Table::Sales, &zip(Table::Sales, cells));
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one for each column")]
+    fn role(
+        &mut self,
+        event: &str,
+        moment: Moment,
+        condominium: CondominiumId,
+        role: Role,
+        account: Address,
+        from: Option<Height>,
+        until: Option<Height>,
+    ) {
+        let cells = vec![
+            text(event),
+            Cell::Time(moment.at),
+            Cell::Number(moment.height.0),
+            text(condominium),
+            self.name(condominium),
+            word(&role),
+            text(account),
+            some(from, |height| Cell::Number(height.0)),
+            some(until, |height| Cell::Number(height.0)),
+        ];
+        self.row(Table::Roles, &zip(Table::Roles, cells));
+    }
+
+    fn set(&mut self, from: Height, set: &ValidatorSet) {
+        let (hash, all) = (set.hash(), set.total_power());
+        for member in set.members() {
+            let cells = vec![Cell::Number(from.0), text(hash), text(member.address), Cell::Number(member.power), Cell::Number(all)];
+            self.row(Table::Validators, &zip(Table::Validators, cells));
+        }
+        self.validators = Some(set.clone());
+    }
+
+    fn position(&mut self, event: &str, moment: Moment, pair: [CondominiumId; 2], sum: Amount) {
+        let [debtor, creditor] = pair;
+        let cells = vec![
+            text(event),
+            Cell::Time(moment.at),
+            Cell::Number(moment.height.0),
+            text(debtor),
+            self.name(debtor),
+            text(creditor),
+            self.name(creditor),
+            amount(sum),
+        ];
+        self.row(Table::Positions, &zip(Table::Positions, cells));
+    }
+
+    fn name(&self, id: CondominiumId) -> Cell {
+        self.names.get(&id).map_or(Cell::Empty, text)
+    }
+}
+
+/// Every record of a table of the state, with its key behind the table's byte; what does not decode has failed the audit before.
+fn each<T: Serialize + DeserializeOwned>(state: &MemoryState, table: u8, mut take: impl FnMut(&[u8], T)) {
+    let mut from = vec![table];
+    let Some(to) = prefix_end(&[table]) else { return };
+    while let Ok(page) = state.scan(&from, &to, SCAN)
+        && let Some((last, _)) = page.last()
+    {
+        from = [last.as_slice(), &[0]].concat();
+        for (key, value) in &page {
+            if let (Some((_, id)), Ok(record)) = (key.split_first(), codec::decode(value, MAX_RECORD_BYTES)) {
+                take(id, record);
+            }
+        }
+    }
+}
