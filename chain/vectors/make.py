@@ -7,6 +7,7 @@ shown as the API shows them (`json`); `error` is the kind of refusal. Formats ar
 
 import struct
 
+import proofs
 from nouns import *
 from wire import *
 
@@ -590,4 +591,5 @@ history()
 state()
 export()
 keys_and_hashes()
+proofs.write()
 save(__file__, "values.json", dict(good=values, bad=spoilt, receipt_roots=roots))
