@@ -7,7 +7,7 @@ use chain::{
     id::{ChainId, Height},
     quantity::WattHours,
 };
-use cli::audit::{AuditError, AuditFailure, AuditReport, replay};
+use cli::audit::{AuditError, AuditFailure, AuditReport, RowCounts, TableFormat, Tables, replay, replay_into};
 use federation::evening;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -120,4 +120,42 @@ fn whole_blocks_cannot_be_left_out_swapped_or_cut_off() {
     assert_eq!(audit(cut).expect_err("cut off").field, "framing");
     let longer = [file.as_slice(), &[0]].concat();
     assert!(audit(&longer).is_err());
+}
+
+#[test]
+fn tables_hold_what_the_chain_holds_and_a_chain_that_is_not_true_leaves_none() {
+    let (file, places, session) = evening();
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| folder.path().join(name);
+    let counts = RowCounts { sessions: 1, sales: 1, roles: 4, validators: 1, positions: 0 };
+    for (format, name) in [(TableFormat::Csv, "csv"), (TableFormat::Jsonl, "jsonl")] {
+        let mut tables = Tables::create(format, &place(name)).expect("a new place");
+        replay_into(file.as_slice(), None, Some(&mut tables), |_| ()).expect("a true chain");
+        assert_eq!(tables.finish().expect("written"), counts);
+    }
+    let sessions = std::fs::read_to_string(place("csv").join("sessions.csv")).expect("a table");
+    let rows: Vec<Vec<&str>> = sessions.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!((rows.len(), rows[0].len()), (2, rows[1].len()));
+    let cell = |name: &str| rows[1][rows[0].iter().position(|column| *column == name).expect("a column")];
+    assert_eq!(cell("session"), session.to_string());
+    let shown = ["state", "energy_wh", "escrow_micro", "opened_at", "reason"].map(cell);
+    assert_eq!(shown, ["settled", "3680", "5000000", "2023-11-14T22:13:22.000Z", "vehicle_full"]);
+    let money = |name: &str| cell(name).parse::<u64>().expect("a number");
+    assert_eq!(money("paid_micro") + money("refund_micro"), money("escrow_micro"));
+
+    let lines = std::fs::read_to_string(place("jsonl")).expect("a file");
+    let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 7);
+    let sold = lines.iter().find(|line| line["table"] == "sales").expect("a sale");
+    assert_eq!(
+        (sold["event"].as_str(), sold["amount_micro"].as_u64(), sold["condominium_name"].as_str()),
+        (Some("sold"), Some(50_000_000), Some("HERE"))
+    );
+
+    let mut wrong = file.clone();
+    wrong[places[4][2] + 60] ^= 1;
+    let mut tables = Tables::create(TableFormat::Csv, &place("wrong")).expect("a new place");
+    assert!(replay_into(wrong.as_slice(), None, Some(&mut tables), |_| ()).is_err());
+    drop(tables);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("reads").count(), 2);
 }

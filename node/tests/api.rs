@@ -23,6 +23,7 @@ use chain::{
     quantity::{Amount, Currents, WattHours},
     record::Key,
     time::Duration,
+    verify::{AccountProof, Beginning, Checkpoint, SessionProof, Trust},
 };
 use contracts::{
     call::{Call, StopSession},
@@ -332,6 +333,18 @@ async fn pages_give_everything_exactly_once() {
     proven.path.verify(proven.receipt.leaf(), proven.header.receipts_root).unwrap();
     let open = api.problem("still open", get(&format!("/sessions/{}/receipt", opened[4]))).await;
     assert_eq!((open.status, open.code.as_str()), (404, "not_found"));
+
+    let known: BlockView = api.get("/blocks/3").await;
+    let proof: SessionProof = api.get(&format!("/sessions/{}/proof?checkpoint=3", opened[0])).await;
+    let beginning = Beginning { chain_id: api.app.handle.chain_id(), validators: proven.validators.clone() };
+    for trust in [Trust::Genesis(beginning.chain_id), Trust::Checkpoint(Checkpoint { height: Height(3), hash: known.hash })] {
+        let verified = proof.verify(&beginning, trust).unwrap();
+        assert_eq!((Some(verified.bill), verified.settled_in), (proven.receipt.bill_of(opened[0]), proven.header.height));
+    }
+    let open = api.problem("still open", get(&format!("/sessions/{}/proof", opened[4]))).await;
+    assert_eq!((open.status, open.code.as_str()), (404, "not_found"));
+    let ahead = api.problem("a block that is not there", get(&format!("/sessions/{}/proof?checkpoint=1000", opened[0]))).await;
+    assert_eq!((ahead.status, ahead.field.as_deref()), (404, Some("checkpoint")));
     api.stop().await;
     deciding.await.unwrap();
 }
@@ -416,6 +429,10 @@ async fn values_prices_and_sums_are_those_of_the_ledger_and_provable() {
         proven.proof.verify(proven.header.state_root, &key, value.as_deref()).unwrap();
         let opposite = value.as_ref().map_or(Some(&[1_u8][..]), |_| None);
         assert!(proven.proof.verify(proven.header.state_root, &key, opposite).is_err());
+        let proof: AccountProof = api.get(&format!("/accounts/{address}/proof?checkpoint={}", proven.header.height)).await;
+        let beginning = Beginning { chain_id: api.app.handle.chain_id(), validators: proven.validators };
+        let verified = proof.verify(&beginning, Trust::Checkpoint(Checkpoint::of(&proven.header))).unwrap();
+        assert_eq!(verified.account.is_some(), stands);
     }
 
     let at = api.clock.now();

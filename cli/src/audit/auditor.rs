@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use chain::{
-    certificate::{CertificateError, CommitCertificate, ValidatorSet},
+    certificate::{CertificateError, ValidatorSet},
     codec,
     export::{End, MAX_PAYLOAD_BYTES, Record, RecordKind, Samples, StatePage},
     id::{ChainId, Height},
@@ -21,7 +21,7 @@ use contracts::{
 
 use super::{
     AuditError, AuditFailure, AuditReport, FRAMING, Tables, bills, difference, locate,
-    stream::{Entry, VerifiedBlock},
+    stream::{Entry, Verified},
 };
 
 /// Accounts up to which all tokens are counted after every block; above, after every [`COUNT_EVERY`]-th and the last.
@@ -100,13 +100,17 @@ impl<'t> Auditor<'t> {
         Height(self.parent.height.0.saturating_add(1).saturating_add(ahead as u64))
     }
 
-    /// Carries out a block.
-    pub fn block(&mut self, entry: &Entry, verified: VerifiedBlock) -> Result<(), AuditError> {
+    /// Who decides the next block.
+    pub const fn validators(&self) -> &ValidatorSet {
+        &self.parent.validators
+    }
+
+    /// Carries out a block, whose certificate was checked under the validators that are `assumed`.
+    pub fn block(&mut self, entry: &Entry, verified: Verified, assumed: &ValidatorSet) -> Result<(), AuditError> {
         let height = entry.height;
         let receipts: Result<Vec<Receipt>, _> = codec::decode(&entry.receipts.payload, MAX_PAYLOAD_BYTES);
-        let certificate: Result<CommitCertificate, _> = codec::decode(&entry.certificate.payload, MAX_PAYLOAD_BYTES);
         let known = locate::Known { parent: &self.parent, state: &self.state, tree: &self.tree, height, offset: entry.block.offset };
-        let (block, transactions) = match verified {
+        let (block, transactions) = match verified.block {
             Ok(good) => good,
             Err(bad) => return Err(known.explain_bad_block(bad, receipts.as_deref().unwrap_or_default()).into()),
         };
@@ -117,7 +121,11 @@ impl<'t> Auditor<'t> {
             transaction,
             problem,
         };
-        let certificate = certificate.map_err(|error| fail(&entry.certificate, "certificate", None, error.to_string()))?;
+        let (certificate, mut holds) =
+            verified.certificate.map_err(|error| fail(&entry.certificate, "certificate", None, error.to_string()))?;
+        if *assumed != self.parent.validators {
+            holds = certificate.verify(self.parent.chain_id, &self.parent.validators);
+        }
 
         // The header first: only where it is the certified one does it say what else must be true.
         let hash = block.header.hash();
@@ -126,8 +134,7 @@ impl<'t> Auditor<'t> {
         }
         let executed = execute(&self.state, &self.tree, &self.parent, &block, &transactions)
             .map_err(|error| known.explain_execution(&error, &block, receipts.as_deref().unwrap_or_default()))?;
-        check_certificate(&certificate, self.parent.chain_id, &self.parent.validators)
-            .map_err(|(field, problem)| fail(&entry.certificate, &field, None, problem))?;
+        holds.map_err(|error| fail(&entry.certificate, &certificate_field(error), None, error.to_string()))?;
 
         let receipts = receipts.map_err(|error| fail(&entry.receipts, "receipts", None, error.to_string()))?;
         if let Some((index, problem)) = locate::first_difference(&receipts, &executed.receipts) {
@@ -288,13 +295,11 @@ impl<'t> Auditor<'t> {
     }
 }
 
-fn check_certificate(certificate: &CommitCertificate, chain_id: ChainId, validators: &ValidatorSet) -> Result<(), (String, String)> {
-    certificate.verify(chain_id, validators).map_err(|error| {
-        let field = match error {
-            CertificateError::Stranger(validator) | CertificateError::Order(validator) => format!("certificate, validator {validator}"),
-            CertificateError::Signature(validator) => format!("certificate, round or signature of validator {validator}"),
-            CertificateError::Quorum { .. } => "certificate".to_owned(),
-        };
-        (field, error.to_string())
-    })
+/// The part of a certificate that an error is about.
+fn certificate_field(error: CertificateError) -> String {
+    match error {
+        CertificateError::Stranger(validator) | CertificateError::Order(validator) => format!("certificate, validator {validator}"),
+        CertificateError::Signature(validator) => format!("certificate, round or signature of validator {validator}"),
+        CertificateError::Quorum { .. } => "certificate".to_owned(),
+    }
 }

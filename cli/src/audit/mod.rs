@@ -179,9 +179,10 @@ pub fn replay_into(
                 break;
             }
         }
-        let verified = verify_batch(&batch);
-        for (entry, transactions) in batch.iter().zip(verified) {
-            auditor.block(entry, transactions)?;
+        let validators = auditor.validators().clone();
+        let verified = verify_batch(&batch, auditor.report.chain_id, &validators);
+        for (entry, verified) in batch.iter().zip(verified) {
+            auditor.block(entry, verified, &validators)?;
         }
         progress(Progress { bytes: reader.bytes, blocks: auditor.report.blocks, transactions: auditor.report.transactions });
         match pending.take() {

@@ -6,8 +6,10 @@ use std::io::Read;
 
 use chain::{
     block::Block,
-    export::{Framing, FramingError, Record, RecordKind},
-    id::Height,
+    certificate::{CertificateError, CommitCertificate, ValidatorSet},
+    codec::{self, CodecError},
+    export::{Framing, FramingError, MAX_PAYLOAD_BYTES, Record, RecordKind},
+    id::{ChainId, Height},
 };
 use contracts::{call::Transaction, execute::VerifiedTransaction};
 
@@ -97,13 +99,29 @@ fn expect_kind(record: Record, kind: RecordKind, height: Height) -> Result<Recor
 /// A block's transactions with their signatures checked, or the index of the first that is none.
 pub type VerifiedBlock = Result<(Block, Vec<VerifiedTransaction>), locate::BadBlock>;
 
-/// Decodes blocks and checks their transactions' signatures, on all cores.
-pub fn verify_batch(batch: &[Entry]) -> Vec<VerifiedBlock> {
+/// A height whose signatures were checked.
+pub struct Verified {
+    /// Its block.
+    pub block: VerifiedBlock,
+    /// Its certificate, where it is one, and whether it holds under the validators that were assumed.
+    pub certificate: Result<(CommitCertificate, Result<(), CertificateError>), CodecError>,
+}
+
+/// Decodes blocks and certificates and checks all their signatures, on all cores; certificates under `validators`, who decided all of the batch unless the
+/// set changes in it.
+pub fn verify_batch(batch: &[Entry], chain_id: ChainId, validators: &ValidatorSet) -> Vec<Verified> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let share = batch.len().div_ceil(cores).max(1);
+    let verify = |entry: &Entry| {
+        let certificate = codec::decode::<CommitCertificate>(&entry.certificate.payload, MAX_PAYLOAD_BYTES);
+        let certificate = certificate.map(|certificate| {
+            let holds = certificate.verify(chain_id, validators);
+            (certificate, holds)
+        });
+        Verified { block: verify_block(entry), certificate }
+    };
     std::thread::scope(|scope| {
-        let workers: Vec<_> =
-            batch.chunks(share).map(|part| scope.spawn(move || part.iter().map(verify_block).collect::<Vec<_>>())).collect();
+        let workers: Vec<_> = batch.chunks(share).map(|part| scope.spawn(|| part.iter().map(&verify).collect::<Vec<_>>())).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
     })
 }
