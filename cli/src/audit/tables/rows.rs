@@ -72,6 +72,10 @@ fn text(value: impl ToString) -> Cell {
     Cell::Text(value.to_string())
 }
 
+fn number(id: CondominiumId) -> Cell {
+    Cell::Number(id.0.into())
+}
+
 fn amount(value: Amount) -> Cell {
     Cell::Number(value.micro())
 }
@@ -253,7 +257,7 @@ impl Tables {
 
     fn sale(&mut self, event: &str, moment: Moment, at: Option<CondominiumId>, account: Address, sum: Amount, rest: [Cell; 3]) {
         let mut cells = vec![text(event), Cell::Time(moment.at), Cell::Number(moment.height.0)];
-        cells.extend([some(at, text), some(at, |at| self.name(at)), text(account), amount(sum)]);
+        cells.extend([some(at, number), some(at, |at| self.name(at)), text(account), amount(sum)]);
         cells.extend(rest);
         self.row(Table::Sales, &zip(Table::Sales, cells));
     }
@@ -273,7 +277,7 @@ impl Tables {
             text(event),
             Cell::Time(moment.at),
             Cell::Number(moment.height.0),
-            text(condominium),
+            number(condominium),
             self.name(condominium),
             word(&role),
             text(account),
@@ -298,9 +302,9 @@ impl Tables {
             text(event),
             Cell::Time(moment.at),
             Cell::Number(moment.height.0),
-            text(debtor),
+            number(debtor),
             self.name(debtor),
-            text(creditor),
+            number(creditor),
             self.name(creditor),
             amount(sum),
         ];
