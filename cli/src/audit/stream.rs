@@ -120,8 +120,9 @@ pub fn verify_batch(batch: &[Entry], chain_id: ChainId, validators: &ValidatorSe
         });
         Verified { block: verify_block(entry), certificate }
     };
+    let verify = &verify;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = batch.chunks(share).map(|part| scope.spawn(|| part.iter().map(&verify).collect::<Vec<_>>())).collect();
+        let workers: Vec<_> = batch.chunks(share).map(|part| scope.spawn(move || part.iter().map(verify).collect::<Vec<_>>())).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
     })
 }
