@@ -1,4 +1,5 @@
 //! Vectors from their files: the JSON taken apart, and good and bad encodings held against our code.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt::Debug;
 
