@@ -6,7 +6,7 @@
 //! hash of a genesis document or a checkpoint. [`RestsOn`] says what the verdict rests on.
 //!
 //! Everything in a proof is checked, needed or not, so that no changed bit goes unnoticed. No input or output, no clock; whether the rules of the ledger were kept
-//! is not asked here: a bill is computed again by `contracts` and the clients. Served by `node::api`, called by wallets, auditors and browsers.
+//! is not asked here: a bill is computed again by `contracts` and the clients. `node::api` puts proofs together, wallets and auditors check them.
 
 mod anchor;
 mod claim;
