@@ -22,7 +22,7 @@ use chain::{
 };
 use contracts::call::{Call, Transfer};
 use node::{
-    app::{Interest, Limits, Standing, SubmitError, port::Origin},
+    app::{App, Interest, Limits, Standing, SubmitError, port::Origin},
     clock::Clock,
     keys::KeyName,
 };
@@ -144,6 +144,27 @@ async fn a_block_that_reaches_another_node_is_judged_and_a_changed_one_is_not_va
     stop(app).await;
 }
 
+/// A liar sent a decided block's header with another body, as a proposal or to a node that fetched blocks. It was stored under the header's hash in place of the
+/// block, and the node stopped when it had to commit it; or, fetched, it passed for the certified block, was not valid, and no other was asked for. The simulator
+/// found it.
+#[tokio::test]
+async fn another_body_under_the_same_header_does_not_take_the_blocks_place() {
+    let solo = Solo::found();
+    let app = solo.start();
+    app.handle.submit(solo.sell(0, 1, address_of(&resident(1)), 5)).await.unwrap();
+    let proposer = address_of(&solo.key(KeyName::Validator));
+    let good = app.port.propose(Height(1), 0).await.unwrap();
+    let mut changed = good.bytes.to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    for origin in [Origin::Proposed, Origin::Restreamed, Origin::Synced] {
+        let verdict = app.port.validate(Height(1), 0, proposer, changed.clone().into(), origin).await.unwrap();
+        assert!(!verdict.valid && verdict.hash != good.hash, "{origin:?}");
+    }
+    assert_eq!(app.port.undecided(good.hash).await.unwrap(), Some(good.bytes));
+    assert_eq!(app.port.commit(solo.certify(Height(1), good.hash)).await.unwrap().height, Height(1));
+    stop(app).await;
+}
+
 #[tokio::test]
 async fn a_first_proposal_from_a_wrong_clock_is_not_valid_and_a_certified_one_is() {
     let solo = Solo::found();
@@ -159,6 +180,26 @@ async fn a_first_proposal_from_a_wrong_clock_is_not_valid_and_a_certified_one_is
     let verdict = app.port.validate(Height(1), 0, proposer, block.bytes, Origin::Synced).await.unwrap();
     assert!(verdict.valid);
     stop(app).await;
+}
+
+/// A liar proposed a block an hour ahead and said that it was sent again, so that no clock was asked. It was decided, and for an hour no honest block could follow:
+/// its time had to be later than the liar's and was refused by every clock. The simulator found it.
+#[tokio::test]
+async fn a_block_of_the_future_is_not_valid_though_its_sender_says_that_it_was_judged_before() {
+    let solo = Solo::found();
+    let proposer = address_of(&solo.key(KeyName::Validator));
+    for (offset_s, valid) in [(3_600_i64, false), (3, false), (2, true), (-3_600, true)] {
+        let shifted = |offset_s: i64| Timestamp::from_ms((NOON.ms() + 7_200_000).saturating_add_signed(offset_s * 1_000));
+        let app = solo.start_with(Clock::reading(move || shifted(offset_s)), Limits::default());
+        let block = app.port.propose(Height(1), 0).await.unwrap();
+        stop(app).await;
+        std::fs::remove_dir_all(solo.database()).unwrap();
+        let app = solo.start_with(Clock::reading(move || shifted(0)), Limits::default());
+        let verdict = app.port.validate(Height(1), 1, proposer, block.bytes, Origin::Restreamed).await.unwrap();
+        assert_eq!(verdict.valid, valid, "{offset_s} s");
+        stop(app).await;
+        std::fs::remove_dir_all(solo.database()).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -186,8 +227,10 @@ async fn a_machine_whose_clock_is_an_hour_ahead_of_the_others_follows_and_then_s
             Err(error) => assert!(height == Height(3) && error.to_string().contains("set this clock right"), "{error}"),
         }
     }
-    let ended = app.ended.await.unwrap();
-    assert!(ended.is_err_and(|message| message.contains("blocks in a row")));
+    let App { handle, port, ended, stop } = app;
+    assert!(ended.await.unwrap().is_err_and(|message| message.contains("blocks in a row")));
+    // Whoever reads holds the database open.
+    drop((handle, port, stop));
     // Nothing is lost: the third is committed.
     assert_eq!(solo.open().unwrap().parent.height, Height(3));
 }

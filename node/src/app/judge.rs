@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chain::{
-    block::{Block, MAX_BLOCK_BYTES},
+    block::{Block, MAX_BLOCK_BYTES, transactions_root},
     certificate::{CommitCertificate, ValidatorSet},
     code::{Code, Rejection},
     hash::Hash32,
@@ -140,15 +140,20 @@ impl Writer {
         bytes: &[u8],
         origin: Origin,
     ) -> Result<StoredProposal, WriterFault> {
+        // What is no block has no header hash; the digest of its bytes is one that no block has.
+        let no_block = StoredProposal { height, round, proposer, hash: Hash32(*blake3::hash(bytes).as_bytes()), valid: false };
         let block = match Block::decode(bytes) {
             Ok(block) => block,
             Err(error) => {
                 warn!(%height, round, %proposer, %error, "a proposal is no block");
-                // It has no header hash; the digest of its bytes is one that no block has.
-                let hash = Hash32(*blake3::hash(bytes).as_bytes());
-                return Ok(StoredProposal { height, round, proposer, hash, valid: false });
+                return Ok(no_block);
             }
         };
+        // A good header over another body is no block either. Under the header's hash it would take the place of the block that has it.
+        if transactions_root(&block.transactions) != block.header.transactions_root {
+            warn!(%height, round, %proposer, "a proposal has another body than its header names");
+            return Ok(no_block);
+        }
         let hash = block.header.hash();
         let earlier = self.candidates.get(&hash);
         let known = earlier.is_some_and(|candidate| candidate.done.is_some());
@@ -188,20 +193,25 @@ impl Writer {
             return Ok(Some(Unfit::Rule(format!("block of height {} for height {height} after {}", header.height, self.parent.height))));
         }
         match origin {
-            Origin::Proposed => {}
-            // The clock was checked when it was first proposed, and its header names who proposed it then.
-            Origin::Restreamed | Origin::Synced => return Ok(None),
-        }
-        if header.proposer != proposer {
-            return Ok(Some(Unfit::Rule(format!("the header names proposer {}", header.proposer))));
+            Origin::Synced => return Ok(None),
+            Origin::Proposed if header.proposer != proposer => {
+                return Ok(Some(Unfit::Rule(format!("the header names proposer {}", header.proposer))));
+            }
+            // Who proposed it first stands in its header.
+            Origin::Proposed | Origin::Restreamed => {}
         }
         // Whoever steps a federation's clock moves one node after the other.
         if self.clock().is_stepped() {
             return Ok(None);
         }
         let now = self.present()?;
-        let (earliest, latest) = (now.saturating_sub(BEHIND), now.saturating_add(AHEAD));
-        if header.timestamp < earliest || header.timestamp > latest {
+        // That a block's time was judged before is only said by whoever sends it again, so it excuses one that grew old on its way and none of the future:
+        // were that decided, no clock would accept the next block for as long.
+        let earliest = match origin {
+            Origin::Proposed => now.saturating_sub(BEHIND),
+            Origin::Restreamed | Origin::Synced => Timestamp::from_ms(0),
+        };
+        if header.timestamp < earliest || header.timestamp > now.saturating_add(AHEAD) {
             return Ok(Some(Unfit::Clock(format!("its time is {}, the clock here {now}", header.timestamp))));
         }
         Ok(None)
