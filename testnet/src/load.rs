@@ -215,6 +215,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let seconds = started.elapsed().as_secs_f64();
     tasks.abort_all();
 
+    until_one(&clients).await?;
     let heights = client.status().await?.height.0.saturating_sub(height_before.0);
     let totals = client.condominiums().await?;
     let sessions = cycles.len() as u64;
@@ -357,6 +358,20 @@ async fn until_ready(client: &Client, node: &Node) -> anyhow::Result<()> {
     while !client.health().await.is_ok_and(|health| health.ready) {
         anyhow::ensure!(Instant::now() < until, "wattd does not become ready; the end of its log:\n{}", node.log_end());
         tokio::time::sleep(RealDuration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Waits until all nodes are at one block: who saw the last settlement may be a block ahead of the node that is asked for the totals.
+async fn until_one(clients: &[Client]) -> anyhow::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while clients.len() > 1 {
+        let heights = futures::future::try_join_all(clients.iter().map(Client::status)).await?;
+        if heights.iter().all(|status| status.height == heights[0].height && status.pending == 0) {
+            break;
+        }
+        anyhow::ensure!(Instant::now() < until, "the nodes do not come to one block");
+        tokio::time::sleep(RealDuration::from_millis(20)).await;
     }
     Ok(())
 }
