@@ -292,30 +292,39 @@ async fn set_up(
     seed: u64,
 ) -> anyhow::Result<()> {
     let chain_id = nodes[0].chain_id()?;
-    let valid_from = Timestamp::from_ms(machine_ms()).saturating_add(TARIFF_LEAD);
-    let mut tasks = JoinSet::new();
-    for (home, ((node, client), (site, mountings))) in nodes.iter().zip(clients).zip(sites.iter().zip(mountings)).enumerate() {
-        let condominium = CondominiumId(provision::CONDOMINIUM.0 + u32::try_from(home)?);
-        let manager = Purse::new(node.key("manager")?, chain_id, client.clone());
+    let mut selling = JoinSet::new();
+    for (home, (node, client)) in nodes.iter().zip(clients).enumerate() {
+        let condominium = condominium(home)?;
         let treasurer = Purse::new(node.key("treasurer")?, chain_id, client.clone());
-        let connectors = mountings.iter().map(|mounting| mounting.connector);
-        let calls = provision::set_up(condominium, connectors, site.limit_ma, site.tariff.clone(), valid_from);
         let sales = residents.iter().filter(|resident| resident.home == home).zip(1..).map(|(resident, sale)| {
             let payment = Hash32(seeded_key(seed, "payment", resident.number as u64));
             Call::SellTokens(SellTokens { condominium, account: resident.purse.address(), amount: BOUGHT, sale, payment })
         });
-        let sales: Vec<_> = sales.collect();
-        tasks.spawn(async move {
-            all(manager, calls).await?;
-            all(treasurer, sales).await
-        });
+        selling.spawn(all(treasurer, sales.collect()));
     }
-    while let Some(done) = tasks.join_next().await {
+    while let Some(done) = selling.join_next().await {
+        done.context("selling tokens")??;
+    }
+    // Only now: the first block waits until nodes have found each other.
+    let valid_from = Timestamp::from_ms(machine_ms()).saturating_add(TARIFF_LEAD);
+    let mut founding = JoinSet::new();
+    for (home, ((node, client), (site, mountings))) in nodes.iter().zip(clients).zip(sites.iter().zip(mountings)).enumerate() {
+        let manager = Purse::new(node.key("manager")?, chain_id, client.clone());
+        let connectors = mountings.iter().map(|mounting| mounting.connector);
+        let calls = provision::set_up(condominium(home)?, connectors, site.limit_ma, site.tariff.clone(), valid_from);
+        founding.spawn(all(manager, calls));
+    }
+    while let Some(done) = founding.join_next().await {
         done.context("setting up")??;
     }
     let wait_ms = valid_from.ms().saturating_sub(machine_ms());
     tokio::time::sleep(Duration::from_millis(wait_ms + 50)).await;
     Ok(())
+}
+
+/// The condominium of a node, by its number from 0.
+fn condominium(home: usize) -> anyhow::Result<CondominiumId> {
+    Ok(CondominiumId(provision::CONDOMINIUM.0 + u32::try_from(home)?))
 }
 
 async fn all(mut officer: Purse, calls: Vec<Call>) -> anyhow::Result<()> {

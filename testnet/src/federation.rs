@@ -354,7 +354,7 @@ impl Node {
         Ok(status)
     }
 
-    /// Starts its process again where it is over; gives whether it was.
+    /// Starts its process again where it is over, in the present instant where its clock is stepped; gives whether it was over.
     ///
     /// # Errors
     /// [`FederationError`].
@@ -363,6 +363,7 @@ impl Node {
             return Ok(false);
         }
         self.respawn().await?;
+        self.tell_time().await;
         Ok(true)
     }
 

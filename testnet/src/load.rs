@@ -69,6 +69,9 @@ const ENERGY: WattHours = WattHours::new(40);
 /// What a session is granted, mA: the least that a car takes.
 const GRANT_MA: u32 = 6_000;
 
+/// From the tariff's publication to its coming into force: longer than a block takes.
+const TARIFF_LEAD: Duration = Duration::from_secs(2);
+
 /// How long a transaction stays good.
 const VALIDITY: Duration = Duration::from_mins(10);
 
@@ -313,12 +316,14 @@ async fn set_up(client: &Client, node: &Node, residents: &[Arc<Wallet>]) -> anyh
     let chain_id = node.chain_id()?;
     let manager = Wallet::with_nonce(node.key("manager")?, chain_id, 0);
     let treasurer = Wallet::with_nonce(node.key("treasurer")?, chain_id, 0);
-    let valid_from = Timestamp::from_ms(machine_ms()).saturating_add(Duration::from_secs(2));
     let numbers = || 1..=u32::try_from(residents.len()).unwrap_or(u32::MAX);
+    let limit = Currents::from_ma([GRANT_MA * numbers().end(); 3]);
+    let group = |lane| Call::PutGroup(PutGroup { group: GroupId::new(CONDOMINIUM, group_of(lane)), parent: None, limit });
+    // Before the tariff says when it begins: the first block waits until nodes have found each other.
+    all_committed(client, &manager, (0..LANES).map(group).collect()).await?;
+    let valid_from = Timestamp::from_ms(machine_ms()).saturating_add(TARIFF_LEAD);
     let tariff = provision::one_price(PRICE_PER_KWH);
     let mut calls = vec![Call::PutTariff(PutTariff { tariff: TariffId::new(CONDOMINIUM, 1), version: 1, valid_from, document: tariff })];
-    let limit = Currents::from_ma([GRANT_MA * numbers().end(); 3]);
-    calls.extend((0..LANES).map(|lane| Call::PutGroup(PutGroup { group: GroupId::new(CONDOMINIUM, group_of(lane)), parent: None, limit })));
     calls.extend(numbers().map(|number| {
         let connector = ConnectorId::new(CONDOMINIUM, number);
         Call::PutConnector(provision::connector(connector, group_of(lane_of(connector))))

@@ -206,16 +206,28 @@ impl Lines {
         }
     }
 
-    /// Starts a node again if it is dead, and sends again what was lost with its pool.
+    /// To be called after a request to a node had no answer: starts it again if it is dead, and others too, without which it might never answer; and sends
+    /// again what was lost with a pool.
     ///
     /// # Errors
     /// [`AskError`].
     pub async fn recover(&mut self, node: usize) -> Result<(), AskError> {
-        let peers = self.peers();
-        match self.each[node].node.recover(peers).await? {
+        match self.revive(node).await? {
             Recovered::WasAlive => Ok(()),
             Recovered::Restarted => self.send_again().await,
         }
+    }
+
+    /// Starts every dead node again; waits a moment where the one that did not answer lives.
+    async fn revive(&mut self, node: usize) -> Result<Recovered, FederationError> {
+        let peers = self.peers();
+        let mut recovered = self.each[node].node.recover(peers).await?;
+        for line in &mut self.each {
+            if line.node.start_again().await? {
+                recovered = Recovered::Restarted;
+            }
+        }
+        Ok(recovered)
     }
 
     /// Offers everything that is not yet seen in a block once more; what is committed already is answered as such.
@@ -226,14 +238,13 @@ impl Lines {
         let peers = self.peers();
         let all: Vec<(usize, Transaction)> = self.outstanding.transactions.values().cloned().collect();
         for (node, transaction) in all {
-            let line = &mut self.each[node];
             let mut doubts = 0;
             // Whoever recovers is not recovered again: the node's next death is noticed by the next request.
             for _ in 0..MAX_ATTEMPTS {
-                match line.client.submit(transaction.bytes()).await {
+                match self.each[node].client.submit(transaction.bytes()).await {
                     Ok(_) => break,
                     Err(error) if error.is_transient() => {
-                        line.node.recover(peers).await?;
+                        self.revive(node).await?;
                     }
                     Err(_) if peers == Peers::Some && doubts < MAX_DOUBTS => {
                         doubts += 1;
