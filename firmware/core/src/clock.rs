@@ -3,6 +3,8 @@
 //! It never runs backwards, because samples may not; when it is ahead it stands still until the time has caught up. It does not measure its own drift.
 //! Called by [`crate::Unit`].
 
+use crate::division::{add, is_less};
+
 /// For how long after an answer the unit's clock counts as synchronised.
 const VALID_MS: u32 = 24 * 60 * 60 * 1000;
 
@@ -10,6 +12,12 @@ const VALID_MS: u32 = 24 * 60 * 60 * 1000;
 #[must_use]
 pub const fn counter_ms(time_ms: u64) -> u32 {
     (time_ms & 0xffff_ffff) as u32
+}
+
+/// Whether so many ms have gone by since then. One function for all who ask, by reference: on an ATmega the comparison itself is as long as all of this call.
+#[cfg_attr(target_arch = "avr", inline(never))]
+pub(crate) fn has_passed(now_ms: u32, since_ms: &u32, limit_ms: u32) -> bool {
+    now_ms.wrapping_sub(*since_ms) >= limit_ms
 }
 
 /// A time for a sample.
@@ -56,9 +64,11 @@ impl Clock {
         let elapsed_ms = counter_ms.wrapping_sub(known.counter_ms);
         known.counter_ms = counter_ms;
         // Times have 48 bits.
-        known.utc_ms = known.utc_ms.wrapping_add(elapsed_ms.into());
+        add(elapsed_ms.into(), &mut known.utc_ms);
         known.age_ms = known.age_ms.saturating_add(elapsed_ms);
-        self.given_ms = self.given_ms.max(known.utc_ms);
+        if is_less(&self.given_ms, &known.utc_ms) {
+            self.given_ms = known.utc_ms;
+        }
         Some(Stamp { at_ms: self.given_ms, synchronised: known.age_ms < VALID_MS })
     }
 }

@@ -97,10 +97,16 @@ impl Config {
 
     /// The authenticated answer to the request with this head (gateway).
     pub fn seal(&self, request: &Head, keys: &Keys) -> Result<[u8; CONFIG_ANSWER_LEN], ProtocolError> {
-        self.check()?;
         let mut message = [0; CONFIG_ANSWER_LEN];
         let mut buffer = Buffer::new(&mut message);
-        let sink = &mut |bytes: &[u8]| buffer.put(bytes);
+        self.write(request, keys, &mut |bytes| buffer.put(bytes))?;
+        buffer.finish()?;
+        Ok(message)
+    }
+
+    /// The same piece by piece, for where there is no room for it; nothing is written where a field is out of range.
+    pub fn write(&self, request: &Head, keys: &Keys, sink: &mut dyn FnMut(&[u8])) -> Result<(), ProtocolError> {
+        self.check()?;
         let mut mac = Mac::new(&keys.down);
         let mut out = Out::start(Kind::ConfigAnswer, request, &mut mac, sink)?;
         out.time(self.server_time_ms);
@@ -115,9 +121,7 @@ impl Config {
         out.put(&router);
         out.u8(prefix);
         out.put(&self.server.bytes);
-        out.finish()?;
-        buffer.finish()?;
-        Ok(message)
+        out.finish()
     }
 
     /// Reads and authenticates an answer (unit) and says which request it answers.
@@ -239,6 +243,13 @@ impl Host {
     #[must_use]
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(self.used().0).unwrap_or_default()
+    }
+
+    /// Whether this is [`Host::STAY`].
+    #[must_use]
+    pub const fn is_stay(&self) -> bool {
+        let [first, ..] = self.bytes;
+        first == 0
     }
 
     /// The text's bytes.

@@ -2,6 +2,8 @@
 //!
 //! One input each, told its level every few ms; it reads no pin itself. Called by [`crate::Station`].
 
+use crate::clock::has_passed;
+
 /// A contact must rest for so many ms before its new state counts.
 const SETTLE_MS: u32 = 40;
 
@@ -29,7 +31,7 @@ impl Debounced {
             self.raw = closed;
             self.raw_since_ms = now_ms;
         }
-        if self.raw != self.settled && now_ms.wrapping_sub(self.raw_since_ms) >= SETTLE_MS {
+        if self.raw != self.settled && has_passed(now_ms, &self.raw_since_ms, SETTLE_MS) {
             self.settled = self.raw;
             self.settled_since_ms = now_ms;
             self.fired = false;
@@ -39,7 +41,7 @@ impl Debounced {
 
     /// True once for every time that the contact is held closed for `hold_ms`, however long it stays so.
     pub fn held(&mut self, now_ms: u32, hold_ms: u32) -> bool {
-        let held = self.settled && !self.fired && now_ms.wrapping_sub(self.settled_since_ms) >= hold_ms;
+        let held = self.settled && !self.fired && has_passed(now_ms, &self.settled_since_ms, hold_ms);
         self.fired |= held;
         held
     }

@@ -9,6 +9,8 @@ use core::convert::Infallible;
 use embedded_hal::delay::DelayNs;
 use embedded_hal::digital::{InputPin, OutputPin};
 
+use crate::clock::has_passed;
+
 /// Readings are taken so often, in ms; the sensor bears one a second.
 const EVERY_MS: u32 = 10_000;
 /// The host's low in ms.
@@ -50,16 +52,15 @@ impl<P: OpenDrain, D: DelayNs> Dht11<P, D> {
 
     /// To be called every few ms: a reading, or that there has been none for three attempts; nothing most of the time.
     pub fn poll(&mut self, now_ms: u32) -> Option<Option<Climate>> {
-        let waited_ms = now_ms.wrapping_sub(self.since_ms);
         if !self.waking {
-            if waited_ms >= EVERY_MS {
+            if has_passed(now_ms, &self.since_ms, EVERY_MS) {
                 let Ok(()) = self.pin.set_low();
                 self.waking = true;
                 self.since_ms = now_ms;
             }
             return None;
         }
-        if waited_ms < WAKE_MS {
+        if !has_passed(now_ms, &self.since_ms, WAKE_MS) {
             return None;
         }
         self.waking = false;
@@ -83,7 +84,7 @@ impl<P: OpenDrain, D: DelayNs> Dht11<P, D> {
         self.wait_for(false)?;
         let mut bytes = [0; 5];
         for byte in &mut bytes {
-            for _ in 0..8 {
+            for _ in 0..8_u8 {
                 self.wait_for(true)?;
                 self.delay.delay_us(DECIDE_US);
                 *byte <<= 1;
@@ -99,7 +100,7 @@ impl<P: OpenDrain, D: DelayNs> Dht11<P, D> {
     /// Waits for a level, at most a quarter of a ms.
     #[cfg_attr(target_arch = "avr", inline(never))]
     fn wait_for(&mut self, level: bool) -> Option<()> {
-        for _ in 0..120 {
+        for _ in 0..120_u8 {
             if self.level() == level {
                 return Some(());
             }

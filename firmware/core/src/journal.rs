@@ -12,6 +12,7 @@
 //! A byte bears 100,000 writes (ATmega328P, section 8.4), a record writes each byte of its slot once at most, so 46 slots bear 4.6 million records.
 
 use crate::board::Eeprom;
+use crate::division::is_less;
 use crate::memory::{JOURNAL_AT, array, crc32, put};
 use crate::wire::Fields;
 
@@ -68,7 +69,7 @@ impl Journal {
         let mut damaged = 0_u32;
         for slot in 0..SLOTS {
             match read(eeprom, slot) {
-                Slot::Good(record) if record >= self.newest => {
+                Slot::Good(record) if !record.is_older(&self.newest) => {
                     self.newest = record;
                     self.next = after(slot);
                 }
@@ -92,13 +93,15 @@ impl Journal {
     /// As [`Journal::start`].
     pub fn restart(&mut self, eeprom: &mut impl Eeprom, energy_uj: u64) -> Result<Record, WornOut> {
         self.finish(eeprom)?;
-        self.newest.energy_uj = self.newest.energy_uj.max(energy_uj);
+        if is_less(&self.newest.energy_uj, &energy_uj) {
+            self.newest.energy_uj = energy_uj;
+        }
         self.next_boot(eeprom, 1)
     }
 
     /// Begins to write how much energy there is; [`Journal::step`] goes on with it. While a record is being written a further one is not begun.
     pub fn note(&mut self, energy_uj: u64) {
-        if self.writing.is_none() && energy_uj > self.newest.energy_uj {
+        if self.writing.is_none() && is_less(&self.newest.energy_uj, &energy_uj) {
             self.begin(Record { energy_uj, ..self.newest });
         }
     }
@@ -177,6 +180,11 @@ impl Default for Journal {
 }
 
 impl Record {
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    fn is_older(&self, other: &Self) -> bool {
+        self.boot < other.boot || (self.boot == other.boot && is_less(&self.energy_uj, &other.energy_uj))
+    }
+
     #[cfg_attr(target_arch = "avr", inline(never))]
     fn bytes(&self) -> [u8; 16] {
         let mut bytes = [0; 16];

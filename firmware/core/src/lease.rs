@@ -4,7 +4,8 @@
 //! the phases) is used up, when a phase stays above its limit, and when it is told to; it starts open. It does not decide how soon a relay may close again
 //! and does not replace the circuit breaker: a short circuit is over before it is asked. Called by [`crate::Unit`] and by tests.
 
-use crate::division::divide;
+use crate::clock::has_passed;
+use crate::division::{add, divide, is_less, multiply};
 use crate::error::ProtocolError;
 use crate::types::Flags;
 use crate::wire::within;
@@ -157,22 +158,28 @@ impl Lease {
 
     /// Puts this lease in the place of the one before; it counts from the last [`Lease::asked`], or from now without one.
     pub fn grant(&mut self, now_ms: u32, grant: Grant) -> Relay {
-        let (start_ms, flowed) = self.asked.take().unwrap_or((now_ms, self.flowed));
+        self.grant_capped(now_ms, &grant, u16::MAX)
+    }
+
+    /// The same with no phase above `rated_ma`.
+    pub(crate) fn grant_capped(&mut self, now_ms: u32, grant: &Grant, rated_ma: u16) -> Relay {
+        let (start_ms, mut until) = self.asked.take().unwrap_or((now_ms, self.flowed));
         if self.blocked {
             return self.relay();
         }
         // At most an hour.
         let duration_ms = u32::from(grant.seconds).wrapping_mul(1000);
-        let until = flowed.wrapping_add(u64::from(grant.milliampere_seconds).wrapping_mul(1000));
-        if now_ms.wrapping_sub(start_ms) >= duration_ms {
+        add(multiply(grant.milliampere_seconds, 1000), &mut until);
+        if has_passed(now_ms, &start_ms, duration_ms) {
             return self.open(Cause::Expired);
         }
-        if self.flowed >= until {
+        if !is_less(&self.flowed, &until) {
             return self.open(Cause::UsedUp);
         }
         // A limit that is still broken keeps its clock: a new lease must not restart the grace.
         let over_ms = self.running.as_ref().map_or(0, |running| running.over_ms);
-        self.running = Some(Running { start_ms, duration_ms, until, limit_ma: grant.limit_ma, over_ms });
+        let limit_ma = grant.limit_ma.map(|limit| limit.min(rated_ma));
+        self.running = Some(Running { start_ms, duration_ms, until, limit_ma, over_ms });
         self.relay()
     }
 
@@ -201,7 +208,7 @@ impl Lease {
     pub fn tick(&mut self, now_ms: u32, current_ma: [u32; 3]) -> Relay {
         let last_ms = self.ticked_ms.replace(now_ms).unwrap_or(now_ms);
         let elapsed_ms = now_ms.wrapping_sub(last_ms);
-        self.flowed = self.flowed.wrapping_add(u64::from(total(current_ma)).wrapping_mul(u64::from(elapsed_ms)));
+        add(multiply(total(current_ma), elapsed_ms), &mut self.flowed);
         let Some(running) = &mut self.running else {
             self.watch_open_relay(now_ms, current_ma);
             return self.relay();
@@ -214,10 +221,10 @@ impl Lease {
             (true, 0) => 1,
             (true, since) => since.saturating_add(elapsed_ms),
         };
-        if now_ms.wrapping_sub(running.start_ms) >= running.duration_ms {
+        if has_passed(now_ms, &running.start_ms, running.duration_ms) {
             return self.open(Cause::Expired);
         }
-        if self.flowed >= running.until {
+        if !is_less(&self.flowed, &running.until) {
             return self.open(Cause::UsedUp);
         }
         if running.over_ms > u32::from(self.grace_ms) {
@@ -277,7 +284,7 @@ impl Lease {
             return;
         }
         let since = *self.leaking_since_ms.get_or_insert(now_ms);
-        self.welded = now_ms.wrapping_sub(since) >= WELDED_AFTER_MS;
+        self.welded = has_passed(now_ms, &since, WELDED_AFTER_MS);
     }
 }
 

@@ -18,11 +18,15 @@ pub const TAG_LEN: usize = 16;
 const LABEL: &[u8] = b"commonwatt unit v1 ";
 
 const BLOCK_LEN: usize = 64;
-const CHUNK_START: u32 = 1;
-const CHUNK_END: u32 = 2;
-const ROOT: u32 = 8;
-const KEYED_HASH: u32 = 16;
-/// How the words of a block change their places from round to round.
+/// The same, and how much may come before the last block, in the widths that the unit counts with.
+const BLOCK_FULL: u8 = 64;
+const MAX_BEFORE: u16 = 960;
+const _: () = assert!(BLOCK_LEN == 64 && MAX_MESSAGE_LEN == 960 + BLOCK_LEN, "the same lengths");
+const CHUNK_START: u8 = 1;
+const CHUNK_END: u8 = 2;
+const ROOT: u8 = 8;
+const KEYED_HASH: u8 = 16;
+/// Which word of a block comes to each place in the next round.
 static ORDER: [u8; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
 // Statics, here and above: a constant would be built on the stack word by word.
 static IV: [u32; 4] = [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a];
@@ -73,7 +77,8 @@ impl fmt::Debug for Keys {
 pub fn keyed_hash(key: &[u8; 32], input: &[u8]) -> Result<[u8; 32], ProtocolError> {
     let mut mac = Mac::new(key);
     mac.update(input);
-    mac.finish()
+    // Not `finish`, which would take a copy of it.
+    mac.first_bytes()
 }
 
 /// A keyed BLAKE3 hash in the making, for input that comes in pieces; about 100 bytes.
@@ -81,9 +86,9 @@ pub fn keyed_hash(key: &[u8; 32], input: &[u8]) -> Result<[u8; 32], ProtocolErro
 pub struct Mac {
     chaining: [u32; 8],
     block: [u8; BLOCK_LEN],
-    filled: usize,
-    taken: usize,
-    first: bool,
+    filled: u8,
+    /// How many bytes are in blocks that are compressed.
+    taken: u16,
 }
 
 impl Mac {
@@ -92,62 +97,57 @@ impl Mac {
     pub fn new(key: &[u8; 32]) -> Self {
         let mut chaining = [0; 8];
         load(&mut chaining, key);
-        Self { chaining, block: [0; BLOCK_LEN], filled: 0, taken: 0, first: true }
+        Self { chaining, block: [0; BLOCK_LEN], filled: 0, taken: 0 }
     }
 
     /// Adds input; more than 1,024 bytes in all make [`Mac::finish`] fail.
     #[cfg_attr(target_arch = "avr", inline(never))]
-    pub fn update(&mut self, mut input: &[u8]) {
-        self.taken = self.taken.saturating_add(input.len());
-        while !input.is_empty() {
+    pub fn update(&mut self, input: &[u8]) {
+        for byte in input {
             // A full block waits until more input shows that it is not the last one.
-            if self.filled == BLOCK_LEN {
+            if self.filled == BLOCK_FULL {
                 let flags = self.start_flag() | KEYED_HASH;
-                compress(&mut self.chaining, &self.block, BLOCK_LEN, flags);
-                self.first = false;
+                self.taken = self.taken.saturating_add(BLOCK_FULL.into());
+                compress(&mut self.chaining, &mut self.block, BLOCK_FULL, flags);
                 self.block = [0; BLOCK_LEN];
                 self.filled = 0;
             }
-            let room = self.block.get_mut(self.filled..).unwrap_or_default();
-            let count = room.len().min(input.len());
-            let (now, later) = input.split_at_checked(count).unwrap_or_default();
-            for (to, from) in room.iter_mut().zip(now) {
-                *to = *from;
+            if let Some(room) = self.block.get_mut(usize::from(self.filled)) {
+                *room = *byte;
             }
-            self.filled = self.filled.saturating_add(count);
-            input = later;
+            self.filled = self.filled.wrapping_add(1);
         }
     }
 
     /// The 32-byte hash, or [`ProtocolError::TooLong`] when more than 1,024 bytes went in.
     pub fn finish(mut self) -> Result<[u8; 32], ProtocolError> {
-        if self.taken > MAX_MESSAGE_LEN {
-            return Err(ProtocolError::TooLong);
-        }
-        let mut hash = [0; 32];
-        self.root(&mut hash);
-        Ok(hash)
+        self.first_bytes()
     }
 
     /// The tag of the input: the first 16 bytes of the hash. Nothing more goes in afterwards.
     pub(crate) fn tag(&mut self) -> Result<[u8; TAG_LEN], ProtocolError> {
-        if self.taken > MAX_MESSAGE_LEN {
-            return Err(ProtocolError::TooLong);
-        }
-        let mut tag = [0; TAG_LEN];
-        self.root(&mut tag);
-        Ok(tag)
+        self.first_bytes()
     }
 
-    fn start_flag(&self) -> u32 {
-        if self.first { CHUNK_START } else { 0 }
+    fn first_bytes<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
+        // What is still in the block fills it at most.
+        if self.taken > MAX_BEFORE {
+            return Err(ProtocolError::TooLong);
+        }
+        let mut hash = [0; N];
+        self.root(&mut hash);
+        Ok(hash)
+    }
+
+    fn start_flag(&self) -> u8 {
+        if self.taken == 0 { CHUNK_START } else { 0 }
     }
 
     /// Writes as much of the hash as there is room for, up to 32 bytes.
     #[cfg_attr(target_arch = "avr", inline(never))]
     fn root(&mut self, out: &mut [u8]) {
         let flags = self.start_flag() | CHUNK_END | ROOT | KEYED_HASH;
-        compress(&mut self.chaining, &self.block, self.filled, flags);
+        compress(&mut self.chaining, &mut self.block, self.filled, flags);
         for (to, word) in out.as_chunks_mut::<4>().0.iter_mut().zip(&self.chaining) {
             *to = word.to_le_bytes();
         }
@@ -177,28 +177,35 @@ fn load(words: &mut [u32], bytes: &[u8]) {
     }
 }
 
-/// The BLAKE3 compression of one block into the chaining value; the chunk counter is always 0 here.
+/// The BLAKE3 compression of one block into the chaining value; the chunk counter is always 0 here. The block's words are in another order afterwards.
 ///
 /// Written with loops where the words could be named one by one: that would be faster on a large machine and three times as long in the unit's flash.
 #[cfg_attr(target_arch = "avr", inline(never))]
-fn compress(chaining: &mut [u32; 8], block: &[u8; BLOCK_LEN], length: usize, flags: u32) {
+fn compress(chaining: &mut [u32; 8], block: &mut [u8; BLOCK_LEN], length: u8, flags: u8) {
     let mut s = [0; 16];
-    for (to, from) in s.iter_mut().zip(chaining.iter()) {
-        *to = *from;
-    }
-    for (to, from) in s.iter_mut().skip(8).zip(&IV) {
-        *to = *from;
+    if let Some((low, high)) = s.split_first_chunk_mut() {
+        *low = *chaining;
+        if let Some(four) = high.first_chunk_mut() {
+            *four = IV;
+        }
     }
     let [.., bytes, mode] = &mut s;
-    *bytes = u32::try_from(length).unwrap_or_default();
-    *mode = flags;
-    for round in 0..7_u8 {
-        for step in 0..8_u8 {
-            // The columns, then the diagonals.
-            let turn = if step < 4 { 0 } else { 1 };
-            let first = step << 1;
-            mix(&mut s, step & 3, turn, [word(block, first, round), word(block, first | 1, round)]);
+    *bytes = length.into();
+    *mode = flags.into();
+    for _ in 0..7_u8 {
+        // The columns, then the diagonals.
+        let mut place = 0_usize;
+        for words in block.as_chunks::<8>().0 {
+            if let [a, b, c, d] = s.as_chunks_mut::<4>().0 {
+                let turn = place >> 2;
+                let at = |row: usize| place.wrapping_add(if turn == 0 { 0 } else { row }) & 3;
+                if let (Some(a), Some(b), Some(c), Some(d)) = (a.get_mut(at(0)), b.get_mut(at(1)), c.get_mut(at(2)), d.get_mut(at(3))) {
+                    mix(a, b, c, d, words);
+                }
+            }
+            place = place.wrapping_add(1);
         }
+        permute(block);
     }
     let (low, high) = s.split_at(8);
     for (word, (a, b)) in chaining.iter_mut().zip(low.iter().zip(high)) {
@@ -206,39 +213,38 @@ fn compress(chaining: &mut [u32; 8], block: &[u8; BLOCK_LEN], length: usize, fla
     }
 }
 
-/// The word of the block that stands at a place in a round: the places change by [`ORDER`] from each round to the next. Followed from the start each time, which
-/// costs less than a table of where they are.
-fn word(block: &[u8; BLOCK_LEN], place: u8, round: u8) -> u32 {
-    let mut number = place;
-    for _ in 0..round {
-        number = ORDER.get(usize::from(number)).copied().unwrap_or_default();
+/// Brings the words into the order of the next round, where they are: [`ORDER`] is two rings of eight places, which begin at 0 and at 1.
+#[cfg_attr(target_arch = "avr", inline(never))]
+fn permute(block: &mut [u8; BLOCK_LEN]) {
+    let words = block.as_chunks_mut::<4>().0;
+    for start in 0..2_usize {
+        let first = words.get(start).copied().unwrap_or_default();
+        let mut place = start;
+        for _ in 0..7_u8 {
+            let from = usize::from(ORDER.get(place).copied().unwrap_or_default());
+            let word = words.get(from).copied().unwrap_or_default();
+            if let Some(to) = words.get_mut(place) {
+                *to = word;
+            }
+            place = from;
+        }
+        if let Some(to) = words.get_mut(place) {
+            *to = first;
+        }
     }
-    block.as_chunks::<4>().0.get(usize::from(number)).map_or(0, |four| u32::from_le_bytes(*four))
 }
 
-/// Mixes a column of the state (`turn` 0) or a diagonal (1) with two words of the block.
+/// Mixes a column of the state, or a diagonal, with two words of the block.
 #[cfg_attr(target_arch = "avr", inline(never))]
-fn mix(s: &mut [u32; 16], column: u8, turn: u8, [x, y]: [u32; 2]) {
-    let mut words = [0_u32; 4];
-    let mut shift = column;
-    for (row, word) in s.as_chunks::<4>().0.iter().zip(&mut words) {
-        *word = row.get(usize::from(shift & 3)).copied().unwrap_or_default();
-        shift = shift.wrapping_add(turn);
-    }
-    let [mut a, mut b, mut c, mut d] = words;
-    a = a.wrapping_add(b).wrapping_add(x);
-    d = (d ^ a).rotate_right(16);
-    c = c.wrapping_add(d);
-    b = (b ^ c).rotate_right(12);
-    a = a.wrapping_add(b).wrapping_add(y);
-    d = (d ^ a).rotate_right(8);
-    c = c.wrapping_add(d);
-    b = (b ^ c).rotate_right(7);
-    shift = column;
-    for (row, word) in s.as_chunks_mut::<4>().0.iter_mut().zip([a, b, c, d]) {
-        if let Some(place) = row.get_mut(usize::from(shift & 3)) {
-            *place = word;
-        }
-        shift = shift.wrapping_add(turn);
-    }
+fn mix(a: &mut u32, b: &mut u32, c: &mut u32, d: &mut u32, words: &[u8; 8]) {
+    let [x @ .., _, _, _, _] = *words;
+    let [_, _, _, _, y @ ..] = *words;
+    *a = a.wrapping_add(*b).wrapping_add(u32::from_le_bytes(x));
+    *d = (*d ^ *a).rotate_right(16);
+    *c = c.wrapping_add(*d);
+    *b = (*b ^ *c).rotate_right(12);
+    *a = a.wrapping_add(*b).wrapping_add(u32::from_le_bytes(y));
+    *d = (*d ^ *a).rotate_right(8);
+    *c = c.wrapping_add(*d);
+    *b = (*b ^ *c).rotate_right(7);
 }

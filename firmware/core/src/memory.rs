@@ -216,7 +216,7 @@ impl Crc {
 
     pub(crate) fn add(&mut self, byte: u8) {
         let mut crc = self.0 ^ u32::from(byte);
-        for _ in 0..8 {
+        for _ in 0..8_u8 {
             let low = crc & 1;
             crc >>= 1;
             if low != 0 {

@@ -4,7 +4,7 @@
 //! Windows add, so one that nobody took in time is not lost, only longer. The voltage is not measured: it is the one of the configuration, so energy is apparent
 //! energy at that voltage. It knows no phase angle, no phase but one, and no calendar. Called by [`crate::Station`] and by boards.
 
-use crate::division::divide;
+use crate::division::{add, divide, multiply};
 
 /// How often the board samples, per second.
 pub const SAMPLE_RATE_HZ: u16 = 4000;
@@ -27,7 +27,7 @@ const BIAS_TOLERANCE: u32 = 64;
 /// One sample in so many may touch an end of the converter's range.
 const CLIPPED_SHARE: u32 = 100;
 /// The most noise that is learned as such, in counts² · 2¹²: a current through a welded relay must not be taken for noise.
-const MAX_FLOOR: u32 = 2 << FRACTION;
+const MAX_FLOOR: u16 = 2 << FRACTION;
 /// The bits of a mean square behind the point.
 const FRACTION: u32 = 12;
 
@@ -75,7 +75,9 @@ pub struct Calibration {
 impl Calibration {
     /// SCT-013-000 (2000:1) with 33 Ω at 5 V.
     pub const SCT_013: Self = Self { microamps_per_count: 295_928, floor: 0 };
-    /// ACS712 20 A (100 mV/A) at 5 V.
+    /// ACS712 30 A (66 mV/A) at 5 V: reads 20 A RMS, whose peaks are 28 A.
+    pub const ACS712_30A: Self = Self { microamps_per_count: 73_982, floor: 0 };
+    /// ACS712 20 A (100 mV/A) at 5 V: ±20 A are its peaks, 14 A RMS.
     pub const ACS712_20A: Self = Self { microamps_per_count: 48_828, floor: 0 };
 }
 
@@ -93,7 +95,7 @@ pub enum Measured {
 pub struct Meter {
     microamps_per_count: u32,
     /// Counts² · 2¹².
-    floor: u32,
+    floor: u16,
     energy_uj: u64,
     /// What did not fill a ms yet: mW · samples, less than those of a ms.
     rest: u8,
@@ -109,7 +111,7 @@ impl Meter {
     /// Begins with what an earlier start had counted, in µJ.
     pub fn start(&mut self, calibration: &Calibration, energy_uj: u64) {
         self.microamps_per_count = calibration.microamps_per_count;
-        self.floor = u32::from(calibration.floor) << 4;
+        self.floor = calibration.floor.saturating_mul(16);
         self.energy_uj = energy_uj;
         self.rest = 0;
     }
@@ -129,16 +131,16 @@ impl Meter {
     /// Counts a window at this voltage.
     pub fn take(&mut self, window: &Window, mains_v: u16) -> Measured {
         let Some(square) = mean_square(window) else { return Measured::Fault };
-        let (counts, bits) = root(square.saturating_sub(self.floor));
-        let (nearest, _) = divide((u64::from(counts).wrapping_mul(u64::from(self.microamps_per_count)) >> bits).wrapping_add(500), 1000);
+        let (counts, bits) = root(square.saturating_sub(self.floor.into()));
+        let (nearest, _) = divide((multiply(counts.into(), self.microamps_per_count) >> bits).wrapping_add(500), 1000);
         let current_ma = u32::try_from(nearest).unwrap_or(u32::MAX);
         if current_ma < ZERO_BELOW_MA {
             return Measured::Current(0);
         }
         // 20 + 9 + 16 bits; and what a hundred chargers draw in a century fits 64.
         let milliwatts = current_ma.wrapping_mul(u32::from(mains_v));
-        let total = u64::from(milliwatts).wrapping_mul(u64::from(window.samples)).wrapping_add(u64::from(self.rest));
-        self.energy_uj = self.energy_uj.wrapping_add(total >> SAMPLES_PER_MS_BITS);
+        let total = multiply(milliwatts, window.samples.into()).wrapping_add(u64::from(self.rest));
+        add(total >> SAMPLES_PER_MS_BITS, &mut self.energy_uj);
         let [low, ..] = total.to_le_bytes();
         self.rest = low & ((1 << SAMPLES_PER_MS_BITS) - 1);
         Measured::Current(current_ma)
@@ -146,7 +148,9 @@ impl Meter {
 
     /// Learns the noise from a window in which nothing flowed, because the relay is open; what is too strong for noise is not learned.
     pub fn learn_noise(&mut self, window: &Window) {
-        let Some(square) = mean_square(window).filter(|square| *square <= MAX_FLOOR) else { return };
+        let Some(square) = mean_square(window).and_then(|square| u16::try_from(square).ok()).filter(|square| *square <= MAX_FLOOR) else {
+            return;
+        };
         // A running mean over sixteen windows.
         self.floor = self.floor.wrapping_sub(self.floor >> 4).wrapping_add(square >> 4);
     }

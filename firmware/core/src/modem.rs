@@ -13,6 +13,7 @@ const CLOSED: Sum = Sum::of(b"CLOSED");
 const RESTARTED: Sum = Sum::of(b"ready");
 const NETWORK_LOST: Sum = Sum::of(b"WIFI DISCONNECT");
 const PAYLOAD: Sum = Sum::of(b"+IPD,");
+use crate::clock::has_passed;
 use crate::line::{Sum, digit};
 
 /// So many attempts of one step that fail in a row restart the modem.
@@ -154,7 +155,7 @@ impl Modem {
             State::Connecting | State::Answering => 10_000,
             State::Joining => 25_000,
         };
-        if now_ms.wrapping_sub(self.since_ms) < limit_ms {
+        if !has_passed(now_ms, &self.since_ms, limit_ms) {
             return None;
         }
         match self.state {

@@ -5,6 +5,7 @@
 
 use embedded_hal::i2c::I2c;
 
+use crate::clock::has_passed;
 use crate::types::Card;
 
 /// The reader's address.
@@ -59,7 +60,7 @@ impl<B: I2c> Pn532<B> {
     /// # Errors
     /// [`ReaderError`]; the reader is set up again by later calls.
     pub fn poll(&mut self, now_ms: u32) -> Result<Option<Card>, ReaderError> {
-        if now_ms.wrapping_sub(self.asked_ms) < EVERY_MS {
+        if !has_passed(now_ms, &self.asked_ms, EVERY_MS) {
             return Ok(None);
         }
         self.asked_ms = now_ms;
@@ -71,10 +72,9 @@ impl<B: I2c> Pn532<B> {
     }
 
     fn advance(&mut self, now_ms: u32) -> Result<Option<Card>, ReaderError> {
-        let waited_ms = now_ms.wrapping_sub(self.since_ms);
         match self.state {
             State::Resting => {
-                if waited_ms >= REST_MS {
+                if has_passed(now_ms, &self.since_ms, REST_MS) {
                     self.command(&SETUP)?;
                     self.enter(State::SettingUp, now_ms);
                 }
@@ -86,13 +86,13 @@ impl<B: I2c> Pn532<B> {
                     self.enter(next, now_ms);
                     return Ok(None);
                 }
-                if waited_ms >= ACKNOWLEDGED_MS { Err(ReaderError) } else { Ok(None) }
+                if has_passed(now_ms, &self.since_ms, ACKNOWLEDGED_MS) { Err(ReaderError) } else { Ok(None) }
             }
             State::IsSetUp => {
                 let mut reply = [0; 10];
                 if self.reply(&mut reply)? {
                     self.list(now_ms)?;
-                } else if waited_ms >= ACKNOWLEDGED_MS {
+                } else if has_passed(now_ms, &self.since_ms, ACKNOWLEDGED_MS) {
                     return Err(ReaderError);
                 }
                 Ok(None)
@@ -111,7 +111,7 @@ impl<B: I2c> Pn532<B> {
     /// A card that was there a moment ago is no new one.
     fn note(&mut self, card: Card, now_ms: u32) -> Option<Card> {
         let before = self.last.replace((card, now_ms));
-        let stayed = before.is_some_and(|(known, seen_ms)| known == card && now_ms.wrapping_sub(seen_ms) < AWAY_MS);
+        let stayed = before.is_some_and(|(known, seen_ms)| known == card && !has_passed(now_ms, &seen_ms, AWAY_MS));
         (!stayed).then_some(card)
     }
 

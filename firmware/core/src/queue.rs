@@ -4,6 +4,7 @@
 //! in the message's header. The queue holds the newest samples that fit in one message: what it drops costs detail, never energy, because the register is
 //! cumulative, and the gap in the numbers shows it. It does not outlive a restart. Called by [`crate::Unit`]; `readings` reads and writes its records.
 
+use crate::division::{add, is_less};
 use crate::error::ProtocolError;
 use crate::types::{Flags, Sample};
 use crate::wire::checked_time;
@@ -62,13 +63,13 @@ impl<const N: usize> Queue<N> {
     /// [`ProtocolError::OutOfRange`] if its time is beyond [`crate::MAX_TIME_MS`], [`ProtocolError::Exhausted`] when the numbers are used up.
     pub fn push(&mut self, sample: &Sample) -> Result<u32, ProtocolError> {
         let at_ms = checked_time(sample.at_ms)?;
-        let number = self.next_number().ok_or(ProtocolError::Exhausted)?;
+        let number = self.next_number();
         let base = Base { at_ms, register_wh: sample.register_wh };
         // The last number stays unused, so that `next_number` still has an answer.
         if number == u32::MAX {
             return Err(ProtocolError::Exhausted);
         }
-        if at_ms < self.newest.at_ms {
+        if is_less(&at_ms, &self.newest.at_ms) {
             return Err(ProtocolError::Order);
         }
         let mut step = (0, 0);
@@ -131,7 +132,7 @@ impl<const N: usize> Queue<N> {
         self.length == 0
     }
 
-    /// How many samples were dropped before they could be delivered, since the start.
+    /// How many samples were dropped before they could be delivered, since the start; modulo 2³².
     #[must_use]
     pub const fn dropped(&self) -> u32 {
         self.dropped
@@ -140,7 +141,7 @@ impl<const N: usize> Queue<N> {
     /// The number of the newest sample ever pushed; 0 if there was none.
     #[must_use]
     pub fn last_number(&self) -> u32 {
-        self.next_number().unwrap_or(u32::MAX).saturating_sub(1)
+        self.next_number().wrapping_sub(1)
     }
 
     pub(crate) fn first_number(&self) -> u32 {
@@ -161,15 +162,16 @@ impl<const N: usize> Queue<N> {
         Self { gone: first - 1, ..Self::new() }
     }
 
-    fn next_number(&self) -> Option<u32> {
-        let length = u32::try_from(self.length).ok()?;
-        self.gone.checked_add(length)?.checked_add(1)
+    /// Never wraps: `push` leaves the last number unused.
+    fn next_number(&self) -> u32 {
+        let length = u32::try_from(self.length).unwrap_or(u32::MAX);
+        self.gone.wrapping_add(length).wrapping_add(1)
     }
 
     fn drop_oldest(&mut self, count: usize) {
         let count = count.min(self.length);
         let lost = u32::try_from(count).unwrap_or(u32::MAX);
-        self.dropped = self.dropped.saturating_add(lost);
+        self.dropped = self.dropped.wrapping_add(lost);
         self.remove(count);
     }
 
@@ -188,8 +190,8 @@ impl<const N: usize> Queue<N> {
             wh = wh.wrapping_add(step.1.into());
         }
         // The sums led to samples that were pushed, so they are in range.
-        self.oldest.at_ms = self.oldest.at_ms.wrapping_add(ms.into());
-        self.oldest.register_wh = self.oldest.register_wh.wrapping_add(wh.into());
+        add(ms.into(), &mut self.oldest.at_ms);
+        add(wh.into(), &mut self.oldest.register_wh);
         // By hand: `copy_within` brings a panic, and its text, into the unit's flash.
         for from in count..self.length {
             if let Some((before, after)) = self.records.split_at_mut_checked(from)

@@ -10,7 +10,7 @@ use crate::lease::Grant;
 use crate::mac::{Keys, Mac, TAG_LEN};
 use crate::queue::{Base, MAX_SAMPLES, Queue, RECORD_LEN, decode, steps};
 use crate::types::{Capabilities, Card, Flags, Head, Presented, Sample, SensorId};
-use crate::wire::{Buffer, HEAD_LEN, Kind, Out, checked_time, open};
+use crate::wire::{Buffer, Fields, HEAD_LEN, Kind, Out, checked_time, open};
 
 /// The length in bytes of a request without samples.
 pub const READINGS_MIN_LEN: usize = HEAD_LEN + 34 + TAG_LEN;
@@ -18,16 +18,16 @@ pub const READINGS_MIN_LEN: usize = HEAD_LEN + 34 + TAG_LEN;
 pub const READINGS_ANSWER_LEN: usize = HEAD_LEN + 24 + TAG_LEN;
 
 /// What a unit puts into the header of its readings.
-pub(crate) struct Sender {
+pub(crate) struct Sender<'a> {
     pub(crate) head: Head,
     pub(crate) sensor: SensorId,
     pub(crate) capabilities: Capabilities,
-    pub(crate) presented: Option<Presented>,
+    pub(crate) presented: Option<&'a Presented>,
 }
 
 /// Writes readings piece by piece (unit).
 pub(crate) fn write_readings<const N: usize>(
-    sender: &Sender,
+    sender: &Sender<'_>,
     queue: &Queue<N>,
     keys: &Keys,
     sink: &mut dyn FnMut(&[u8]),
@@ -38,7 +38,7 @@ pub(crate) fn write_readings<const N: usize>(
     let mut out = Out::start(Kind::Readings, &sender.head, &mut mac, sink)?;
     out.u8(sender.sensor.get());
     out.u8(sender.capabilities.bits());
-    write_card(&mut out, sender.presented.as_ref());
+    write_card(&mut out, sender.presented);
     let (first, base) = if count == 0 { (0, Base::default()) } else { (queue.first_number(), queue.oldest()) };
     out.u32(first);
     out.u8(count);
@@ -255,6 +255,10 @@ pub struct ReadingsAnswer {
 }
 
 impl ReadingsAnswer {
+    /// Before an answer is read.
+    pub(crate) const NOTHING: Self =
+        Self { server_time_ms: 0, stored_sample: 0, card: CardOutcome::None, reload_config: false, lease: None };
+
     /// The authenticated answer to the request with this head (gateway).
     pub fn seal(&self, request: &Head, keys: &Keys) -> Result<[u8; READINGS_ANSWER_LEN], ProtocolError> {
         checked_time(self.server_time_ms)?;
@@ -284,20 +288,27 @@ impl ReadingsAnswer {
     pub fn parse(message: &[u8], keys: &Keys) -> Result<(Head, Self), ProtocolError> {
         let kind = Kind::ReadingsAnswer;
         let (head, mut fields) = open(message, kind, &keys.down, READINGS_ANSWER_LEN, 0)?;
-        let server_time_ms = fields.time();
-        let stored_sample = fields.u32();
-        let card = CardOutcome::from_byte(fields.u8())?;
-        let reload_config = match fields.u8() {
+        let mut answer = Self::NOTHING;
+        answer.read(&mut fields)?;
+        Ok((head, answer))
+    }
+
+    /// Takes over the fields of an authentic answer. After an error it is not to be used.
+    pub(crate) fn read(&mut self, fields: &mut Fields<'_>) -> Result<(), ProtocolError> {
+        self.server_time_ms = fields.time();
+        self.stored_sample = fields.u32();
+        self.card = CardOutcome::from_byte(fields.u8())?;
+        self.reload_config = match fields.u8() {
             0 => false,
             1 => true,
             _ => return Err(ProtocolError::Reserved),
         };
         let (seconds, amount) = (fields.u16(), fields.u32());
         let limits = [fields.u16(), fields.u16(), fields.u16()];
-        let lease = match (seconds, amount, limits) {
+        self.lease = match (seconds, amount, limits) {
             (0, 0, [0, 0, 0]) => None,
             (seconds, amount, limits) => Some(Grant::new(seconds, amount, limits)?),
         };
-        Ok((head, Self { server_time_ms, stored_sample, card, reload_config, lease }))
+        Ok(())
     }
 }

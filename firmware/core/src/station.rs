@@ -9,9 +9,10 @@ use core::convert::Infallible;
 use embedded_hal::digital::OutputPin;
 
 use crate::board::{Adc, Eeprom, Hardware, Millis, Serial};
-use crate::config::{CONFIG_REQUEST_LEN, Config, Host, Network};
+use crate::clock::has_passed;
+use crate::config::{CONFIG_REQUEST_LEN, Config, Network};
 use crate::debounce::Debounced;
-use crate::division::divide;
+use crate::division::{divide, is_less};
 use crate::hex;
 use crate::http::{Progress, Response};
 use crate::journal::{Journal, WornOut};
@@ -19,7 +20,7 @@ use crate::lease::Relay;
 use crate::memory::{self, Parts, Provision};
 use crate::meter::{Measured, Meter};
 use crate::modem::{Action, Command, Modem};
-use crate::readings::CardOutcome;
+use crate::readings::{CardOutcome, ReadingsAnswer};
 use crate::text::Text;
 use crate::types::{Capabilities, Card, Flags, Sample, SensorId};
 use crate::unit::{Identity, Next, Unit};
@@ -312,7 +313,7 @@ impl<const N: usize> Station<N> {
                 }
             }
         }
-        if self.parts.has(Parts::RELAY) && !self.closed && now_ms.wrapping_sub(self.switched_ms) >= QUIET_MS {
+        if self.parts.has(Parts::RELAY) && !self.closed && has_passed(now_ms, &self.switched_ms, QUIET_MS) {
             self.meter.learn_noise(&window);
         }
         if self.charging && self.current_ma == 0 {
@@ -352,7 +353,7 @@ impl<const N: usize> Station<N> {
     fn switch(&mut self, relay: &mut impl OutputPin<Error = Infallible>, now_ms: u32) {
         let lease = self.unit.lease();
         let wanted = lease.relay() == Relay::Closed && self.parts.has(Parts::RELAY);
-        let rested = now_ms.wrapping_sub(self.switched_ms) >= MIN_OFF_MS && lease.left_ms(now_ms) >= MIN_ON_MS;
+        let rested = has_passed(now_ms, &self.switched_ms, MIN_OFF_MS) && lease.left_ms(now_ms) >= MIN_ON_MS;
         let closed = wanted && (self.closed || rested);
         // Written every time: a pin that something has disturbed is put right.
         let Ok(()) = if closed { relay.set_high() } else { relay.set_low() };
@@ -370,7 +371,7 @@ impl<const N: usize> Station<N> {
         let period_ms = u32::from(config.sample_period_s).saturating_mul(1000);
         let (power_w, _) = divide(u64::from(self.current_ma.saturating_mul(config.mains_v.into())), 1000);
         let busy = self.plugged || self.closed || !self.parts.has(Parts::RELAY);
-        let due = busy && now_ms.wrapping_sub(self.sampled_ms) >= period_ms;
+        let due = busy && has_passed(now_ms, &self.sampled_ms, period_ms);
         if !measured || !(due || self.change != Change::None) {
             return;
         }
@@ -401,8 +402,8 @@ impl<const N: usize> Station<N> {
 
     /// Keeps the journal: every two minutes while energy grows, and once more when it stops growing.
     fn keep(&mut self, eeprom: &mut impl Eeprom, now_ms: u32) {
-        let waited = now_ms.wrapping_sub(self.journaled_ms) >= JOURNAL_EVERY_MS;
-        if waited && self.meter.energy_uj() > self.journal.newest().energy_uj {
+        let waited = has_passed(now_ms, &self.journaled_ms, JOURNAL_EVERY_MS);
+        if waited && is_less(&self.journal.newest().energy_uj, &self.meter.energy_uj()) {
             self.journaled_ms = now_ms;
             self.journal.note(self.meter.energy_uj());
         }
@@ -511,12 +512,13 @@ impl<const N: usize> Station<N> {
     }
 
     fn configured<M, A, E: Eeprom, S, R>(&mut self, hardware: &mut Hardware<M, A, E, S, R>, now_ms: u32) -> bool {
-        let network = self.network();
+        let was_static = self.network() != Network::Dynamic;
         if self.unit.config_answer(now_ms, self.response.body()).is_err() {
             return false;
         }
         memory::store_config(&mut hardware.eeprom, Config::kept(self.response.body()));
-        if self.network() != network {
+        // An address given by the server is set before joining; that it is the same one is not worth the flash to find out.
+        if was_static || self.network() != Network::Dynamic {
             self.modem.rejoin(now_ms);
         }
         self.change = Change::Some;
@@ -525,7 +527,10 @@ impl<const N: usize> Station<N> {
     }
 
     fn answered(&mut self, now_ms: u32) -> bool {
-        let Ok(answer) = self.unit.readings_answer(now_ms, self.response.body()) else { return false };
+        let mut answer = ReadingsAnswer::NOTHING;
+        if self.unit.take_answer(now_ms, self.response.body(), &mut answer).is_err() {
+            return false;
+        }
         let period_s = self.unit.config().map_or(60, |config| config.transmit_period_s);
         // The period is kept from request to request; one that took longer than that is made up for at once.
         let next_ms = after(self.asked_ms, period_s);
@@ -663,7 +668,7 @@ impl<const N: usize> Station<N> {
 
     /// Gives the bytes of the server's name and port: the configured one's, or the first one's where there is none or it has long been silent.
     fn host(&self, eeprom: &mut impl Eeprom, sink: &mut dyn FnMut(u8)) {
-        let configured = self.unit.config().map(|config| &config.server).filter(|server| **server != Host::STAY);
+        let configured = self.unit.config().map(|config| &config.server).filter(|server| !server.is_stay());
         match configured {
             Some(server) if self.silent & SILENT_EXCHANGES == 0 => server.as_bytes().iter().copied().for_each(sink),
             Some(_) | None => memory::first_server(eeprom, sink),

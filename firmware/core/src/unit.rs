@@ -3,13 +3,13 @@
 //! It holds the queue, the clock and the lease, and one request at a time; the board moves bytes, measures, drives the relay, keeps the boot number in EEPROM
 //! and calls [`Unit::tick`] at least once a second. It opens no socket and waits for nothing. Called by boards and by simulated units.
 
-use crate::clock::{Clock, Stamp};
+use crate::clock::{Clock, Stamp, has_passed};
 use crate::config::{CONFIG_ANSWER_LEN, CONFIG_REQUEST_LEN, Config, ConfigRequest};
 use crate::error::ProtocolError;
 use crate::lease::{Cause, Lease, Relay};
 use crate::mac::Keys;
 use crate::queue::{MAX_SAMPLES, Queue, RECORD_LEN};
-use crate::readings::{CardOutcome, READINGS_MIN_LEN, ReadingsAnswer, Sender, write_readings};
+use crate::readings::{CardOutcome, READINGS_ANSWER_LEN, READINGS_MIN_LEN, ReadingsAnswer, Sender, write_readings};
 use crate::types::{Capabilities, Card, DeviceId, Head, Presented, Sample, SensorId};
 use crate::wire::{Buffer, Fields, Kind, open};
 
@@ -63,12 +63,7 @@ pub enum Next {
 enum Waiting {
     Nothing,
     Config,
-    /// With the newest sample pushed and the tap sent.
-    Readings {
-        last_sample: u32,
-        /// 0 for none.
-        tap: u16,
-    },
+    Readings,
 }
 
 /// A unit with room for `N` samples (at most 60).
@@ -79,6 +74,9 @@ pub struct Unit<const N: usize = MAX_SAMPLES> {
     boot: u32,
     counter: u32,
     waiting: Waiting,
+    /// The newest sample pushed and the tap, 0 for none, when readings were sent last.
+    sent_sample: u32,
+    sent_tap: u16,
     config: Config,
     configured: bool,
     queue: Queue<N>,
@@ -108,6 +106,8 @@ impl<const N: usize> Unit<N> {
             boot: 0,
             counter: 0,
             waiting: Waiting::Nothing,
+            sent_sample: 0,
+            sent_tap: 0,
             config: Config::BLANK,
             configured: false,
             queue: Queue::new(),
@@ -170,14 +170,7 @@ impl<const N: usize> Unit<N> {
     ///
     /// An authentic answer with a value out of its range leaves the unit without a configuration.
     pub fn config_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<(), ProtocolError> {
-        let waiting = core::mem::replace(&mut self.waiting, Waiting::Nothing);
-        let (head, mut fields) = match open(body, Kind::ConfigAnswer, &self.keys.down, CONFIG_ANSWER_LEN, 0) {
-            Ok(answer) => answer,
-            Err(error) => return Err(self.judge(error)),
-        };
-        if waiting != Waiting::Config || head != self.head() {
-            return Err(self.judge(ProtocolError::NotOurRequest));
-        }
+        let mut fields = self.open(body, Kind::ConfigAnswer, CONFIG_ANSWER_LEN, Waiting::Config)?;
         // Read in place: a unit has no room for a second one. What is authentic and yet wrong leaves it with none, and with its relay open.
         self.configured = false;
         self.config.server_time_ms = fields.time();
@@ -253,17 +246,20 @@ impl<const N: usize> Unit<N> {
 
     /// The same body piece by piece, for a board without room for a second copy; [`Unit::readings_len`] says its length beforehand.
     pub fn send_readings(&mut self, now_ms: u32, mut sink: impl FnMut(&[u8])) -> Result<(), ProtocolError> {
-        self.card = self.card.filter(|(since, _)| now_ms.wrapping_sub(*since) < CARD_VALID_MS);
+        if self.card.as_ref().is_some_and(|(since_ms, _)| has_passed(now_ms, since_ms, CARD_VALID_MS)) {
+            self.card = None;
+        }
+        let head = self.next_head()?;
+        self.waiting = Waiting::Readings;
+        self.sent_sample = self.queue.last_number();
+        self.sent_tap = self.card.as_ref().map_or(0, |(_, presented)| presented.tap);
+        self.lease.asked(now_ms);
         let sender = Sender {
-            head: self.next_head()?,
+            head,
             sensor: self.identity.sensor,
             capabilities: self.identity.capabilities,
-            presented: self.card.map(|(_, presented)| presented),
+            presented: self.card.as_ref().map(|(_, presented)| presented),
         };
-        let last_sample = self.queue.last_number();
-        let tap = sender.presented.map_or(0, |presented| presented.tap);
-        self.waiting = Waiting::Readings { last_sample, tap };
-        self.lease.asked(now_ms);
         write_readings(&sender, &self.queue, &self.keys, &mut sink)
     }
 
@@ -279,34 +275,52 @@ impl<const N: usize> Unit<N> {
     /// [`Unit::refused`] with `None`.
     #[cfg_attr(target_arch = "avr", inline(never))]
     pub fn readings_answer(&mut self, now_ms: u32, body: &[u8]) -> Result<ReadingsAnswer, ProtocolError> {
-        let waiting = core::mem::replace(&mut self.waiting, Waiting::Nothing);
-        let (head, answer) = match ReadingsAnswer::parse(body, &self.keys) {
-            Ok(answer) => answer,
-            Err(error) => return Err(self.judge(error)),
-        };
-        let (last_sample, tap) = match waiting {
-            Waiting::Readings { last_sample, tap } if head == self.head() => (last_sample, tap),
-            Waiting::Nothing | Waiting::Config | Waiting::Readings { .. } => return Err(self.judge(ProtocolError::NotOurRequest)),
-        };
-        if answer.stored_sample > last_sample {
+        let mut answer = ReadingsAnswer::NOTHING;
+        self.take_answer(now_ms, body, &mut answer)?;
+        Ok(answer)
+    }
+
+    /// As [`Unit::readings_answer`], in place: what it gives is good only without an error.
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    pub(crate) fn take_answer(&mut self, now_ms: u32, body: &[u8], answer: &mut ReadingsAnswer) -> Result<(), ProtocolError> {
+        let mut fields = self.open(body, Kind::ReadingsAnswer, READINGS_ANSWER_LEN, Waiting::Readings)?;
+        answer.read(&mut fields)?;
+        if answer.stored_sample > self.sent_sample {
             return Err(ProtocolError::OutOfRange);
         }
         self.succeeded();
         self.clock.set(now_ms, answer.server_time_ms);
         self.queue.acknowledge(answer.stored_sample);
         // A card shown since the request left has not been answered.
-        if answer.card != CardOutcome::Pending {
-            self.card = self.card.filter(|(_, presented)| tap != presented.tap);
+        if answer.card != CardOutcome::Pending && self.card.as_ref().is_some_and(|(_, presented)| presented.tap == self.sent_tap) {
+            self.card = None;
         }
-        match (answer.lease, self.config()) {
-            (Some(grant), Some(config)) => {
-                let grant = grant.capped(config.rated_ma);
-                self.lease.grant(now_ms, grant)
-            }
+        match (&answer.lease, self.configured) {
+            (Some(grant), true) => self.lease.grant_capped(now_ms, grant, self.config.rated_ma),
             // Without a configuration the rated current is unknown: nothing may flow.
-            (Some(_), None) | (None, _) => self.lease.open(Cause::NoLease),
+            (Some(_), false) | (None, _) => self.lease.open(Cause::NoLease),
         };
-        Ok(answer)
+        Ok(())
+    }
+
+    /// Authenticates an answer to the last request, of which there is only one.
+    #[cfg_attr(target_arch = "avr", inline(never))]
+    fn open<'a>(&mut self, body: &'a [u8], kind: Kind, length: usize, expected: Waiting) -> Result<Fields<'a>, ProtocolError> {
+        let waiting = core::mem::replace(&mut self.waiting, Waiting::Nothing);
+        let error = match open(body, kind, &self.keys.down, length, 0) {
+            Ok((head, fields)) => {
+                if waiting == expected && head == self.head() {
+                    return Ok(fields);
+                }
+                ProtocolError::NotOurRequest
+            }
+            Err(error) => error,
+        };
+        // A wrong tag and an answer to something else mean that somebody interferes: the relay opens at once.
+        if matches!(error, ProtocolError::BadTag | ProtocolError::NotOurRequest) {
+            self.lease.open(Cause::BadAnswer);
+        }
+        Err(error)
     }
 
     /// What to do when the answer had another status than 200, or (`None`) did not come, was cut off or did not parse.
@@ -368,17 +382,11 @@ impl<const N: usize> Unit<N> {
     }
 
     fn next_head(&mut self) -> Result<Head, ProtocolError> {
-        let next = self.counter.checked_add(1);
-        self.counter = next.ok_or(ProtocolError::Exhausted)?;
-        Ok(self.head())
-    }
-
-    /// A wrong tag and an answer to something else mean that somebody interferes: the relay opens at once.
-    fn judge(&mut self, error: ProtocolError) -> ProtocolError {
-        if matches!(error, ProtocolError::BadTag | ProtocolError::NotOurRequest) {
-            self.lease.open(Cause::BadAnswer);
+        if self.counter == u32::MAX {
+            return Err(ProtocolError::Exhausted);
         }
-        error
+        self.counter = self.counter.wrapping_add(1);
+        Ok(self.head())
     }
 
     fn succeeded(&mut self) {

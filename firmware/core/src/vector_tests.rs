@@ -64,11 +64,12 @@ fn make(kind: &str, fields: &Value, keys: &Keys) -> Vec<u8> {
                 assert_eq!(queue.push(&sample(fields)), Ok(number(fields, "number")));
             }
             let uid = bytes(&fields["uid"]);
+            let presented = Card::new(&uid).ok().map(|card| Presented { tap: number(fields, "tap"), card });
             let sender = Sender {
                 head,
                 sensor: SensorId::new(number(fields, "sensor")).unwrap(),
                 capabilities: Capabilities::from_bits(number(fields, "capabilities")).unwrap(),
-                presented: Card::new(&uid).ok().map(|card| Presented { tap: number(fields, "tap"), card }),
+                presented: presented.as_ref(),
             };
             let mut message = vec![];
             write_readings(&sender, &queue, keys, &mut |bytes| message.extend_from_slice(bytes)).unwrap();

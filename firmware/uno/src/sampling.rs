@@ -162,6 +162,7 @@ impl Adc for Sampled {
 pub struct Counter;
 
 impl Millis for Counter {
+    #[inline(never)]
     fn now_ms(&mut self) -> u32 {
         with(|shared| shared.now_ms)
     }

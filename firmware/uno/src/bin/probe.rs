@@ -1,14 +1,15 @@
 //! Runs the protocol's golden vectors on the target: what is sent over the line is parsed, sealed again or hashed here, and the outcome goes back.
 //!
 //! A request is a letter, a length of two bytes, little endian, and so many bytes; the answer has the same form. It is never flashed on a unit in use: it lets whoever
-//! holds the line choose the key. An emulator sees the cycles between the marks.
+//! holds the line choose the key. The emulator's suite runs it and counts the cycles between the marks.
 #![no_std]
 #![no_main]
 
 use core::cell::UnsafeCell;
 
 use firmware_core::{
-    Config, ConfigRequest, Keys, MAX_MESSAGE_LEN, ProtocolError, Readings, ReadingsAnswer, Serial as _, device_of, keyed_hash,
+    CONFIG_ANSWER_LEN, Config, ConfigRequest, Head, Keys, MAX_MESSAGE_LEN, ProtocolError, Readings, ReadingsAnswer, Sample, Serial as _,
+    device_of, keyed_hash,
 };
 use firmware_uno::{cpu, pins, sampling, serial};
 
@@ -30,7 +31,6 @@ pub extern "C" fn main() -> ! {
     let buffer = unsafe { &mut *MESSAGE.0.get() };
     let mut line = serial::Line;
     let mut key = [0; 32];
-    let mut keys = Keys::derive(&key);
     loop {
         let letter = next(&mut line);
         let length = u16::from_le_bytes([next(&mut line), next(&mut line)]);
@@ -38,53 +38,101 @@ pub extern "C" fn main() -> ! {
         for byte in message.iter_mut() {
             *byte = next(&mut line);
         }
+        // One function each: together their variables would be deeper than the memory.
         match letter {
             b'k' => {
-                if let Some(new) = message.first_chunk::<32>() {
-                    key = *new;
-                    keys = Keys::derive(&key);
-                }
+                key = message.first_chunk().copied().unwrap_or_default();
                 answer(&mut line, 0, &[]);
             }
-            b'h' => {
-                cpu::mark(1);
-                let hash = keyed_hash(&key, message);
-                cpu::mark(2);
-                outcome(&mut line, hash.as_ref().map(|hash| hash.as_slice()));
-            }
-            b'1' => {
-                let again = ConfigRequest::parse(message, &keys).and_then(|request| request.seal(&keys));
-                outcome(&mut line, again.as_ref().map(|bytes| bytes.as_slice()));
-            }
-            b'2' => {
-                let again = Config::parse(message, &keys).and_then(|(head, config)| config.seal(&head, &keys));
-                outcome(&mut line, again.as_ref().map(|bytes| bytes.as_slice()));
-            }
-            b'3' => {
-                let read = Readings::parse(message, &keys);
-                let count = read.map(|readings| {
-                    let mut sum = 0_u64;
-                    for (number, sample) in readings.samples() {
-                        let fields = sample.at_ms ^ sample.register_wh.rotate_left(17) ^ u64::from(number).rotate_left(40);
-                        sum = sum.rotate_left(1) ^ fields ^ u64::from(sample.power_w) ^ u64::from(sample.flags.bits()) << 32;
-                    }
-                    sum.to_le_bytes()
-                });
-                outcome(&mut line, count.as_ref().map(|sum| sum.as_slice()));
-            }
-            b'4' => {
-                cpu::mark(1);
-                let read = ReadingsAnswer::parse(message, &keys);
-                cpu::mark(2);
-                let again = read.and_then(|(head, answer)| answer.seal(&head, &keys));
-                outcome(&mut line, again.as_ref().map(|bytes| bytes.as_slice()));
-            }
+            b'h' => hash(&mut line, &key, message),
+            b'1' => config_request(&mut line, &key, message),
+            b'2' => config_answer(&mut line, &key, message),
+            b'3' => readings(&mut line, &key, message),
+            b'4' => readings_answer(&mut line, &key, message),
             b'd' => {
                 let device = device_of(message).map(|device| device.0.to_le_bytes());
                 outcome(&mut line, device.as_ref().map(|bytes| bytes.as_slice()));
             }
             _ => answer(&mut line, 0xff, &[]),
         }
+    }
+}
+
+#[inline(never)]
+fn hash(line: &mut serial::Line, key: &[u8; 32], message: &[u8]) {
+    cpu::mark(1);
+    let hash = keyed_hash(key, message);
+    cpu::mark(2);
+    outcome(line, hash.as_ref().map(|hash| hash.as_slice()));
+}
+
+#[inline(never)]
+fn config_request(line: &mut serial::Line, key: &[u8; 32], message: &[u8]) {
+    let keys = Keys::derive(key);
+    match &ConfigRequest::parse(message, &keys) {
+        Ok(request) => again(line, &request.seal(&keys)),
+        Err(error) => answer(line, error.code(), &[]),
+    }
+}
+
+#[inline(never)]
+fn config_answer(line: &mut serial::Line, key: &[u8; 32], message: &[u8]) {
+    let keys = Keys::derive(key);
+    match &Config::parse(message, &keys) {
+        Ok((head, config)) => write_config(line, &keys, head, config),
+        Err(error) => answer(line, error.code(), &[]),
+    }
+}
+
+/// Piece by piece: what was parsed, what is sealed and the hash do not fit the stack together.
+#[inline(never)]
+fn write_config(line: &mut serial::Line, keys: &Keys, head: &Head, config: &Config) {
+    begin_answer(line, 0, CONFIG_ANSWER_LEN);
+    // What was parsed is in range, and what is not sent the host waits for in vain.
+    let _ = config.write(head, keys, &mut |bytes| bytes.iter().for_each(|byte| line.send(*byte)));
+}
+
+#[inline(never)]
+fn readings(line: &mut serial::Line, key: &[u8; 32], message: &[u8]) {
+    let keys = Keys::derive(key);
+    match &Readings::parse(message, &keys) {
+        Ok(readings) => {
+            let mut sum = 0;
+            readings.samples().for_each(|(number, sample)| add(&mut sum, number, &sample));
+            answer(line, 0, &sum.to_le_bytes());
+        }
+        Err(error) => answer(line, error.code(), &[]),
+    }
+}
+
+/// Takes a sample into a sum that shows whether every field was read rightly.
+#[inline(never)]
+fn add(sum: &mut u64, number: u32, sample: &Sample) {
+    let fields = sample.at_ms ^ sample.register_wh.rotate_left(17) ^ u64::from(number).rotate_left(40);
+    *sum = sum.rotate_left(1) ^ fields ^ u64::from(sample.power_w) ^ u64::from(sample.flags.bits()) << 32;
+}
+
+#[inline(never)]
+fn readings_answer(line: &mut serial::Line, key: &[u8; 32], message: &[u8]) {
+    let keys = Keys::derive(key);
+    cpu::mark(1);
+    let read = ReadingsAnswer::parse(message, &keys);
+    cpu::mark(2);
+    match &read {
+        Ok((head, read)) => seal_readings_answer(line, &keys, head, read),
+        Err(error) => answer(line, error.code(), &[]),
+    }
+}
+
+#[inline(never)]
+fn seal_readings_answer(line: &mut serial::Line, keys: &Keys, head: &Head, read: &ReadingsAnswer) {
+    again(line, &read.seal(head, keys));
+}
+
+fn again<const N: usize>(line: &mut serial::Line, sealed: &Result<[u8; N], ProtocolError>) {
+    match sealed {
+        Ok(bytes) => answer(line, 0, bytes),
+        Err(error) => answer(line, error.code(), &[]),
     }
 }
 
@@ -97,9 +145,16 @@ fn outcome(line: &mut serial::Line, result: Result<&[u8], &ProtocolError>) {
 
 /// The code of the error or 0, the length, the bytes.
 fn answer(line: &mut serial::Line, code: u8, bytes: &[u8]) {
-    line.send(code);
-    for byte in (bytes.len() as u16).to_le_bytes().iter().chain(bytes) {
+    begin_answer(line, code, bytes.len());
+    for byte in bytes {
         line.send(*byte);
+    }
+}
+
+fn begin_answer(line: &mut serial::Line, code: u8, length: usize) {
+    line.send(code);
+    for byte in (length as u16).to_le_bytes() {
+        line.send(byte);
     }
 }
 
