@@ -261,10 +261,16 @@ impl ReadingsAnswer {
 
     /// The authenticated answer to the request with this head (gateway).
     pub fn seal(&self, request: &Head, keys: &Keys) -> Result<[u8; READINGS_ANSWER_LEN], ProtocolError> {
-        checked_time(self.server_time_ms)?;
         let mut message = [0; READINGS_ANSWER_LEN];
         let mut buffer = Buffer::new(&mut message);
-        let sink = &mut |bytes: &[u8]| buffer.put(bytes);
+        self.write(request, keys, &mut |bytes| buffer.put(bytes))?;
+        buffer.finish()?;
+        Ok(message)
+    }
+
+    /// The same piece by piece, for where there is no room for it; nothing is written where a field is out of range.
+    pub fn write(&self, request: &Head, keys: &Keys, sink: &mut dyn FnMut(&[u8])) -> Result<(), ProtocolError> {
+        checked_time(self.server_time_ms)?;
         let mut mac = Mac::new(&keys.down);
         let mut out = Out::start(Kind::ReadingsAnswer, request, &mut mac, sink)?;
         out.time(self.server_time_ms);
@@ -279,9 +285,7 @@ impl ReadingsAnswer {
         for limit in limits {
             out.u16(limit);
         }
-        out.finish()?;
-        buffer.finish()?;
-        Ok(message)
+        out.finish()
     }
 
     /// Reads and authenticates an answer (unit) and says which request it answers.
