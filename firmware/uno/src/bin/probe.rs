@@ -8,8 +8,8 @@
 use core::cell::UnsafeCell;
 
 use firmware_core::{
-    CONFIG_ANSWER_LEN, Config, ConfigRequest, Head, Keys, MAX_MESSAGE_LEN, ProtocolError, READINGS_ANSWER_LEN, Readings, ReadingsAnswer, Sample, Serial as _,
-    device_of, keyed_hash,
+    CONFIG_ANSWER_LEN, Config, ConfigRequest, Head, Keys, MAX_MESSAGE_LEN, ProtocolError, READINGS_ANSWER_LEN, Readings, ReadingsAnswer,
+    Sample, Serial as _, device_of, keyed_hash,
 };
 use firmware_uno::{cpu, pins, sampling, serial};
 
