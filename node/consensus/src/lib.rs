@@ -187,7 +187,7 @@ pub enum StartError {
     /// The database is older than the log.
     #[error(
         "the log of consensus is at height {log}, but the database ends at {tip}: an older copy of the database was restored, or one of its files (db/*.log, \
-         db/MANIFEST-*) is missing or cut short. Restore the newest database; or, with other validators, start with --rejoin"
+         db/MANIFEST-*) is missing or cut short. Restore the newest database, or resync (with other validators, start with --rejoin)"
     )]
     DatabaseBehindLog {
         /// The log's height.
