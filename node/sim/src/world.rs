@@ -161,7 +161,7 @@ impl World {
         }
     }
 
-    /// Whether nothing is left to do on any node and for any client.
+    /// Whether nothing is left to do on any honest node and for any client.
     fn is_settled(&self) -> bool {
         let height = self.shared.oracle.height();
         // An observer begins the next height when it starts, and waits there: it has no vote that would wake anybody.
@@ -173,6 +173,11 @@ impl World {
                 .all(|node| node.life.as_ref().is_some_and(|life| life.tip() == height && (life.is_quiet() || watches(node))))
     }
 
+    /// A liar whose log shows that it voted twice does not start again, which is right and its own fault.
+    fn honest(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| self.shared.is_honest(node.index))
+    }
+
     fn stalled(&self) -> Failure {
         let waiting = self.clients.iter().map(Client::waiting).sum();
         let heights = self.nodes.iter().map(Node::tip).collect();
@@ -181,7 +186,7 @@ impl World {
 
     fn judge(&mut self) -> Result<(), Failure> {
         let oracle = &self.shared.oracle;
-        for node in &self.nodes {
+        for node in self.honest() {
             let stopped = |error| Failure::Stopped { node: node.index, error };
             let (height, hash, root) = node.life.as_ref().ok_or_else(|| stopped("it is down".to_owned()))?.newest().map_err(stopped)?;
             if Some(hash) != oracle.hash_at(height) || root != oracle.tree.root() {
