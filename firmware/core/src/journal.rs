@@ -6,7 +6,8 @@
 //!
 //! **A boot number is never used twice**: it is written, and read back, before the first request. Where slots are damaged, what they held may have been the
 //! newest, so numbers are skipped: as many as there are slots, doubled for every damaged one. With a slot that stays damaged every start skips, and the doubling
-//! keeps the next loss ahead of that: k lost records of steps s are less than one step of s · 2^k. This holds while an older record is left whole; a memory that has
+//! keeps the next loss ahead of that: k lost records of steps s are less than one step of s · 2^k, where their slots were good before. A slot that was damaged
+//! already, took the newest record and lost it is not counted anew: then the same number comes again (docs/firmware.md). This holds while an older record is left whole; a memory that has
 //! lost every one has most likely lost the key as well, and the gateway refuses numbers that it knows.
 //!
 //! A byte bears 100,000 writes (ATmega328P, section 8.4), a record writes each byte of its slot once at most, so 46 slots bear 4.6 million records.
