@@ -86,7 +86,7 @@ codes! {
     36 RoleNotGranted "role_not_granted" "the account does not hold the role" "nothing is left to do";
     37 NoticeTooShort "notice_too_short" "the effective height is before the end of the notice period" "name a later height";
     38 InvalidRange "invalid_range" "the end is not after the beginning" "name an end after the beginning";
-    39 PositionLimit "position_limit" "one condominium would owe another more than is allowed" "have the condominiums settle their positions first";
+    39 PositionLimit "position_limit" "one condominium would owe another more than is allowed" "charge at home or with a smaller amount, or have the treasurers clear positions, pay, or raise the limit";
     // 40–59: groups, connectors, tariffs.
     40 UnknownGroup "unknown_group" "there is no such group" "list the groups and choose one";
     41 GroupCycle "group_cycle" "a group would be its own ancestor" "choose a parent outside the group";
@@ -122,6 +122,11 @@ codes! {
     87 ReadingAfterStop "reading_after_stop" "the reading is later than the stop allows" "settle the session";
     88 ReadingBeforeGrant "reading_before_grant" "the reading is from before the session's first grant" "read at or after the grant";
     89 ReadingNotYours "reading_not_yours" "the session is of a condominium where the account is no gateway" "send it with the gateway of that condominium";
+    // 100–109: clearing between condominiums.
+    100 UnknownPayment "unknown_payment" "there is no such unpaid payment between condominiums" "it may be confirmed already: list the payments of the clearing";
+    101 PaymentReported "payment_reported" "the payment is reported as sent already" "wait for the creditor's treasurer to answer";
+    102 PaymentNotReported "payment_not_reported" "nobody has reported the payment as sent" "have the debtor's treasurer report it first";
+    103 NothingToClear "nothing_to_clear" "nothing has moved between condominiums since the last clearing" "nothing is left to do";
 }
 
 impl fmt::Display for Code {

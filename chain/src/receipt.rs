@@ -12,7 +12,7 @@ use crate::{
     id::{Address, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
     merkle,
     quantity::{Amount, Currents, WattHours},
-    record::{CostByComponent, EndReason, Fault, Role},
+    record::{CostByComponent, EndReason, Fault, Roaming, Role},
     time::Timestamp,
 };
 
@@ -268,6 +268,79 @@ pub enum Event {
         /// The time of the reading that showed it.
         since: Timestamp,
     },
+    /// A period of charging away from home has ended: what was owed became payments.
+    PositionsCleared {
+        /// Its number, from 1.
+        clearing: u32,
+        /// Whose treasurer ended it.
+        condominium: CondominiumId,
+        /// The end of the period before; `None` for the first.
+        from: Option<Timestamp>,
+        /// The block time.
+        until: Timestamp,
+    },
+    /// What accounts of one home did in it where another home is paid.
+    RoamingClosed {
+        /// The clearing.
+        clearing: u32,
+        /// Whose accounts.
+        home: CondominiumId,
+        /// Who was paid.
+        host: CondominiumId,
+        /// What they did.
+        roaming: Roaming,
+    },
+    /// One condominium has to pay another.
+    PaymentDue {
+        /// After which clearing.
+        clearing: u32,
+        /// Who pays.
+        debtor: CondominiumId,
+        /// Whom.
+        creditor: CondominiumId,
+        /// How much.
+        amount: Amount,
+    },
+    /// The debtor's treasurer says that the money was sent.
+    PaymentReported {
+        /// After which clearing.
+        clearing: u32,
+        /// Who pays.
+        debtor: CondominiumId,
+        /// Whom.
+        creditor: CondominiumId,
+        /// How much.
+        amount: Amount,
+    },
+    /// The creditor's treasurer confirms it: nothing is owed any more.
+    PaymentReceived {
+        /// After which clearing.
+        clearing: u32,
+        /// Who paid.
+        debtor: CondominiumId,
+        /// Whom.
+        creditor: CondominiumId,
+        /// How much.
+        amount: Amount,
+    },
+    /// The creditor's treasurer says that the money did not arrive: it is still owed.
+    PaymentMissing {
+        /// After which clearing.
+        clearing: u32,
+        /// Who has to pay.
+        debtor: CondominiumId,
+        /// Whom.
+        creditor: CondominiumId,
+        /// How much.
+        amount: Amount,
+    },
+    /// A condominium said how much any other may owe it.
+    PositionLimitSet {
+        /// Which.
+        condominium: CondominiumId,
+        /// The most.
+        limit: Amount,
+    },
 }
 
 impl Event {
@@ -297,7 +370,14 @@ impl Event {
             | Self::TariffPut { .. }
             | Self::EnergyUnassigned { .. }
             | Self::FaultReported { .. }
-            | Self::PositionPosted { .. } => None,
+            | Self::PositionPosted { .. }
+            | Self::PositionsCleared { .. }
+            | Self::RoamingClosed { .. }
+            | Self::PaymentDue { .. }
+            | Self::PaymentReported { .. }
+            | Self::PaymentReceived { .. }
+            | Self::PaymentMissing { .. }
+            | Self::PositionLimitSet { .. } => None,
         }
     }
 
@@ -326,7 +406,14 @@ impl Event {
             | Self::FaultReported { .. }
             | Self::SessionStopping { .. }
             | Self::SessionIdle { .. }
-            | Self::PositionPosted { .. } => (None, None),
+            | Self::PositionPosted { .. }
+            | Self::PositionsCleared { .. }
+            | Self::RoamingClosed { .. }
+            | Self::PaymentDue { .. }
+            | Self::PaymentReported { .. }
+            | Self::PaymentReceived { .. }
+            | Self::PaymentMissing { .. }
+            | Self::PositionLimitSet { .. } => (None, None),
         };
         first.into_iter().chain(second)
     }

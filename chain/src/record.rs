@@ -60,9 +60,9 @@ pub struct Condominium {
     pub mint_cap_per_day: Amount,
     /// The most that any other condominium may owe this one.
     pub position_limit: Amount,
-    /// Sold since genesis.
+    /// Sold since genesis, and taken over with the money that other condominiums paid.
     pub minted: Amount,
-    /// Redeemed since genesis.
+    /// Redeemed since genesis, and handed on with the money that was paid to other condominiums.
     pub redeemed: Amount,
     /// The number that its next sale must have, from 1.
     #[serde(with = "crate::quantity::decimal")]
@@ -396,6 +396,63 @@ impl CostByComponent {
     pub fn total(&self) -> Option<Cost> {
         self.energy.checked_add(self.time)?.checked_add(self.parking_time)?.checked_add(self.flat)
     }
+}
+
+/// What accounts of one home did where another home is paid, since the last clearing; money that only came back is not in it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Roaming {
+    /// Settled sessions that metered or cost anything.
+    #[serde(with = "crate::quantity::decimal")]
+    pub sessions: u64,
+    /// Their energy, as metered.
+    pub energy: WattHours,
+    /// What they paid.
+    pub charged: Amount,
+    /// Transfers from accounts of the one to accounts of the other.
+    #[serde(with = "crate::quantity::decimal")]
+    pub transfers: u64,
+    /// Their sum.
+    pub transferred: Amount,
+}
+
+/// How many clearings there were.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClearingHead {
+    /// The newest one's number, from 1.
+    pub latest: u32,
+}
+
+/// The end of a period in which condominiums came to owe one another; what was in it stands in the receipt of its transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Clearing {
+    /// The block time of the clearing before; `None` for the first.
+    pub from: Option<Timestamp>,
+    /// Its own block time.
+    pub until: Timestamp,
+    /// Its own height.
+    pub height: Height,
+    /// The index of its transaction in the block.
+    pub index: u32,
+}
+
+/// What one condominium has to pay another after a clearing; it is gone once the creditor's treasurer has confirmed the money.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Payment {
+    /// How much.
+    pub amount: Amount,
+    /// That it was sent, as the debtor's treasurer says.
+    pub report: Option<PaymentReport>,
+}
+
+/// A treasurer's word that money is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PaymentReport {
+    /// Whose word.
+    pub treasurer: Address,
+    /// The block time.
+    pub at: Timestamp,
+    /// A salted commitment to the payment's reference.
+    pub payment: Hash32,
 }
 
 /// Tokens that their holder wants paid out, locked until the treasurer has answered.

@@ -20,7 +20,8 @@ use chain::{
     quantity::{Amount, Cost, Currents},
     receipt::{Receipt, receipts_root},
     record::{
-        Account, Condominium, Connector, Group, Key, Redemption, Role, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, Clearing, ClearingHead, Condominium, Connector, Group, Key, Payment, Redemption, Roaming, Role, RoleGrant, Session,
+        SessionTimes, Signer, TariffHead, TariffVersion,
     },
     state::ReadFault,
     time::Timestamp,
@@ -246,6 +247,10 @@ impl Parts<'_> {
             "validators" => Key::Validators,
             "pending_position" => Key::PendingPosition(self.condominium(), self.condominium()),
             "session_times" => Key::SessionTimes(SessionId(self.hash())),
+            "roaming" => Key::Roaming(self.condominium(), self.condominium()),
+            "clearing_head" => Key::ClearingHead,
+            "clearing" => Key::Clearing(self.u32()),
+            "payment" => Key::Payment(self.condominium(), self.condominium(), self.u32()),
             other => panic!("no table {other}"),
         }
     }
@@ -273,6 +278,10 @@ fn record(table: &str, vector: &Value) {
         "params" => either::<Params>(vector),
         "validators" => either::<ValidatorSet>(vector),
         "session_times" => either::<SessionTimes>(vector),
+        "roaming" => either::<Roaming>(vector),
+        "clearing_head" => either::<ClearingHead>(vector),
+        "clearing" => either::<Clearing>(vector),
+        "payment" => either::<Payment>(vector),
         other => panic!("no table {other}"),
     }
 }

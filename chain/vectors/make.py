@@ -163,6 +163,13 @@ def records():
         dict(granted=[{"from": 1767614460000, "until": 1767615000000}, {"from": 1767616000000, "until": None}], idle_since=None))
     put("since when one is full", "session_times", [digest(4)], dict(granted=[{"from": 0, "until": None}], idle_since=U64_MAX))
     put("one that waits for its first grant", "session_times", [digest(1)], dict(granted=[], idle_since=None))
+    put("what residents did elsewhere", "roaming", [2, 1], dict(sessions=12, energy=340_000, charged=85_000_000, transfers=1, transferred=5_000_000))
+    put("more than can be counted", "roaming", [0, U32_MAX], dict(sessions=U64_MAX, energy=U64_MAX, charged=U64_MAX, transfers=U64_MAX, transferred=U64_MAX))
+    put("three clearings", "clearing_head", [], dict(latest=3))
+    put("the first clearing", "clearing", [1], {"from": None, "until": 1767614400000, "height": 7, "index": 0})
+    put("a later clearing", "clearing", [U32_MAX], {"from": 1767614400000, "until": U64_MAX, "height": U64_MAX, "index": U32_MAX})
+    put("a payment that is due", "payment", [1, 2, 3], dict(amount=85_000_000, report=None))
+    put("one that was sent", "payment", [U32_MAX, 0, U32_MAX], dict(amount=U64_MAX, report=dict(treasurer=ALICE, at=1767614400000, payment=digest(6))))
     assert {record["table"] for record in stored} == set(TABLES)
     save(__file__, "records.json", dict(good=stored, bad=refused))
 
@@ -207,6 +214,11 @@ EVENTS = [
                                      refund=10_000_000, readings=0, samples=0)),
     dict(position_posted=dict(debtor=2, creditor=1, amount=2_760_000)),
     dict(session_idle=dict(session=digest(4), since=1767620000000)),
+    dict(positions_cleared={"clearing": 1, "condominium": 1, "from": None, "until": 1767614400000}),
+    dict(positions_cleared={"clearing": U32_MAX, "condominium": U32_MAX, "from": 0, "until": U64_MAX}),
+    dict(roaming_closed=dict(clearing=1, home=2, host=1, roaming=dict(sessions=12, energy=340_000, charged=85_000_000, transfers=1, transferred=5_000_000))),
+    *(dict([(name, dict(clearing=3, debtor=1, creditor=2, amount=85_000_000))]) for name in ("payment_due", "payment_reported", "payment_received", "payment_missing")),
+    dict(position_limit_set=dict(condominium=2, limit=500_000_000)),
 ]
 assert {name for event in EVENTS for name in event} == {name for name, _ in EVENT.variants}
 

@@ -52,6 +52,10 @@ SESSION = Struct(
     granted_height=HEIGHT, granted_index=U32, meter=Option(METER), cost=COSTS, billed_at_limit=Option(WATT_HOURS))
 GRANT_SPAN = Struct(**{"from": TIMESTAMP, "until": Option(TIMESTAMP)})
 SESSION_TIMES = Struct(granted=List(GRANT_SPAN), idle_since=Option(TIMESTAMP))
+ROAMING = Struct(sessions=U64, energy=WATT_HOURS, charged=AMOUNT, transfers=U64, transferred=AMOUNT)
+CLEARING_HEAD = Struct(latest=U32)
+CLEARING = Struct(**{"from": Option(TIMESTAMP), "until": TIMESTAMP, "height": HEIGHT, "index": U32})
+PAYMENT = Struct(amount=AMOUNT, report=Option(Struct(treasurer=ADDRESS, at=TIMESTAMP, payment=HASH)))
 REDEMPTION = Struct(account=ADDRESS, amount=AMOUNT, requested_at=TIMESTAMP, payee=HASH)
 PARAMS = Struct(
     max_block_bytes=U32, resident_txs_per_block=U32, role_txs_per_block=U32, due_per_block=U32, drift=DURATION, settle_grace=DURATION,
@@ -69,6 +73,7 @@ SESSION_RECEIPT = Struct(
     ended_at=TIMESTAMP, settled_at=TIMESTAMP, reason=END_REASON, settled_by=SETTLER, energy=WATT_HOURS, energy_billed=WATT_HOURS, cost=COSTS,
     escrow=AMOUNT, paid=AMOUNT, refund=AMOUNT, overdrawn=Option(OVERDRAWN), readings=U64, samples=U64)
 REDEEMED = Struct(redemption=HASH, account=ADDRESS, amount=AMOUNT)
+PAYMENT_NAMED = Struct(clearing=U32, debtor=U32, creditor=U32, amount=AMOUNT)
 EVENT = Enum(
     ("account_registered", Struct(account=ADDRESS, home=U32)),
     ("tokens_sold", Struct(condominium=U32, account=ADDRESS, amount=AMOUNT, to_debt=AMOUNT, sale=U64)),
@@ -93,6 +98,13 @@ EVENT = Enum(
     ("session_settled", SESSION_RECEIPT),
     ("position_posted", Struct(debtor=U32, creditor=U32, amount=AMOUNT)),
     ("session_idle", Struct(session=HASH, since=TIMESTAMP)),
+    ("positions_cleared", Struct(**{"clearing": U32, "condominium": U32, "from": Option(TIMESTAMP), "until": TIMESTAMP})),
+    ("roaming_closed", Struct(clearing=U32, home=U32, host=U32, roaming=ROAMING)),
+    ("payment_due", PAYMENT_NAMED),
+    ("payment_reported", PAYMENT_NAMED),
+    ("payment_received", PAYMENT_NAMED),
+    ("payment_missing", PAYMENT_NAMED),
+    ("position_limit_set", Struct(condominium=U32, limit=AMOUNT)),
 )
 RECEIPT = Struct(cause=CAUSE, outcome=OUTCOME, events=List(EVENT))
 
@@ -116,7 +128,8 @@ TABLES = dict(
     account=(1, A, ACCOUNT), signer=(2, A, SIGNER), condominium=(3, C, CONDOMINIUM), role=(4, C + "B" + A, ROLE_GRANT), group=(5, C + N, GROUP),
     connector=(6, C + N, CONNECTOR), tariff_head=(7, C + N, TARIFF_HEAD), tariff_version=(8, C + N + "I", TARIFF_VERSION), session=(9, S, SESSION),
     queue=(10, C + N + "QI", HASH), due=(11, T + S, UNIT), redemption=(12, S, REDEMPTION), position=(13, C + C, AMOUNT), invite=(14, A + "Q", TIMESTAMP),
-    params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT), session_times=(18, S, SESSION_TIMES))
+    params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT), session_times=(18, S, SESSION_TIMES),
+    roaming=(19, C + C, ROAMING), clearing_head=(20, "", CLEARING_HEAD), clearing=(21, N, CLEARING), payment=(22, C + C + N, PAYMENT))
 ROLES = [name for name, _ in ROLE.variants]
 
 

@@ -213,6 +213,7 @@ CODES = dict(
     session_mismatch=66,
     reading_falling=80, reading_gap=81, reading_replay=82, reading_backwards=83, reading_ahead=84, reading_impossible=85, reading_not_metering=86,
     reading_after_stop=87, reading_before_grant=88, reading_not_yours=89,
+    unknown_payment=100, payment_reported=101, payment_not_reported=102, nothing_to_clear=103,
 )
 
 

@@ -5,13 +5,13 @@
 
 use chain::{
     api::QueueTicket,
-    id::Address,
+    id::{Address, CondominiumId},
     quantity::{Amount, Currents, Watts},
     receipt::{Event, PauseReason, SkipReason},
     record::{Control, EndReason, Fault, PlugSignal, Role, Service},
     tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement, TariffRestrictions},
 };
-use contracts::call::{Body, Call, Priority, RedeemAnswer};
+use contracts::call::{Body, Call, PaymentAnswer, Priority, RedeemAnswer};
 
 use crate::quantity::{amperes, clock, duration, kwh, time, tokens};
 
@@ -167,7 +167,29 @@ pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
             ("Report a fault".to_owned(), lines)
         }
         Call::SettleSession(call) => ("Settle a charge".to_owned(), vec![("session", call.session.to_string())]),
+        Call::ClearPositions(call) => (
+            "End the period of charging away from home: what condominiums owe one another is netted and becomes payments".to_owned(),
+            vec![("for condominium", call.condominium.to_string())],
+        ),
+        Call::ReportPayment(call) => (
+            "Say that the money of a payment was sent".to_owned(),
+            payment_lines(call.clearing, call.debtor, call.creditor, ("payment commitment", call.payment.to_string())),
+        ),
+        Call::AnswerPayment(call) => {
+            let (title, found) = match call.answer {
+                PaymentAnswer::Received => ("Confirm that the money of a payment has arrived: nothing is owed for it any more", "arrived"),
+                PaymentAnswer::Missing => ("Say that the money of a payment has not arrived: it is owed as before", "missing"),
+            };
+            (title.to_owned(), payment_lines(call.clearing, call.debtor, call.creditor, ("the money", found.to_owned())))
+        }
+        Call::SetPositionLimit(call) => {
+            (format!("Let any other condominium owe at most {}", money(call.limit)), vec![("to condominium", call.condominium.to_string())])
+        }
     }
+}
+
+fn payment_lines(clearing: u32, debtor: CondominiumId, creditor: CondominiumId, last: Line) -> Vec<Line> {
+    vec![("clearing", clearing.to_string()), ("from condominium", debtor.to_string()), ("to condominium", creditor.to_string()), last]
 }
 
 /// A tariff's document in words, one line for each element and limit.
@@ -418,6 +440,32 @@ pub fn event(event: &Event, currency: &str) -> String {
         ),
         Event::PositionPosted { debtor, creditor, amount } => {
             format!("condominium {debtor} owes condominium {creditor} {} more", money(*amount))
+        }
+        Event::PositionsCleared { clearing, condominium, from, until } => {
+            let from = from.map_or_else(|| "the beginning".to_owned(), time);
+            format!("clearing {clearing}, asked for by condominium {condominium}: from {from} to {}", time(*until))
+        }
+        Event::RoamingClosed { clearing, home, host, roaming } => format!(
+            "clearing {clearing}: residents of condominium {home} charged {} in condominium {host} ({} sessions, {}) and sent {} there",
+            money(roaming.charged),
+            roaming.sessions,
+            kwh(roaming.energy),
+            money(roaming.transferred)
+        ),
+        Event::PaymentDue { clearing, debtor, creditor, amount } => {
+            format!("clearing {clearing}: condominium {debtor} has to pay {} to condominium {creditor}", money(*amount))
+        }
+        Event::PaymentReported { clearing, debtor, creditor, amount } => {
+            format!("clearing {clearing}: condominium {debtor} says that it sent {} to condominium {creditor}", money(*amount))
+        }
+        Event::PaymentReceived { clearing, debtor, creditor, amount } => {
+            format!("clearing {clearing}: condominium {creditor} has {} from condominium {debtor}", money(*amount))
+        }
+        Event::PaymentMissing { clearing, debtor, creditor, amount } => {
+            format!("clearing {clearing}: condominium {creditor} does not have {} from condominium {debtor}", money(*amount))
+        }
+        Event::PositionLimitSet { condominium, limit } => {
+            format!("any other condominium may owe condominium {condominium} at most {}", money(*limit))
         }
     }
 }

@@ -82,6 +82,14 @@ fn words(code: Code, field: Option<&str>, unit: Option<Unit>, expected: Option<u
                 Code::StaleTariff,
                 format!("version {expected} of the tariff is in force now, not version {found}: look at the new price and start again"),
             ),
+            (
+                Code::PositionLimit,
+                format!(
+                    "one condominium would owe the other {}, and may owe at most {}: use a smaller amount, charge at home, or have the treasurers clear and pay (`watt clearing --help`)",
+                    say(found),
+                    say(expected)
+                ),
+            ),
             (Code::Expired, format!("it was good until {}, and it is {}: do it again", say(found.min(expected)), say(found.max(expected)))),
         ];
         if let Some((_, text)) = sentence.iter().find(|(of, _)| *of == code) {

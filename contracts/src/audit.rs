@@ -8,12 +8,15 @@ use chain::{
     codec,
     id::{Address, CondominiumId},
     quantity::Amount,
-    record::{Account, Condominium, Key},
+    record::{Account, Condominium, Key, Payment},
     state::{StateRead, prefix_end},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{failure::Fault, ledger::MAX_RECORD_BYTES};
+use crate::{
+    failure::Fault,
+    ledger::{MAX_RECORD_BYTES, condominiums_in},
+};
 
 /// The money of one condominium: of all accounts that are at home there, and of its treasury.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -24,15 +27,15 @@ pub struct CondominiumTotals {
     pub balance: Amount,
     /// Locked, over its accounts.
     pub held: Amount,
-    /// Sold since genesis.
+    /// Sold since genesis, and taken over with money from others.
     pub minted: Amount,
-    /// Redeemed since genesis.
+    /// Redeemed since genesis, and handed on with money to others.
     pub redeemed: Amount,
     /// Credit drawn and not paid back, over its accounts.
     pub debt: Amount,
-    /// What other condominiums owe it.
+    /// What other condominiums owe it: positions and payments that are not confirmed.
     pub owed_to: Amount,
-    /// What it owes others.
+    /// What it owes others, alike.
     pub owed_by: Amount,
 }
 
@@ -45,7 +48,7 @@ impl CondominiumTotals {
     }
 }
 
-/// The totals of every condominium, in order of number. What positions add to one they take from another, so that they sum to zero by their form.
+/// The totals of every condominium, in order of number. What positions and payments add to one they take from another, so that they sum to zero by their form.
 ///
 /// # Errors
 /// [`Fault`] where this machine cannot read, where a record names a condominium that is not there, where two condominiums owe each other at once, or where
@@ -53,7 +56,7 @@ impl CondominiumTotals {
 pub fn conservation(state: &dyn StateRead) -> Result<Vec<CondominiumTotals>, Fault> {
     let mut totals = BTreeMap::new();
     each(state, CONDOMINIUMS, |key, treasury: Condominium| {
-        let [condominium] = numbers(key)?;
+        let [condominium] = condominiums_in(key)?;
         let (minted, redeemed) = (treasury.minted, treasury.redeemed);
         let (balance, held, debt, owed_to, owed_by) = Default::default();
         totals.insert(condominium, CondominiumTotals { condominium, balance, held, minted, redeemed, debt, owed_to, owed_by });
@@ -66,12 +69,15 @@ pub fn conservation(state: &dyn StateRead) -> Result<Vec<CondominiumTotals>, Fau
         add(&mut home.debt, account.debt)
     })?;
     each(state, POSITIONS, |key, amount: Amount| {
-        let [debtor, creditor] = numbers(key)?;
+        let [debtor, creditor] = condominiums_in(key)?;
         if state.get(&Key::Position(creditor, debtor).bytes())?.is_some() {
             return Err(Fault(format!("the condominiums {debtor} and {creditor} owe each other")));
         }
-        add(&mut totals.get_mut(&debtor).ok_or_else(|| unknown(debtor))?.owed_by, amount)?;
-        add(&mut totals.get_mut(&creditor).ok_or_else(|| unknown(creditor))?.owed_to, amount)
+        owe(&mut totals, debtor, creditor, amount)
+    })?;
+    each(state, PAYMENTS, |key, payment: Payment| {
+        let [debtor, creditor] = condominiums_in(key)?;
+        owe(&mut totals, debtor, creditor, payment.amount)
     })?;
     Ok(totals.into_values().collect())
 }
@@ -79,6 +85,18 @@ pub fn conservation(state: &dyn StateRead) -> Result<Vec<CondominiumTotals>, Fau
 const CONDOMINIUMS: u8 = Key::Condominium(CondominiumId(0)).table();
 const ACCOUNTS: u8 = Key::Account(Address([0; 32])).table();
 const POSITIONS: u8 = Key::Position(CondominiumId(0), CondominiumId(0)).table();
+const PAYMENTS: u8 = Key::Payment(CondominiumId(0), CondominiumId(0), 0).table();
+
+/// Adds to what one owes and to what the other is owed.
+fn owe(
+    totals: &mut BTreeMap<CondominiumId, CondominiumTotals>,
+    debtor: CondominiumId,
+    creditor: CondominiumId,
+    amount: Amount,
+) -> Result<(), Fault> {
+    add(&mut totals.get_mut(&debtor).ok_or_else(|| unknown(debtor))?.owed_by, amount)?;
+    add(&mut totals.get_mut(&creditor).ok_or_else(|| unknown(creditor))?.owed_to, amount)
+}
 
 /// Records read at once.
 const PAGE: u32 = 1_024;
@@ -100,18 +118,6 @@ where
         from.clone_from(last);
         from.push(0);
     }
-}
-
-/// The condominiums that a key consists of.
-fn numbers<const N: usize>(key: &[u8]) -> Result<[CondominiumId; N], Fault> {
-    let mut ids = [CondominiumId(0); N];
-    let mut rest = key.get(1..).unwrap_or_default();
-    for id in &mut ids {
-        let (number, tail) = rest.split_first_chunk().ok_or_else(|| Fault("a key of the state is too short".to_owned()))?;
-        *id = CondominiumId(u32::from_be_bytes(*number));
-        rest = tail;
-    }
-    Ok(ids)
 }
 
 fn add(total: &mut Amount, amount: Amount) -> Result<(), Fault> {

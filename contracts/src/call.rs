@@ -6,8 +6,10 @@ use chain::code::Rejection;
 use serde::{Deserialize, Serialize};
 
 pub use crate::calls::{
+    answer_payment::{AnswerPayment, PaymentAnswer},
     attest::{Attest, Reading, ReadingFlags},
     cancel_session::CancelSession,
+    clear_positions::ClearPositions,
     confirm_redeem::{ConfirmRedeem, RedeemAnswer},
     grant_charge::{GrantCharge, Skipped},
     grant_role::GrantRole,
@@ -18,10 +20,12 @@ pub use crate::calls::{
     put_tariff::PutTariff,
     register_account::{Invite, RegisterAccount},
     report_fault::ReportFault,
+    report_payment::ReportPayment,
     request_redeem::RequestRedeem,
     resume_charge::ResumeCharge,
     revoke_role::RevokeRole,
     sell_tokens::SellTokens,
+    set_position_limit::SetPositionLimit,
     settle_session::SettleSession,
     stop_session::StopSession,
     top_up_session::TopUpSession,
@@ -79,6 +83,14 @@ pub enum Call {
     ReportFault(ReportFault),
     /// Tag 19: [`SettleSession`].
     SettleSession(SettleSession),
+    /// Tag 20: [`ClearPositions`].
+    ClearPositions(ClearPositions),
+    /// Tag 21: [`ReportPayment`].
+    ReportPayment(ReportPayment),
+    /// Tag 22: [`AnswerPayment`].
+    AnswerPayment(AnswerPayment),
+    /// Tag 23: [`SetPositionLimit`].
+    SetPositionLimit(SetPositionLimit),
 }
 
 /// What every call can do.
@@ -124,6 +136,10 @@ impl Call {
             Self::Attest(call) => call,
             Self::ReportFault(call) => call,
             Self::SettleSession(call) => call,
+            Self::ClearPositions(call) => call,
+            Self::ReportPayment(call) => call,
+            Self::AnswerPayment(call) => call,
+            Self::SetPositionLimit(call) => call,
         }
     }
 }
@@ -139,7 +155,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::testing::{GARAGE, HOME, NOON, PLAIN, RESIDENT, THREE_PHASE, connector, opening, simple_tariff, tokens};
+    use crate::testing::{AWAY, GARAGE, HOME, NOON, PLAIN, RESIDENT, THREE_PHASE, connector, opening, simple_tariff, tokens};
 
     /// One of each kind, in order of tag.
     fn all() -> Vec<Call> {
@@ -175,13 +191,17 @@ mod tests {
             Call::Attest(Attest { readings: Vec::new() }),
             Call::ReportFault(ReportFault { connector: connector(1), session: None, fault: Fault::OverTime, at: NOON }),
             Call::SettleSession(SettleSession { session }),
+            Call::ClearPositions(ClearPositions { condominium }),
+            Call::ReportPayment(ReportPayment { clearing: 1, debtor: condominium, creditor: AWAY, payment }),
+            Call::AnswerPayment(AnswerPayment { clearing: 1, debtor: condominium, creditor: AWAY, answer: PaymentAnswer::Missing }),
+            Call::SetPositionLimit(SetPositionLimit { condominium, limit: amount }),
         ]
     }
 
     #[test]
     fn every_call_has_its_tag_and_the_name_that_json_gives_it() {
         let all = all();
-        assert_eq!(all.len(), 20);
+        assert_eq!(all.len(), 24);
         for (tag, call) in (0_u32..).zip(&all) {
             assert_eq!(codec::encode(call).unwrap()[..4], tag.to_le_bytes(), "{call:?}");
             let json = serde_json::to_value(call).unwrap();

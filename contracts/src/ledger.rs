@@ -165,6 +165,21 @@ impl<'a> Ledger<'a> {
     }
 }
 
+/// The condominiums that a key begins with, behind its table.
+///
+/// # Errors
+/// [`Fault`] for a key that is too short.
+pub fn condominiums_in<const N: usize>(key: &[u8]) -> Result<[CondominiumId; N], Fault> {
+    let mut ids = [CondominiumId(0); N];
+    let mut rest = key.get(1..).unwrap_or_default();
+    for id in &mut ids {
+        let (number, tail) = rest.split_first_chunk().ok_or_else(|| Fault("a key of the state is too short".to_owned()))?;
+        *id = CondominiumId(u32::from_be_bytes(*number));
+        rest = tail;
+    }
+    Ok(ids)
+}
+
 #[cfg(test)]
 mod tests {
     use chain::state::MemoryState;

@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod call;
 mod calls;
+pub mod clearing;
 pub mod context;
 pub mod execute;
 pub mod failure;

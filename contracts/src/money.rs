@@ -18,6 +18,7 @@ use chain::{
 };
 
 use crate::{
+    clearing,
     failure::{Failure, Fault},
     ledger::Ledger,
 };
@@ -110,8 +111,8 @@ pub fn credited(account: Account, amount: Amount) -> Option<(Account, Amount)> {
     Some((Account { balance, debt, ..account }, to_debt))
 }
 
-/// Whether a condominium may come to owe another so much more: after netting, and on top of all that open sessions may yet post, at most what the creditor
-/// allows. So escrows that were each within the limit cannot pass it together when they are settled.
+/// Whether a condominium may come to owe another so much more: after netting, and on top of unconfirmed payments and of all that open sessions may yet post, at
+/// most what the creditor allows. So escrows that were each within the limit cannot pass it together when they are settled.
 ///
 /// Nothing to ask where both are one, or where the posting only reduces what the creditor owes.
 ///
@@ -124,16 +125,26 @@ pub fn check_position(ledger: &Ledger<'_>, debtor: CondominiumId, creditor: Cond
     // No limit may be so high that a settlement on top of it cannot be counted.
     let limit = ledger.condominium(creditor)?.ok_or(Code::UnknownCondominium)?.position_limit.min(MAX_SUPPLY);
     let (owed, owing) = (position(ledger, debtor, creditor)?, position(ledger, creditor, debtor)?);
-    let pending = pending_position(ledger, debtor, creditor)?;
+    let (pending, unpaid) = (pending_position(ledger, debtor, creditor)?, clearing::unpaid(ledger, debtor, creditor)?);
     let coming = Amount::from_micro(amount.micro().saturating_add(pending.micro()));
     let Some(more) = coming.checked_sub(owing).filter(|more| !more.is_zero()) else {
         return Ok(());
     };
-    let after = owed.micro().saturating_add(more.micro());
+    let after = owed.micro().saturating_add(more.micro()).saturating_add(unpaid.micro());
     if after > limit.micro() {
         return Err(Rejection::of(Code::PositionLimit, limit.micro(), after).into());
     }
     Ok(())
+}
+
+/// The most that one condominium may owe another as a position: the creditor's limit, less what open sessions may yet post and what is not paid.
+///
+/// # Errors
+/// [`Fault`] where the creditor is gone.
+pub(crate) fn room(ledger: &Ledger<'_>, debtor: CondominiumId, creditor: CondominiumId) -> Result<Amount, Fault> {
+    let condominium = ledger.condominium(creditor)?.ok_or_else(|| Fault(format!("the condominium {creditor} is gone")))?;
+    let (pending, unpaid) = (pending_position(ledger, debtor, creditor)?, clearing::unpaid(ledger, debtor, creditor)?);
+    Ok(condominium.position_limit.min(MAX_SUPPLY).saturating_sub(pending).saturating_sub(unpaid))
 }
 
 /// Keeps room in a position for an escrow that was just locked across homes; nothing where both are one.

@@ -157,6 +157,12 @@ pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
         Call::ReportFault(_) => {
             &[(Code::UnknownConnector, "call.connector"), (Code::ReadingAhead, "call.at"), (Code::SessionMismatch, "call.session")]
         }
+        Call::ClearPositions(_) | Call::SetPositionLimit(_) => &[(Code::UnknownCondominium, "call.condominium")],
+        Call::ReportPayment(_) | Call::AnswerPayment(_) => &[
+            (Code::UnknownPayment, "call.clearing"),
+            (Code::PaymentReported, "call.clearing"),
+            (Code::PaymentNotReported, "call.clearing"),
+        ],
     };
     let of_any = [
         (Code::WrongChain, "chain_id"),

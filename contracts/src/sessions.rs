@@ -24,6 +24,7 @@ use chain::{
 };
 
 use crate::{
+    clearing,
     context::{BlockContext, CallContext},
     failure::{Failure, Fault},
     groups,
@@ -267,6 +268,7 @@ pub(crate) fn settle(
     // every check is done: from here on only writes
     money::release_position(ledger, payer_home, revenue_home, session.escrow)?;
     money::settle(ledger, &money::Settlement { payer: session.account, escrow: session.escrow, paid: bill.paid, payee })?;
+    clearing::count_session(ledger, payer_home, revenue_home, bill.energy, bill.paid)?;
     ledger.delete(&Key::Session(id));
     times::forget(ledger, id);
     ledger.delete(&Key::Due(session.due, id));

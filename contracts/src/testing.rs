@@ -14,8 +14,8 @@ use chain::{
     quantity::{Amount, Currents, WattHours, Watts},
     receipt::{Event, Receipt, SessionReceipt},
     record::{
-        Account, Condominium, Connector, Control, Group, Key, PlugSignal, Redemption, Role, RoleGrant, Service, Session, SessionState,
-        Signer, SignerScope, TariffHead, TariffVersion,
+        Account, Condominium, Connector, Control, Group, Key, Payment, PlugSignal, Redemption, Role, RoleGrant, Service, Session,
+        SessionState, Signer, SignerScope, TariffHead, TariffVersion,
     },
     state::{MemoryState, StateRead},
     tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
@@ -347,7 +347,9 @@ impl Fixture {
         let sessions: BTreeMap<SessionId, Session> =
             self.rows(9, |key| SessionId(Hash32(key.try_into().expect("32 bytes")))).into_iter().collect();
         let redemptions: Vec<((), Redemption)> = self.rows(12, |_| ());
-        let positions: Vec<((u32, u32), Amount)> = self.rows(13, |key| (number(&key[..4]), number(&key[4..])));
+        let mut positions: Vec<((u32, u32), Amount)> = self.rows(13, |key| (number(&key[..4]), number(&key[4..])));
+        let payments: Vec<((u32, u32), Payment)> = self.rows(22, |key| (number(&key[..4]), number(&key[4..8])));
+        positions.extend(payments.into_iter().map(|(pair, payment)| (pair, payment.amount)));
 
         for (id, condominium) in &condominiums {
             let mut left = 0_i128;

@@ -17,7 +17,8 @@ use chain::{
     quantity::Amount,
     receipt::{Event, Outcome, Receipt},
     record::{
-        Account, Condominium, Connector, Group, Key, Redemption, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, Clearing, ClearingHead, Condominium, Connector, Group, Key, Payment, Redemption, Roaming, RoleGrant, Session,
+        SessionTimes, Signer, TariffHead, TariffVersion,
     },
     state::{Change, MemoryState},
     time::Timestamp,
@@ -121,7 +122,7 @@ fn calls_and_transactions_are_those_of_the_vectors() {
         assert_eq!(crypto::address_of(&key), body.signer, "{name}");
         assert_eq!(Transaction::sign(body, &key).as_ref(), Ok(&transaction), "{name}");
     }
-    assert_eq!(kinds.len(), 20);
+    assert_eq!(kinds.len(), 24);
     assert!(kinds.values().all(|count| *count >= 2), "{kinds:?}");
     for vector in list(&file, "bad_calls") {
         bad::<Call>(vector);
@@ -203,6 +204,10 @@ fn encoded(table: &str, record: &Value) -> Vec<u8> {
         "params" => of::<Params>(record),
         "validators" => of::<chain::certificate::ValidatorSet>(record),
         "session_times" => of::<SessionTimes>(record),
+        "roaming" => of::<Roaming>(record),
+        "clearing_head" => of::<ClearingHead>(record),
+        "clearing" => of::<Clearing>(record),
+        "payment" => of::<Payment>(record),
         other => panic!("no table {other}"),
     }
 }

@@ -246,7 +246,11 @@ class World:
         net = (self.get("position", debtor, creditor) or 0) - (self.get("position", creditor, debtor) or 0) + amount + pending
         # What only reduces the creditor's own debt is nobody's to limit.
         if amount + pending > (self.get("position", creditor, debtor) or 0):
+            net += self.unpaid(debtor, creditor)
             demand(net <= limit, "position_limit", limit, net)
+
+    def unpaid(self, debtor, creditor):
+        return sum(payment["amount"] for _, payment in self.table("payment", debtor, creditor))
 
     def expect_position(self, debtor, creditor, change):
         if debtor != creditor:
@@ -265,6 +269,38 @@ class World:
         self.put_or_drop(max(net, 0), "position", debtor, creditor)
         self.put_or_drop(max(-net, 0), "position", creditor, debtor)
         self.emit("position_posted", debtor=debtor, creditor=creditor, amount=amount)
+
+    def count(self, home, host, **more):
+        if home != host:
+            counted = self.get("roaming", home, host) or dict(sessions=0, energy=0, charged=0, transfers=0, transferred=0)
+            self.put({name: counted[name] + more.get(name, 0) for name in counted}, "roaming", home, host)
+
+    def netted(self):
+        """What would have to be paid if positions were cleared now: a signed debt for each ordered pair, from which whoever stands in the middle steps out."""
+        signed = {}
+        for (_, debtor, creditor), owed in self.table("position"):
+            signed[debtor, creditor], signed[creditor, debtor] = owed, -owed
+        members = sorted({member for pair in signed for member in pair})[:64]
+        debt = {(one, other): signed.get((one, other), 0) for one in members for other in members}
+
+        def move(one, other, amount):
+            debt[one, other] += amount
+            debt[other, one] -= amount
+
+        for middle in members:
+            for one in members:
+                for other in members:
+                    through = min(debt[one, middle], debt[middle, other])
+                    if through > 0:
+                        limit = min(self.get("condominium", other)["position_limit"], MAX_SUPPLY)
+                        limit -= (self.get("pending_position", one, other) or 0) + self.unpaid(one, other)
+                        # Up to the limit; and always as much as only takes off what the other owes.
+                        most = max(0, limit - max(debt[one, other], 0)) if limit > 0 else 0
+                        moved = min(through, most + max(-debt[one, other], 0))
+                        move(one, middle, -moved)
+                        move(middle, other, -moved)
+                        move(one, other, moved)
+        return members, {pair: amount for pair, amount in sorted(debt.items()) if amount > 0}
 
     # -- groups --
 
@@ -336,6 +372,8 @@ class World:
         # What is earned is no repayment: a condominium's account has no debt of its own to settle here.
         self.get("account", self.get("condominium", session["connector"][0])["revenue"])["balance"] += paid
         self.post(debtor, creditor, paid)
+        if energy or paid:
+            self.count(debtor, creditor, sessions=1, energy=energy, charged=paid)
         self.drop("session", id)
         self.drop("session_times", id)
         self.drop("due", session["due"], id)
@@ -463,6 +501,57 @@ class World:
         payee["balance"] += amount
         self.events.append(dict(transferred={"from": self.account, "to": to, "amount": amount}))
         self.post(payer["home"], payee["home"], amount)
+        self.count(payer["home"], payee["home"], transfers=1, transferred=amount)
+
+    def clear_positions(self, condominium):
+        self.need_role(condominium, "treasurer")
+        demand(self.table("position") or self.table("roaming"), "nothing_to_clear")
+        latest = (self.get("clearing_head") or dict(latest=0))["latest"]
+        begin = self.get("clearing", latest)["until"] if latest else None
+        clearing = latest + 1
+        members, debts = self.netted()
+        self.put({"from": begin, "until": self.now, "height": self.height, "index": self.index}, "clearing", clearing)
+        self.put(dict(latest=clearing), "clearing_head")
+        self.events.append(dict(positions_cleared={"clearing": clearing, "condominium": condominium, "from": begin, "until": self.now}))
+        for (_, home, host), counted in self.table("roaming"):
+            self.drop("roaming", home, host)
+            self.emit("roaming_closed", clearing=clearing, home=home, host=host, roaming=counted)
+        for (_, debtor, creditor), _ in self.table("position"):
+            if debtor in members and creditor in members:
+                self.drop("position", debtor, creditor)
+        for (debtor, creditor), amount in debts.items():
+            if len(self.table("payment", debtor, creditor)) < 24:
+                self.put(dict(amount=amount, report=None), "payment", debtor, creditor, clearing)
+                self.emit("payment_due", clearing=clearing, debtor=debtor, creditor=creditor, amount=amount)
+            else:
+                self.put(amount, "position", debtor, creditor)
+
+    def report_payment(self, clearing, debtor, creditor, payment):
+        due = self.get("payment", debtor, creditor, clearing)
+        demand(due, "unknown_payment")
+        self.need_role(debtor, "treasurer")
+        demand(due["report"] is None, "payment_reported")
+        due["report"] = dict(treasurer=self.account, at=self.now, payment=payment)
+        self.emit("payment_reported", clearing=clearing, debtor=debtor, creditor=creditor, amount=due["amount"])
+
+    def answer_payment(self, clearing, debtor, creditor, answer):
+        due = self.get("payment", debtor, creditor, clearing)
+        demand(due, "unknown_payment")
+        self.need_role(creditor, "treasurer")
+        demand(due["report"], "payment_not_reported")
+        demand(due["report"]["treasurer"] != self.account, "not_allowed")
+        if answer == "received":
+            self.get("condominium", debtor)["redeemed"] += due["amount"]
+            self.get("condominium", creditor)["minted"] += due["amount"]
+            self.drop("payment", debtor, creditor, clearing)
+        else:
+            due["report"] = None
+        self.emit(f"payment_{answer}", clearing=clearing, debtor=debtor, creditor=creditor, amount=due["amount"])
+
+    def set_position_limit(self, condominium, limit):
+        self.need_role(condominium, "treasurer")
+        self.get("condominium", condominium)["position_limit"] = limit
+        self.emit("position_limit_set", condominium=condominium, limit=limit)
 
     def grant_role(self, condominium, role, account, until, **rest):
         begin = rest["from"]

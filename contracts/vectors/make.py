@@ -85,6 +85,10 @@ CALLS = dict(
     report_fault=[dict(connector=(1, 17), session=None, fault="over_current", at=0)]
     + [dict(connector=(1, 17), session=ID_1, fault=fault, at=U64_MAX) for fault, _ in FAULT.variants],
     settle_session=[dict(session=ID_1), dict(session=ZERO)],
+    clear_positions=[dict(condominium=1), dict(condominium=U32_MAX)],
+    report_payment=[dict(clearing=1, debtor=1, creditor=2, payment=ID_1), dict(clearing=U32_MAX, debtor=U32_MAX, creditor=0, payment=ZERO)],
+    answer_payment=[dict(clearing=1, debtor=1, creditor=2, answer="received"), dict(clearing=U32_MAX, debtor=0, creditor=U32_MAX, answer="missing")],
+    set_position_limit=[dict(condominium=1, limit=500 * TOKEN), dict(condominium=U32_MAX, limit=U64_MAX)],
 )
 assert list(CALLS) == [name for name, _ in CALL.variants]
 

@@ -88,6 +88,9 @@ def sums(records):
     for (debtor, creditor), owed in rows("position"):
         count(debtor, owed)
         count(creditor, -owed)
+    for (debtor, creditor, _), payment in rows("payment"):
+        count(debtor, payment["amount"])
+        count(creditor, -payment["amount"])
     for _, request in rows("redemption"):
         count(request["account"], -request["amount"])
     for (condominium, number), group in rows("group"):
@@ -719,6 +722,91 @@ def money_splits():
     s.step("in force", RESIDENT, "open_session", **opening((1, 1)))
 
 
+def clearing():
+    def stage(name):
+        """Three condominiums; in the third lives somebody who is its treasurer too."""
+        s = Story(name).change("condominium", 3, **BASE["condominium", 1] | dict(name="KRO", revenue=address(REVENUE)))
+        s.change("role", 3, "treasurer", address(STRANGER), **{"from": 0, "until": None})
+        s.change(*account(STRANGER), home=3, balance=50 * TOKEN, held=0, debt=0, credit_limit=0)
+        s.change("signer", address(STRANGER), account=address(STRANGER), scope="Owner", nonce=0)
+        return s
+
+    def pay(s, what, expect="applied", who=TREASURER, clearing=1, debtor=1, creditor=2, facts=()):
+        s.step(what, who, "report_payment", expect, clearing=clearing, debtor=debtor, creditor=creditor, payment=ZERO, facts=facts)
+
+    def answer(s, what, expect="applied", who=AWAY, clearing=1, debtor=1, creditor=2, said="received", facts=()):
+        s.step(what, who, "answer_payment", expect, clearing=clearing, debtor=debtor, creditor=creditor, answer=said, facts=facts)
+
+    s = Story("a period of roaming")
+    s.step("there is nothing to clear", TREASURER, "clear_positions", "nothing_to_clear", condominium=1)
+    s.step("nobody but a treasurer", MANAGER, "clear_positions", "not_allowed", condominium=1)
+    s.step("nowhere", TREASURER, "clear_positions", "unknown_condominium", condominium=9)
+    a = s.opens(VISITOR, 1, 20 * TOKEN)
+    s.grants(a, (32_000,) * 3)
+    s.reads(a, 1, 1000)
+    s.wait(HOUR)
+    s.reads(a, 2, 5000, flags=2)
+    s.step("a session", GATEWAY, "settle_session", session=a, facts=[(("roaming", 2, 1), dict(sessions=1, energy=4000, charged=TOKEN, transfers=0))])
+    a = s.opens(VISITOR, 1, 20 * TOKEN)
+    s.step("one that did nothing", VISITOR, "cancel_session", session=a, facts=[(("roaming", 2, 1), dict(sessions=1))])
+    s.step("a transfer", RESIDENT, "transfer", to=address(VISITOR), amount=5 * TOKEN,
+           facts=[(("roaming", 1, 2), dict(sessions=0, transfers=1, transferred=5 * TOKEN)), (("position", 1, 2), 4 * TOKEN), (("position", 2, 1), None)])
+    s.step("ends", TREASURER, "clear_positions", condominium=1, index=4,
+           facts=[("positions_cleared", {"clearing": 1, "from": None, "until": NOON + HOUR}), ("payment_due", dict(debtor=1, creditor=2, amount=4 * TOKEN)),
+                  ("roaming_closed", [dict(home=1, host=2), dict(home=2, host=1)]), (("roaming", 2, 1), None), (("position", 1, 2), None),
+                  (("clearing", 1), dict(index=4, until=NOON + HOUR)), (("payment", 1, 2, 1), dict(amount=4 * TOKEN, report=None))])
+    s.step("what is not paid counts against the limit", RESIDENT, "transfer", ("position_limit", 30 * TOKEN, 30 * TOKEN + 1), to=address(VISITOR), amount=26 * TOKEN + 1)
+    s.step("up to it", RESIDENT, "transfer", to=address(VISITOR), amount=26 * TOKEN)
+    answer(s, "is not confirmed before it is reported", "payment_not_reported")
+    pay(s, "is not reported by the creditor", "not_allowed", who=AWAY)
+    pay(s, "of another clearing", "unknown_payment", clearing=2)
+    pay(s, "the other way round", "unknown_payment", debtor=2, creditor=1)
+    pay(s, "is reported", facts=[(("payment", 1, 2, 1), dict(report=dict(treasurer=address(TREASURER), at=NOON + HOUR, payment=ZERO)))])
+    pay(s, "again", "payment_reported")
+    answer(s, "is not answered by the debtor", "not_allowed", who=TREASURER)
+    answer(s, "has not arrived", said="missing", facts=[(("payment", 1, 2, 1), dict(report=None))])
+    pay(s, "is reported anew")
+    answer(s, "has arrived", facts=[(("payment", 1, 2, 1), None), (("condominium", 1), dict(redeemed=4 * TOKEN, minted=200 * TOKEN)),
+                                    (("condominium", 2), dict(minted=104 * TOKEN, redeemed=0))])
+    answer(s, "once", "unknown_payment")
+    s.wait(DAY_MS)
+    s.step("the next period ends", AWAY, "clear_positions", condominium=2,
+           facts=[("positions_cleared", {"clearing": 2, "from": NOON + HOUR, "until": NOON + HOUR + DAY_MS}), ("payment_due", dict(amount=26 * TOKEN))])
+
+    s = Story("one treasurer for two").change("role", 2, "treasurer", address(TREASURER), **{"from": 0, "until": None})
+    s.change("payment", 1, 2, 1, amount=TOKEN, report=None)
+    pay(s, "reports")
+    answer(s, "and cannot confirm", "not_allowed", who=TREASURER)
+    answer(s, "another one can")
+
+    s = stage("three condominiums")
+    s.step("the first owes the second", RESIDENT, "transfer", to=address(VISITOR), amount=10 * TOKEN)
+    s.step("the second owes the third", VISITOR, "transfer", to=address(STRANGER), amount=4 * TOKEN)
+    s.step("the second steps out of the middle", STRANGER, "clear_positions", condominium=3,
+           facts=[("payment_due", [dict(debtor=1, creditor=2, amount=6 * TOKEN), dict(debtor=1, creditor=3, amount=4 * TOKEN)])])
+
+    s = stage("a circle")
+    s.step("the first owes the second", RESIDENT, "transfer", to=address(VISITOR), amount=10 * TOKEN)
+    s.step("the second owes the third", VISITOR, "transfer", to=address(STRANGER), amount=7 * TOKEN)
+    s.step("the third owes the first", STRANGER, "transfer", to=address(RESIDENT), amount=8 * TOKEN)
+    s.step("is gone but for its rest", TREASURER, "clear_positions", condominium=1,
+           facts=[("payment_due", [dict(debtor=1, creditor=2, amount=2 * TOKEN), dict(debtor=3, creditor=2, amount=TOKEN)])])
+
+    s = stage("a limit in the way").change("payment", 1, 3, 9, amount=TOKEN, report=None)
+    s.world.records["pending_position", 1, 3] = TOKEN
+    s.step("is set", STRANGER, "set_position_limit", condominium=3, limit=5 * TOKEN, facts=[(("condominium", 3), dict(position_limit=5 * TOKEN))])
+    s.step("is not set by a manager", MANAGER, "set_position_limit", "not_allowed", condominium=1, limit=0)
+    s.step("nowhere", MANAGER, "set_position_limit", "unknown_condominium", condominium=9, limit=0)
+    s.step("the first owes the second", RESIDENT, "transfer", to=address(VISITOR), amount=10 * TOKEN)
+    s.step("the second owes the third", VISITOR, "transfer", to=address(STRANGER), amount=5 * TOKEN)
+    s.step("leaves a part in the middle", TREASURER, "clear_positions", condominium=1,
+           facts=[("payment_due", [dict(debtor=1, creditor=2, amount=7 * TOKEN), dict(debtor=1, creditor=3, amount=3 * TOKEN),
+                                   dict(debtor=2, creditor=3, amount=2 * TOKEN)])])
+
+    s = Story("a limit of all tokens").change("condominium", 2, position_limit=2**64 - 1)
+    s.step("is no other limit", RESIDENT, "transfer", to=address(VISITOR), amount=100 * TOKEN, facts=[(("position", 1, 2), 100 * TOKEN)])
+
+
 def prices_change():
     def bill(name, begin, end, wh, paid, number=6, split=None):
         s = Story(name, begin)
@@ -983,6 +1071,7 @@ def tell():
     sessions_begin()
     metering()
     money_splits()
+    clearing()
     prices_change()
     time_counts()
     tiers_and_bounds()

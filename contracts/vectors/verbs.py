@@ -36,6 +36,10 @@ CALL = Enum(
     ("attest", Struct(readings=List(READING))),
     ("report_fault", Struct(connector=ID, session=Option(HASH), fault=FAULT, at=TIMESTAMP)),
     ("settle_session", ONE_SESSION),
+    ("clear_positions", Struct(condominium=U32)),
+    ("report_payment", Struct(clearing=U32, debtor=U32, creditor=U32, payment=HASH)),
+    ("answer_payment", Struct(clearing=U32, debtor=U32, creditor=U32, answer=Enum("received", "missing"))),
+    ("set_position_limit", Struct(condominium=U32, limit=AMOUNT)),
 )
 BODY = Struct(chain_id=HASH, account=ADDRESS, signer=ADDRESS, nonce=U64, valid_until=TIMESTAMP, call=CALL)
 GENESIS = Struct(

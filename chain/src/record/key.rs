@@ -45,6 +45,14 @@ pub enum Key {
     PendingPosition(CondominiumId, CondominiumId),
     /// [`super::SessionTimes`] of an open session whose tariff has a price for time.
     SessionTimes(SessionId),
+    /// [`super::Roaming`] of accounts of the first condominium where the second is paid; absent where there was none since the last clearing.
+    Roaming(CondominiumId, CondominiumId),
+    /// [`super::ClearingHead`].
+    ClearingHead,
+    /// [`super::Clearing`] of this number.
+    Clearing(u32),
+    /// [`super::Payment`] that the first condominium has to make to the second after the clearing of this number.
+    Payment(CondominiumId, CondominiumId, u32),
 }
 
 impl Key {
@@ -90,15 +98,21 @@ impl Key {
                 bytes.extend(id.0.0);
             }
             Self::Redemption(id) => bytes.extend(id.0.0),
-            Self::Position(debtor, creditor) | Self::PendingPosition(debtor, creditor) => {
+            Self::Position(debtor, creditor) | Self::PendingPosition(debtor, creditor) | Self::Roaming(debtor, creditor) => {
                 bytes.extend(condominium(*debtor));
                 bytes.extend(condominium(*creditor));
+            }
+            Self::Clearing(number) => bytes.extend(number.to_be_bytes()),
+            Self::Payment(debtor, creditor, clearing) => {
+                bytes.extend(condominium(*debtor));
+                bytes.extend(condominium(*creditor));
+                bytes.extend(clearing.to_be_bytes());
             }
             Self::Invite(issuer, serial) => {
                 bytes.extend(issuer.0);
                 bytes.extend(serial.to_be_bytes());
             }
-            Self::Params | Self::Validators => {}
+            Self::Params | Self::Validators | Self::ClearingHead => {}
         }
         bytes
     }
@@ -125,6 +139,10 @@ impl Key {
             Self::Validators => 16,
             Self::PendingPosition(..) => 17,
             Self::SessionTimes(..) => 18,
+            Self::Roaming(..) => 19,
+            Self::ClearingHead => 20,
+            Self::Clearing(..) => 21,
+            Self::Payment(..) => 22,
         }
     }
 }

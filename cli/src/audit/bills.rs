@@ -167,7 +167,11 @@ impl Bills {
             | Call::PauseCharge(_)
             | Call::ResumeCharge(_)
             | Call::ReportFault(_)
-            | Call::SettleSession(_) => {}
+            | Call::SettleSession(_)
+            | Call::ClearPositions(_)
+            | Call::ReportPayment(_)
+            | Call::AnswerPayment(_)
+            | Call::SetPositionLimit(_) => {}
         }
     }
 
@@ -249,7 +253,14 @@ impl Bills {
             | Event::ReadingHandled { .. }
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
-            | Event::PositionPosted { .. } => {}
+            | Event::PositionPosted { .. }
+            | Event::PositionsCleared { .. }
+            | Event::RoamingClosed { .. }
+            | Event::PaymentDue { .. }
+            | Event::PaymentReported { .. }
+            | Event::PaymentReceived { .. }
+            | Event::PaymentMissing { .. }
+            | Event::PositionLimitSet { .. } => {}
         }
         Ok(())
     }

@@ -200,6 +200,11 @@ pub fn key_text(key: &[u8]) -> String {
         Some(15) => "parameters",
         Some(16) => "validators",
         Some(17) => "pending position",
+        Some(18) => "session times",
+        Some(19) => "roaming",
+        Some(20) => "clearing head",
+        Some(21) => "clearing",
+        Some(22) => "payment",
         _ => "unknown table",
     };
     format!("state, {table} {}", hex::encode(key.get(1..).unwrap_or_default()))

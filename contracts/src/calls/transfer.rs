@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call::Action,
+    clearing::count_transfer,
     context::CallContext,
     failure::Failure,
     ledger::Ledger,
@@ -57,6 +58,7 @@ impl Action for Transfer {
         ledger.put(&Key::Account(context.account), &Account { balance: payer_balance, ..from })?;
         ledger.put(&Key::Account(self.to), &Account { balance: payee_balance, ..to })?;
         ledger.emit(Event::Transferred { from: context.account, to: self.to, amount: self.amount });
+        count_transfer(ledger, from.home, to.home, self.amount)?;
         post_position(ledger, from.home, to.home, self.amount)
     }
 }

@@ -8,7 +8,7 @@ use chain::{
     merkle,
     quantity::Amount,
     receipt::Receipt,
-    record::{Account, Condominium, Connector, Group, Redemption, Session},
+    record::{Account, Condominium, Connector, Group, Payment, Redemption, Session},
     tree::{StateProof, Tree},
 };
 use rand::{Rng, rngs::StdRng};
@@ -60,7 +60,8 @@ fn number(key: &[u8], place: usize) -> u32 {
 /// Conservation, holds and their owners, positions, limits of groups, one session for a connector.
 pub fn sums(state: &Rows) {
     let accounts: Vec<(_, Account)> = table(state, 1);
-    let positions: Vec<(_, Amount)> = table(state, 13);
+    let mut positions: Vec<(_, Amount)> = table(state, 13);
+    positions.extend(table::<Payment>(state, 22).into_iter().map(|(key, payment)| (key, payment.amount)));
     let sessions: Vec<(_, Session)> = table(state, 9);
     let payouts: Vec<(_, Redemption)> = table(state, 12);
     let mut net_of_all = 0;

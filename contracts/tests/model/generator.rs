@@ -23,6 +23,7 @@ use super::ledger::{Charge, Model};
 
 // What each module thinks of is picked in `sensible`.
 mod beginning;
+mod clearing;
 mod meters;
 mod people;
 mod sessions;
@@ -268,7 +269,7 @@ impl Generator {
                 }
             }
         }
-        match self.rng.random_range(0..1_000) {
+        match self.rng.random_range(0..1_050) {
             0..15 => self.register(model),
             15..35 => self.invite(model),
             35..105 => self.sale(model),
@@ -291,7 +292,11 @@ impl Generator {
             905..935 => self.fault(model),
             935..990 => self.settle(model),
             990..995 => self.flood(model),
-            _ => self.bulk(model),
+            995..1_000 => self.bulk(model),
+            1_000..1_006 => self.clear(model),
+            1_006..1_024 => self.report(model),
+            1_024..1_044 => self.confirm(model),
+            _ => self.limit(model),
         }
     }
 

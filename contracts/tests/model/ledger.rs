@@ -2,7 +2,7 @@
 //!
 //! Written from the rules in words, not from the code under test, with which it shares calls, ids, records and codes and no function. What a real record
 //! caches (a hold, a group's current, a deadline's index) is derived here from its owners, so that a cache that goes stale shows as a difference. It predicts
-//! each transaction's verdict and events. Calls are in [`super::money`] and [`super::sessions`], the records of a block in [`super::records`].
+//! each transaction's verdict and events. Calls are in [`super::money`], [`super::clearing`] and [`super::sessions`], the records of a block in [`super::records`].
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,10 @@ use contracts::{
     genesis::Genesis,
 };
 
-use super::prices::Costs;
+use super::{
+    clearing::{Abroad, Owing, Period},
+    prices::Costs,
+};
 
 /// Three phases, in milliamperes.
 pub type Phases = [u64; 3];
@@ -186,6 +189,12 @@ pub struct Model {
     pub payouts: BTreeMap<RedemptionId, Payout>,
     /// What the first owes the second, negative where the second owes; the first has the lower number.
     pub positions: BTreeMap<(u32, u32), i128>,
+    /// What residents of the first did where the second is paid, since the last clearing.
+    pub abroad: BTreeMap<(u32, u32), Abroad>,
+    /// The clearings.
+    pub periods: Vec<Period>,
+    /// Payments that are not confirmed: from, to, after which clearing.
+    pub owing: BTreeMap<(u32, u32, u32), Owing>,
     pub invites: BTreeMap<(Address, u64), u64>,
     pub height: u64,
     pub now: u64,
@@ -220,6 +229,9 @@ impl Model {
             charges: BTreeMap::new(),
             payouts: BTreeMap::new(),
             positions: BTreeMap::new(),
+            abroad: BTreeMap::new(),
+            periods: Vec::new(),
+            owing: BTreeMap::new(),
             invites: BTreeMap::new(),
             height: 0,
             now: genesis.timestamp.ms(),
@@ -379,6 +391,10 @@ impl Model {
             Call::Attest(call) => self.attest(sender, call),
             Call::ReportFault(call) => self.report_fault(sender, call),
             Call::SettleSession(call) => self.settle_session(sender, call),
+            Call::ClearPositions(call) => self.clear_positions(sender, call),
+            Call::ReportPayment(call) => self.report_payment(sender, call),
+            Call::AnswerPayment(call) => self.answer_payment(sender, call),
+            Call::SetPositionLimit(call) => self.set_position_limit(sender, call),
         }
     }
 

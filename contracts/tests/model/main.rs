@@ -10,6 +10,7 @@
 
 mod bills;
 mod checks;
+mod clearing;
 mod generator;
 mod ledger;
 mod money;
@@ -26,7 +27,7 @@ use chain::{code::Code, record::EndReason};
 const AT_LEAST: u32 = 20;
 
 /// How many kinds of call there are.
-const CALLS: usize = 20;
+const CALLS: usize = 24;
 
 /// How many reasons there are for a session to end, faults one by one.
 const ENDS: usize = 15;

@@ -145,19 +145,23 @@ impl Model {
         self.wallets.get_mut(&call.to).expect("registered").balance += amount;
         let mut events = vec![Event::Transferred { from: sender.account, to: call.to, amount: call.amount }];
         events.extend(self.post(from.home, to.home, amount));
+        self.count_abroad(from.home, to.home, [0, 0, 0, 1, amount]);
         Ok(events)
     }
 
-    /// Whether a creditor lets a debtor owe so much more, all open escrows between them included.
+    /// Whether a creditor lets a debtor owe so much more, all open escrows and unconfirmed payments between them included.
     pub fn room_between(&self, debtor: u32, creditor: u32, amount: u64) -> Ruling {
         if debtor == creditor {
             return Ok(());
         }
         let limit = i128::from(self.treasuries[&creditor].position_limit).min(1 << 62);
         let owed = self.owes(debtor, creditor) + i128::from(self.pending(debtor, creditor)) + i128::from(amount);
-        if owed <= limit {
+        let with_payments = owed + i128::from(self.unpaid(debtor, creditor));
+        // What only reduces the other's debt is never refused.
+        if owed <= 0 || with_payments <= limit {
             return Ok(());
         }
+        let owed = with_payments;
         let owed = u64::try_from(owed).unwrap_or(u64::MAX);
         not(Code::PositionLimit, u64::try_from(limit).expect("not negative"), owed)
     }

@@ -27,6 +27,7 @@ impl Model {
         rows.put(&Key::Params, &self.params);
         rows.put(&Key::Validators, &self.validators);
         self.money_records(&mut rows);
+        self.clearing_records(&mut rows);
         self.site_records(&mut rows);
         for (id, charge) in &self.charges {
             rows.put(&Key::Session(*id), &record_of(charge));
@@ -141,10 +142,11 @@ impl Model {
     }
 }
 
-struct Rows(BTreeMap<Vec<u8>, Vec<u8>>);
+/// Records under their keys.
+pub(super) struct Rows(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Rows {
-    fn put<T: Serialize>(&mut self, key: &Key, record: &T) {
+    pub(super) fn put<T: Serialize>(&mut self, key: &Key, record: &T) {
         let twice = self.0.insert(key.bytes(), codec::encode(record).expect("a record has an encoding"));
         assert!(twice.is_none(), "two records for {key:?}");
     }

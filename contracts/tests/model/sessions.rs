@@ -341,6 +341,7 @@ impl Model {
         self.wallets.get_mut(&revenue).expect("registered").balance += paid;
         let (debtor, creditor) = (self.wallets[&charge.account].home, self.wallets[&revenue].home);
         let mut events: Vec<Event> = self.post(debtor, creditor, paid).into_iter().collect();
+        self.count_abroad(debtor, creditor, [u64::from(energy > 0 || paid > 0), energy, paid, 0, 0]);
         let billed = charge.billed_at_limit.unwrap_or(energy);
         let condominium = CondominiumId(charge.connector.0);
         events.push(Event::SessionSettled(SessionReceipt {

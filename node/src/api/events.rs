@@ -254,6 +254,13 @@ const fn name_of(event: &Event) -> &'static str {
         Event::SessionStopping { .. } => "session_stopping",
         Event::SessionSettled(_) => "session_settled",
         Event::PositionPosted { .. } => "position_posted",
+        Event::PositionsCleared { .. } => "positions_cleared",
+        Event::RoamingClosed { .. } => "roaming_closed",
+        Event::PaymentDue { .. } => "payment_due",
+        Event::PaymentReported { .. } => "payment_reported",
+        Event::PaymentReceived { .. } => "payment_received",
+        Event::PaymentMissing { .. } => "payment_missing",
+        Event::PositionLimitSet { .. } => "position_limit_set",
         Event::SessionIdle { .. } => "session_idle",
     }
 }

@@ -219,7 +219,14 @@ fn matters(receipts: &[Receipt]) -> bool {
         | Event::SessionSkipped { .. }
         | Event::ReadingHandled { .. }
         | Event::EnergyUnassigned { .. }
-        | Event::PositionPosted { .. } => false,
+        | Event::PositionPosted { .. }
+        | Event::PositionsCleared { .. }
+        | Event::RoamingClosed { .. }
+        | Event::PaymentDue { .. }
+        | Event::PaymentReported { .. }
+        | Event::PaymentReceived { .. }
+        | Event::PaymentMissing { .. }
+        | Event::PositionLimitSet { .. } => false,
     })
 }
 

@@ -79,7 +79,14 @@ impl Garage {
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
             | Event::SessionIdle { .. }
-            | Event::PositionPosted { .. } => {}
+            | Event::PositionPosted { .. }
+            | Event::PositionsCleared { .. }
+            | Event::RoamingClosed { .. }
+            | Event::PaymentDue { .. }
+            | Event::PaymentReported { .. }
+            | Event::PaymentReceived { .. }
+            | Event::PaymentMissing { .. }
+            | Event::PositionLimitSet { .. } => {}
         }
     }
 

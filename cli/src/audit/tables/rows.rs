@@ -10,7 +10,7 @@ use chain::{
     id::{Address, CondominiumId, Height, SessionId},
     quantity::{Amount, Cost},
     receipt::{Event, Receipt, SessionReceipt},
-    record::{Key, Role, Session},
+    record::{Key, Payment, Role, Session},
     state::{MemoryState, StateRead as _, prefix_end},
     time::Timestamp,
 };
@@ -158,6 +158,18 @@ impl Tables {
                 self.role("revoked", moment, *condominium, *role, *account, None, Some(*until));
             }
             Event::PositionPosted { debtor, creditor, amount } => self.position("posted", moment, [*debtor, *creditor], *amount),
+            Event::PaymentDue { clearing: _, debtor, creditor, amount } => {
+                self.position("payment due", moment, [*debtor, *creditor], *amount);
+            }
+            Event::PaymentReported { clearing: _, debtor, creditor, amount } => {
+                self.position("payment reported", moment, [*debtor, *creditor], *amount);
+            }
+            Event::PaymentReceived { clearing: _, debtor, creditor, amount } => {
+                self.position("payment received", moment, [*debtor, *creditor], *amount);
+            }
+            Event::PaymentMissing { clearing: _, debtor, creditor, amount } => {
+                self.position("payment missing", moment, [*debtor, *creditor], *amount);
+            }
             Event::AccountRegistered { .. }
             | Event::Transferred { .. }
             | Event::GroupPut { .. }
@@ -172,7 +184,10 @@ impl Tables {
             | Event::ReadingHandled { .. }
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
-            | Event::SessionStopping { .. } => {}
+            | Event::SessionStopping { .. }
+            | Event::PositionsCleared { .. }
+            | Event::RoamingClosed { .. }
+            | Event::PositionLimitSet { .. } => {}
         }
     }
 
@@ -192,6 +207,14 @@ impl Tables {
             {
                 let pair = [debtor, creditor].map(|number| CondominiumId(u32::from_be_bytes(number)));
                 self.position("owed in the end", moment, pair, owed);
+            }
+        });
+        let payments = Key::Payment(CondominiumId(0), CondominiumId(0), 0).table();
+        each(state, payments, |key, payment: Payment| {
+            // Who pays, whom, and after which clearing.
+            if let (Some(debtor), Some(creditor)) = (key.first_chunk(), key.get(4..).and_then(|rest| rest.first_chunk())) {
+                let pair = [debtor, creditor].map(|number| CondominiumId(u32::from_be_bytes(*number)));
+                self.position("unpaid in the end", moment, pair, payment.amount);
             }
         });
     }

@@ -79,7 +79,7 @@ impl Generator {
             samples_root: Hash32(self.rng.random()),
             sample_count: self.rng.random_range(0..70),
         };
-        if charge.state == SessionState::Charging && prices::has(model.tariff_of(charge), TariffDimension::ParkingTime) && self.one_in(3) {
+        if charge.state == SessionState::Charging && prices::has(model.tariff_of(charge), TariffDimension::ParkingTime) && self.one_in(2) {
             reading.flags = ReadingFlags::VEHICLE_FULL;
         }
         if charge.meter.is_some() && self.one_in(6) {

@@ -120,7 +120,8 @@ impl Generator {
             && self.one_in(4)
         {
             let limit = i128::from(model.treasuries[&payee.home].position_limit);
-            let room = limit - model.owes(from.home, payee.home) - i128::from(model.pending(from.home, payee.home));
+            let taken = model.pending(from.home, payee.home) + model.unpaid(from.home, payee.home);
+            let room = limit - model.owes(from.home, payee.home) - i128::from(taken);
             amount = Amount::from_micro(u64::try_from(room + self.rng.random_range(0..2)).unwrap_or(1));
         }
         (sender, Call::Transfer(Transfer { to, amount }))

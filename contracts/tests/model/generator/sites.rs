@@ -104,10 +104,10 @@ impl Generator {
         let elements = (0..self.rng.random_range(1..6)).map(|_| self.element()).collect();
         let time_zone = if self.one_in(3) { self.pick(&prices::ZONES) } else { prices::OSLO }.to_owned();
         let (mut min_price, mut max_price) = (None, None);
-        if self.one_in(5) {
+        if self.one_in(3) {
             min_price = Some(self.amount(TOKEN));
         }
-        if self.one_in(5) {
+        if self.one_in(3) {
             max_price = Some(Amount::from_micro(min_price.map_or(0, Amount::micro) + self.rng.random_range(0..3 * TOKEN)));
         }
         let parking_grace = Duration::from_ms(self.pick(&[0, 0, 1, 600_000, 3_600_000]));

@@ -101,7 +101,14 @@ impl Desk {
                 | Event::TariffPut { .. }
                 | Event::SessionSkipped { .. }
                 | Event::EnergyUnassigned { .. }
-                | Event::PositionPosted { .. } => {}
+                | Event::PositionPosted { .. }
+                | Event::PositionsCleared { .. }
+                | Event::RoamingClosed { .. }
+                | Event::PaymentDue { .. }
+                | Event::PaymentReported { .. }
+                | Event::PaymentReceived { .. }
+                | Event::PaymentMissing { .. }
+                | Event::PositionLimitSet { .. } => {}
             }
         }
         news.connectors.sort_unstable();
