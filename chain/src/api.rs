@@ -15,7 +15,7 @@ use crate::{
     merkle::Path,
     quantity::{Amount, Currents, WattHours},
     receipt::{Event, Receipt, SessionReceipt, SkipReason},
-    record::{Account, Condominium, Connector, Group, Redemption, Role, RoleGrant, Session},
+    record::{Account, Clearing, Condominium, Connector, Group, Redemption, Roaming, Role, RoleGrant, Session},
     tariff::Tariff,
     time::{Duration, Timestamp},
     tree::StateProof,
@@ -366,8 +366,79 @@ pub struct PositionView {
     pub owed: Amount,
     /// What open sessions may add: the sum of their escrows.
     pub pending: Amount,
-    /// The most that the creditor lets the debtor owe, pending included.
+    /// What it has to pay after clearings and the creditor's treasurer has not confirmed; not in `owed`.
+    pub unpaid: Amount,
+    /// The most that the creditor lets the debtor owe, pending and unpaid included.
     pub limit: Amount,
+}
+
+/// The items of `GET /clearings`, in order of number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClearingView {
+    /// Which, from 1.
+    pub number: u32,
+    /// Its record.
+    pub clearing: Clearing,
+}
+
+/// `GET /clearings/{number}`: what was charged away from home in a period, and who has to pay whom for it.
+///
+/// `GET /clearings/next` is the period that runs; its payments are what they would be if it ended now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StatementView {
+    /// Which, from 1.
+    pub number: u32,
+    /// The period's beginning; `None` where it is the chain's.
+    pub from: Option<Timestamp>,
+    /// Its end; `None` while it runs.
+    pub until: Option<Timestamp>,
+    /// What accounts of one home did where another is paid.
+    pub roaming: Vec<RoamingView>,
+    /// Who has to pay whom.
+    pub payments: Vec<PaymentView>,
+}
+
+/// What accounts of one home did where another home is paid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoamingView {
+    /// Whose accounts.
+    pub home: CondominiumId,
+    /// Who was paid.
+    pub host: CondominiumId,
+    /// What they did.
+    pub roaming: Roaming,
+}
+
+/// The items of `GET /payments`: what one condominium has to pay another after a clearing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PaymentView {
+    /// After which clearing.
+    pub clearing: u32,
+    /// Who pays.
+    pub debtor: CondominiumId,
+    /// Whom.
+    pub creditor: CondominiumId,
+    /// How much.
+    pub amount: Amount,
+    /// How far it is.
+    pub state: PaymentState,
+}
+
+/// How far a payment between condominiums is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentState {
+    /// The period still runs.
+    Expected,
+    /// To be paid.
+    Due,
+    /// Sent, as the debtor's treasurer says.
+    Reported {
+        /// The block time of his word.
+        at: Timestamp,
+    },
+    /// Confirmed by the creditor's treasurer.
+    Received,
 }
 
 /// The items of `GET /redemptions`.

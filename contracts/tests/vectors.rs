@@ -332,7 +332,7 @@ fn every_rule_has_the_outcome_the_events_and_the_records_of_the_vectors() {
         assert_eq!(root(&after), hash(vector, "root"), "{name}");
     }
     println!("applied and rejected, by call: {count:#?}");
-    assert_eq!(count.len(), 21);
+    assert_eq!(count.len(), 25);
     assert!(count.iter().all(|(call, (applied, rejected))| *applied >= 1 && (*rejected >= 1 || call == "due")), "{count:?}");
 }
 

@@ -13,26 +13,28 @@ use axum::{
 use bytes::Bytes;
 use chain::{
     api::{
-        AccountView, AmountByComponent, BlockReceipts, BlockView, CondominiumView, ConnectorView, Health, Page, Problem, ProvenReceipt,
-        ProvenState, QuoteView, ReadingView, SessionView, Status, TransactionView,
+        AccountView, AmountByComponent, BlockReceipts, BlockView, ClearingView, CondominiumView, ConnectorView, Health, Page, PaymentState,
+        PaymentView, PositionView, Problem, ProvenReceipt, ProvenState, QuoteView, ReadingView, RoamingView, SessionView, StatementView,
+        Status, TransactionView,
     },
     block::Block,
     crypto::address_of,
     hash::Hash32,
     id::{Address, ConnectorId, Height, SessionId, TariffId, TxId},
     quantity::{Amount, Currents, WattHours},
-    record::Key,
+    record::{Key, Roaming},
     time::Duration,
     verify::{AccountProof, Beginning, Checkpoint, SessionProof, Trust},
 };
 use contracts::{
-    call::{Call, StopSession},
+    call::{AnswerPayment, Call, ClearPositions, PaymentAnswer, ReportPayment, StopSession, Transfer},
     ledger::Ledger,
     tariff::{QuoteRequest, in_force, quote},
 };
+use ed25519_dalek::SigningKey;
 use http::{Api, Events, driver, get, neighbour, post, request};
-use node::keys::KeyName;
-use solo::{HOME, NOON, commit, resident};
+use node::{api::Shared, keys::KeyName};
+use solo::{AWAY, HOME, NOON, Solo, away_staff, commit, resident};
 use tower::ServiceExt as _;
 
 #[tokio::test]
@@ -493,6 +495,62 @@ async fn values_prices_and_sums_are_those_of_the_ledger_and_provable() {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");
     }
     assert!(text.contains(r#"route="/api/v1/quote",status="200""#), "{text}");
+    api.stop().await;
+    deciding.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_period_of_charging_away_from_home_is_shown_cleared_and_paid() {
+    let api = Api::start_on(Solo::federation(), Shared::default());
+    let deciding = api.decides();
+    let amount = Amount::from_micro(5_000_000);
+    let send = |key: &SigningKey, nonce, call| commit(&api.app, api.solo.sign(key, nonce, call));
+    let treasurer = api.solo.key(KeyName::Treasurer);
+    commit(&api.app, api.solo.sell(0, 1, address_of(&driver()), 20)).await.unwrap();
+    send(&driver(), 0, Call::Transfer(Transfer { to: address_of(&away_staff()), amount })).await.unwrap();
+
+    let position = PositionView {
+        debtor: HOME,
+        creditor: AWAY,
+        owed: amount,
+        pending: Amount::ZERO,
+        unpaid: Amount::ZERO,
+        limit: Amount::from_micro(30_000_000),
+    };
+    assert_eq!(api.get::<Page<PositionView>>("/positions").await.items, [position]);
+    let roaming =
+        vec![RoamingView { home: HOME, host: AWAY, roaming: Roaming { transfers: 1, transferred: amount, ..Roaming::default() } }];
+    let payment = PaymentView { clearing: 1, debtor: HOME, creditor: AWAY, amount, state: PaymentState::Expected };
+    let running = StatementView { number: 1, from: None, until: None, roaming, payments: vec![payment] };
+    assert_eq!(api.get::<StatementView>("/clearings/next").await, running);
+    assert_eq!(api.get::<Page<ClearingView>>("/clearings").await.items, []);
+
+    send(&treasurer, 1, Call::ClearPositions(ClearPositions { condominium: HOME })).await.unwrap();
+    let cleared = PositionView { owed: Amount::ZERO, unpaid: amount, ..position };
+    assert_eq!(api.get::<Page<PositionView>>("/positions").await.items, [cleared]);
+    let list = api.get::<Page<ClearingView>>("/clearings").await.items;
+    assert_eq!((list.len(), list[0].number, list[0].clearing.height), (1, 1, Height(3)));
+    let until = Some(list[0].clearing.until);
+    let statement = |state| StatementView { until, payments: vec![PaymentView { state, ..payment }], ..running.clone() };
+    assert_eq!(api.get::<StatementView>("/clearings/1").await, statement(PaymentState::Due));
+    let next = StatementView { number: 2, from: until, until: None, roaming: Vec::new(), payments: Vec::new() };
+    assert_eq!(api.get::<StatementView>("/clearings/next").await, next);
+
+    let report = ReportPayment { clearing: 1, debtor: HOME, creditor: AWAY, payment: Hash32::ZERO };
+    send(&treasurer, 2, Call::ReportPayment(report)).await.unwrap();
+    let unpaid = api.get::<Page<PaymentView>>("/payments").await.items;
+    assert!(matches!(unpaid[..], [PaymentView { clearing: 1, debtor: HOME, creditor: AWAY, state: PaymentState::Reported { .. }, .. }]));
+    assert_eq!(api.get::<StatementView>("/clearings/1").await, statement(unpaid[0].state));
+    let answer = AnswerPayment { clearing: 1, debtor: HOME, creditor: AWAY, answer: PaymentAnswer::Received };
+    send(&away_staff(), 0, Call::AnswerPayment(answer)).await.unwrap();
+    assert_eq!(api.get::<StatementView>("/clearings/1").await, statement(PaymentState::Received));
+    assert_eq!(api.get::<Page<PaymentView>>("/payments").await.items, []);
+    assert_eq!(api.get::<Page<PositionView>>("/positions").await.items, []);
+    let sums = api.get::<Page<CondominiumView>>("/totals").await.items;
+    assert!(sums.iter().all(|view| view.conserved && view.owed_by.is_zero()));
+
+    assert_eq!(api.problem("no such clearing", get("/clearings/2")).await.code, "not_found");
+    assert_eq!(api.problem("no number", get("/clearings/first")).await.code, "bad_request");
     api.stop().await;
     deciding.await.unwrap();
 }

@@ -140,7 +140,7 @@ async fn every_route_refuses_parameters_that_it_does_not_take_and_names_those_th
     let id = Hash32([7; 32]);
     let account = address_of(&driver());
     let page = "limit and cursor";
-    let routes: [(String, &str); 33] = [
+    let routes: [(String, &str); 36] = [
         (format!("/transactions/{id}"), "none"),
         (format!("/receipts/{id}"), "none"),
         (format!("/accounts/{account}"), "none"),
@@ -162,6 +162,9 @@ async fn every_route_refuses_parameters_that_it_does_not_take_and_names_those_th
         ("/condominiums".into(), page),
         ("/totals".into(), page),
         ("/positions".into(), page),
+        ("/payments".into(), page),
+        ("/clearings".into(), page),
+        ("/clearings/next".into(), "none"),
         ("/blocks".into(), "before, limit and cursor"),
         ("/blocks/1".into(), "none"),
         ("/blocks/1/receipts".into(), "none"),

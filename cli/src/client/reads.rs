@@ -2,8 +2,9 @@
 
 use chain::{
     api::{
-        AccountView, BlockReceipts, BlockView, CondominiumView, ConnectorView, GroupView, Health, Page, PositionView, ProvenReceipt,
-        ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView, SessionView, Status, TariffView, TransactionView,
+        AccountView, BlockReceipts, BlockView, ClearingView, CondominiumView, ConnectorView, GroupView, Health, Page, PaymentView,
+        PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView, SessionView,
+        StatementView, Status, TariffView, TransactionView,
     },
     certificate::ValidatorSet,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
@@ -278,6 +279,30 @@ impl Client {
     /// [`ClientError`].
     pub async fn positions(&self) -> Result<Vec<PositionView>, ClientError> {
         self.list("/positions").await
+    }
+
+    /// All periods of charging away from home that have ended, in order.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn clearings(&self) -> Result<Vec<ClearingView>, ClientError> {
+        self.list("/clearings").await
+    }
+
+    /// What was charged away from home in a period, and who has to pay whom; of the one that runs where no number is given.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn statement(&self, number: Option<u32>) -> Result<StatementView, ClientError> {
+        self.get(&number.map_or_else(|| "/clearings/next".to_owned(), |number| format!("/clearings/{number}"))).await
+    }
+
+    /// All payments between condominiums that are not confirmed.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn payments(&self) -> Result<Vec<PaymentView>, ClientError> {
+        self.list("/payments").await
     }
 
     /// All role grants of a condominium.

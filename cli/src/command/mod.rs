@@ -7,6 +7,7 @@ mod admin;
 mod audit;
 mod chain;
 mod charge;
+mod clearing;
 mod commitment;
 mod context;
 mod error;
@@ -87,6 +88,9 @@ pub enum Command {
     /// Run a condominium: tokens, groups, connectors, tariffs, roles, residents
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// See and settle what condominiums owe one another for charging away from home
+    #[command(subcommand)]
+    Clearing(clearing::Clearing),
     /// Check a whole chain without trusting whoever keeps it
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -130,6 +134,7 @@ pub async fn run(watt: Watt) -> Result<(), CommandError> {
         Command::Session(command) => command.run(&context).await,
         Command::Chain(command) => command.run(&context).await,
         Command::Admin(command) => command.run(&context).await,
+        Command::Clearing(command) => command.run(&context).await,
         Command::Audit(command) => command.run(&context).await,
     }
 }

@@ -53,7 +53,10 @@ impl Api {
     }
 
     pub fn start_with(shared: Shared) -> Self {
-        let solo = Solo::found();
+        Self::start_on(Solo::found(), shared)
+    }
+
+    pub fn start_on(solo: Solo, shared: Shared) -> Self {
         let clock = Clock::stepped(NOON);
         let app = solo.start_with(clock.clone(), Limits::default());
         let (sender, queue) = watch::channel(Vec::new());

@@ -11,13 +11,13 @@ use chain::{
     hash::Hash32,
     id::{Address, CondominiumId, ConnectorId, GroupId, Height, TariffId},
     quantity::{Amount, Currents},
-    record::{Control, PlugSignal, Service},
+    record::{Control, PlugSignal, Role, Service},
     tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
     time::{Duration, Timestamp},
 };
 use contracts::{
     call::{Body, Call, OpenSession, Priority, PutConnector, PutGroup, PutTariff, SellTokens, Transaction},
-    genesis::Genesis,
+    genesis::{Genesis, GenesisAccount, GenesisCondominium, GenesisRole},
 };
 use ed25519_dalek::SigningKey;
 use node::{
@@ -32,6 +32,7 @@ use node::{
 /// Monday 2026-01-05, 12:00 UTC.
 pub const NOON: Timestamp = Timestamp::from_ms(1_767_614_400_000);
 pub const HOME: CondominiumId = CondominiumId(1);
+pub const AWAY: CondominiumId = CondominiumId(2);
 pub const WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A founded chain in a temporary directory.
@@ -61,6 +62,24 @@ impl Solo {
         init::init(&options).unwrap();
         let genesis = data.genesis().unwrap();
         Self { directory, genesis }
+    }
+
+    /// The same with a second condominium, [`AWAY`], whose staff and revenue are the key of [`away_staff`].
+    pub fn federation() -> Self {
+        let mut solo = Self::found();
+        let staff = address_of(&away_staff());
+        let role = |role| GenesisRole { role, account: staff };
+        let limit = Amount::from_micro(30_000_000);
+        solo.genesis.condominiums.push(GenesisCondominium {
+            id: AWAY,
+            name: "BOD".to_owned(),
+            revenue: staff,
+            mint_cap_per_day: limit,
+            position_limit: limit,
+            roles: [Role::Manager, Role::Treasurer].map(role).to_vec(),
+        });
+        solo.genesis.accounts.push(GenesisAccount { address: staff, home: AWAY, credit_limit: Amount::ZERO });
+        solo
     }
 
     pub fn data(&self) -> DataDir {
@@ -189,6 +208,10 @@ impl Solo {
         };
         self.sign(key, nonce, Call::OpenSession(call))
     }
+}
+
+pub fn away_staff() -> SigningKey {
+    resident(20)
 }
 
 pub fn resident(seed: u8) -> SigningKey {
