@@ -7,6 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -344,10 +345,21 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Three addresses on loopback that nobody listens on.
+/// Three addresses on loopback that nobody listens on, below the ports that the system gives to connections: nodes that dial each other would take one in
+/// between.
 pub fn free_addresses() -> [SocketAddr; 3] {
-    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    held.map(|listener| listener.local_addr().unwrap())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test programs that run at the same time begin at different places.
+    let begin = std::process::id() * 97;
+    [(); 3].map(|()| {
+        (0..5_000)
+            .find_map(|_| {
+                let place = (begin + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % 20_000;
+                let address = SocketAddr::from(([127, 0, 0, 1], 12_000 + u16::try_from(place).unwrap()));
+                TcpListener::bind(address).ok().map(|_| address)
+            })
+            .unwrap()
+    })
 }
 
 fn height_in(status: &str) -> Option<u64> {
