@@ -23,6 +23,8 @@ pub enum Domain {
     Invite,
     /// A block on its way to those who vote on it.
     BlockPart,
+    /// A node's request for committed blocks.
+    SyncRequest,
 }
 
 impl Domain {
@@ -35,6 +37,7 @@ impl Domain {
             Self::Proposal => b"commonwatt/proposal/v1\0",
             Self::Invite => b"commonwatt/invite/v1\0",
             Self::BlockPart => b"commonwatt/part/v1\0",
+            Self::SyncRequest => b"commonwatt/sync/v1\0",
         }
     }
 

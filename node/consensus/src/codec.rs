@@ -3,8 +3,9 @@
 //! Nothing is judged here but the form. The log and the network use the same encodings; both are private to one release, so a change of them is no change
 //! of the chain. Called by the engine; the conversion of certificates also by `driver`.
 //!
-//! Votes, proposals and polkas are here; `parts` has blocks on their way to voters, `sync` committed ones.
+//! Votes, proposals and polkas are here; `parts` has blocks on their way to voters, `sync` committed ones, `listed` the requests for them.
 
+mod listed;
 mod parts;
 mod sync;
 
@@ -27,7 +28,10 @@ use chain::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use self::sync::{certificate_to_chain, raw_decided};
+pub use self::{
+    listed::ListedWire,
+    sync::{certificate_to_chain, raw_decided},
+};
 use super::context::{Address, BlockHash, Context, Height, Proposal, Vote};
 
 /// The most that a vote, a proposal, a proof, a status or a request may measure, in bytes.

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use super::{
     ConsensusConfig, StartError,
-    codec::{MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
+    codec::{ListedWire, MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
     context::{Address, Context},
     log,
     signing::{Keys, Signatures},
@@ -163,6 +163,9 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
     };
     p2p.pubsub_max_size.0 = MAX_PART_BYTES as u64 + 1024;
     p2p.rpc_max_size.0 = MAX_RESPONSE_BYTES as u64 + 1024;
+    // Nodes of another chain have no protocol in common with us.
+    p2p.protocol_names.consensus = format!("/commonwatt/{}/consensus/1", config.chain_id);
+    p2p.protocol_names.sync = format!("/commonwatt/{}/sync/1", config.chain_id);
     p2p.discovery.enabled = false;
     p2p.discovery.max_connections_per_ip = MAX_CONNECTIONS_PER_IP;
     let mut sync = ValueSyncConfig {
@@ -186,6 +189,8 @@ pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>, tip: Hei
     let log = log::path_in(&config.directory);
     log::examine(&log, tip, config.log_policy()).await?;
 
+    let listed = config.peers.iter().map(|peer| peer_id_in(peer)).collect::<Result<_, _>>()?;
+    let wire = ListedWire::new(config.chain_id, config.network_key.clone(), listed);
     let keypair = keypair(&config.network_key)?;
     let verifier = Box::new(Signatures::new(config.chain_id));
     let (identity, voting) = match keys {
@@ -206,9 +211,9 @@ pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>, tip: Hei
         Context,
         settings,
         WalContext::new(log.clone(), Wire),
-        NetworkContext::new(identity, Wire),
+        NetworkContext::new(identity, wire.clone()),
         voting,
-        SyncContext::new(Wire),
+        SyncContext::new(wire),
         RequestContext::new(REQUEST_CAPACITY),
     )
     .await

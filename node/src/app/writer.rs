@@ -145,7 +145,9 @@ impl Writer {
         let mut work = Some(clock.work());
         let mut held_back = false;
         loop {
-            let (mut due, heartbeat, resend) = (self.due_timer(), self.heartbeat(), self.resend_at());
+            let (mut due, resend) = (self.due_timer(), self.resend_at());
+            // While a height is under way, nothing can be woken: a heartbeat in the past would be ready at every turn.
+            let heartbeat = self.waiter.as_ref().and(self.heartbeat());
             drop(work.take());
             // Consensus first: what waits for it can share its block only once the one before is through.
             let wake = tokio::select! {

@@ -1,12 +1,12 @@
-//! Committed blocks for a peer that is behind: who has how many, what is asked for, what is given; and certificates between the engine's form and the chain's.
+//! Committed blocks for a peer that is behind: who has how many, what is given (`listed` has what is asked for); and certificates between the engine's form and the chain's.
 
 use arc_malachitebft_app_channel::app::types::{
     PeerId,
     codec::{Codec, HasEncodedLen},
     core::{self as engine, Round, VoteExtensions},
-    sync::{RawDecidedValue, Request, Response, Status},
+    sync::{RawDecidedValue, Response, Status},
 };
-use arc_malachitebft_sync::{ValueRequest, ValueResponse};
+use arc_malachitebft_sync::ValueResponse;
 use bytes::Bytes;
 use chain::{
     certificate::{CommitCertificate, CommitSignature},
@@ -37,20 +37,6 @@ impl Codec<Status<Context>> for Wire {
         let wire: WireStatus = decode(&bytes, MAX_MESSAGE_BYTES)?;
         let peer_id = PeerId::from_bytes(&wire.peer_id.0).map_err(|_| WireError::Content("not a peer's id"))?;
         Ok(Status { peer_id, tip_height: wire.tip, history_min_height: wire.oldest })
-    }
-}
-
-impl Codec<Request<Context>> for Wire {
-    type Error = WireError;
-
-    fn encode(&self, request: &Request<Context>) -> Result<Bytes, WireError> {
-        let Request::ValueRequest(request) = request;
-        encode(&(*request.range.start(), *request.range.end()))
-    }
-
-    fn decode(&self, bytes: Bytes) -> Result<Request<Context>, WireError> {
-        let (from, to): (Height, Height) = decode(&bytes, MAX_MESSAGE_BYTES)?;
-        Ok(Request::ValueRequest(ValueRequest::new(from..=to)))
     }
 }
 
