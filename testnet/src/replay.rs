@@ -141,6 +141,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         eprintln!("{moved} of {} sessions happen away from home; seed {}", opening.visits.len(), options.seed);
     }
     for site in &opening.sites {
+        anyhow::ensure!(
+            !site.residents.is_empty(),
+            "no session of {} is among these: give a higher --limit, or leave the site out",
+            site.name
+        );
         eprintln!("{}: {} connectors under {} A per phase", site.name, site.residents.len(), site.limit_ma / 1_000);
     }
     let links = match options.chaos {

@@ -109,6 +109,18 @@ fn four_condominiums_come_to_one_state_whoever_charges_where_and_whatever_befall
 }
 
 #[test]
+fn a_site_without_a_session_is_named_before_anything_is_founded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sessions.csv");
+    sessions(&file);
+    let mut command = Command::new(PROGRAM);
+    command.arg("replay").arg(&file).args(["--site", "ASK", "--site", "TRO", "--limit", "1"]).stdin(Stdio::null());
+    let Output { status, stderr, .. } = command.output().expect("the program starts");
+    let told = String::from_utf8_lossy(&stderr);
+    assert!(status.code() == Some(1) && told.contains("no session of TRO is among these") && told.contains("--limit"), "{status}: {told}");
+}
+
+#[test]
 fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
     let _alone = alone();
     let seed: u32 = rand::random();

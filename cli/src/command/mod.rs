@@ -11,6 +11,7 @@ mod clearing;
 mod commitment;
 mod context;
 mod error;
+mod file;
 mod proof;
 mod secret;
 mod session;

@@ -9,7 +9,7 @@ use ::chain::{
 use contracts::genesis::Genesis;
 use serde::Serialize;
 
-use super::{CommandError, Context, session::bill_facts};
+use super::{CommandError, Context, file::read_at_most, session::bill_facts};
 use crate::{
     checkpoints::Checkpoints,
     client::ClientError,
@@ -89,12 +89,7 @@ const CHECKPOINT_OF_WALLET: &str = "the checkpoint is the newest block that this
 
 /// Reads a proof file.
 pub fn read(path: &Path) -> Result<ProofFile, CommandError> {
-    let failed = |reason: String| CommandError::Failed(format!("{}: {reason}", path.display()));
-    let length = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(failed(format!("a proof file has at most {MAX_FILE_BYTES} bytes, found {length}")));
-    }
-    let text = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let text = read_at_most(path, "a proof file", MAX_FILE_BYTES)?;
     // A file that cannot be read as a proof is one that proves nothing.
     ProofFile::read(&text).map_err(|error| CommandError::Verification(format!("{}: {error}", path.display())))
 }

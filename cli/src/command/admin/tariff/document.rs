@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    command::CommandError,
+    command::{CommandError, file::read_at_most},
     quantity::{parse_clock, parse_duration, parse_kwh, parse_tokens},
 };
 
@@ -71,11 +71,7 @@ const MAX_FILE_BYTES: u64 = 256 << 10;
 /// [`CommandError::Failed`] with the file, the element and the field.
 pub(super) fn read(path: &Path) -> Result<Tariff, CommandError> {
     let failed = |reason: String| CommandError::Failed(format!("{}: {reason}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(failed(format!("a tariff's file has at most {MAX_FILE_BYTES} bytes, found {length}")));
-    }
-    let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let text = read_at_most(path, "a tariff's file", MAX_FILE_BYTES)?;
     let value: Value = serde_json::from_slice(&text).map_err(|error| failed(format!("it is no JSON: {error}")))?;
     tariff(&value).map_err(failed)
 }
