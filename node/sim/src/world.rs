@@ -167,10 +167,7 @@ impl World {
         // An observer begins the next height when it starts, and waits there: it has no vote that would wake anybody.
         let watches = |node: &Node| node.index >= self.shared.plan.powers.len();
         self.clients.iter().all(Client::is_done)
-            && self
-                .nodes
-                .iter()
-                .all(|node| node.life.as_ref().is_some_and(|life| life.tip() == height && (life.is_quiet() || watches(node))))
+            && self.honest().all(|node| node.life.as_ref().is_some_and(|life| life.tip() == height && (life.is_quiet() || watches(node))))
     }
 
     /// A liar whose log shows that it voted twice does not start again, which is right and its own fault.
