@@ -1,6 +1,6 @@
 //! What the commands that make and check proof files share: what is trusted, and how the answer is told.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use ::chain::{
     id::{ChainId, Height},

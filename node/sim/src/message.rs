@@ -1,7 +1,7 @@
 //! What nodes say to each other, as the bytes of the real codec: a message that the codec cannot carry does not arrive here either.
 //!
-//! Votes, proposals and blocks travel as on the network. Status, requests and answers of synchronisation use the same encodings; how they are numbered is the
-//! simulator's. Called by `node` and `world`.
+//! Votes, proposals and blocks travel as on the network. Status and answers of synchronisation use the same encodings; how requests are written and numbered
+//! is the simulator's, because here nobody is a stranger. Called by `node` and `world`.
 
 use arc_malachitebft_app_channel::app::{
     consensus::{Input, LivenessMsg, SignedConsensusMsg},
@@ -11,10 +11,11 @@ use arc_malachitebft_app_channel::app::{
         sync::{Request, Response, Status},
     },
 };
+use arc_malachitebft_sync::ValueRequest;
 use bytes::Bytes;
 use consensus::{
     codec::{Wire, WireError},
-    context::{Context, Part},
+    context::{Context, Height, Part},
 };
 
 /// A message between nodes.
@@ -43,7 +44,9 @@ impl Message {
             Self::Liveness(message) => (1, 0, Wire.encode(message)?),
             Self::Part(message) => (2, 0, Wire.encode(message)?),
             Self::Status(status) => (3, 0, Wire.encode(status)?),
-            Self::Request(number, request) => (4, *number, Wire.encode(request)?),
+            Self::Request(number, Request::ValueRequest(request)) => {
+                (4, *number, [request.range.start().0.to_be_bytes(), request.range.end().0.to_be_bytes()].concat().into())
+            }
             Self::Response(number, response) => (5, *number, Wire.encode(response)?),
         };
         Ok(Letter { kind, number, bytes })
@@ -62,7 +65,12 @@ impl Letter {
             1 => Message::Liveness(Wire.decode(bytes)?),
             2 => Message::Part(Wire.decode(bytes)?),
             3 => Message::Status(Wire.decode(bytes)?),
-            4 => Message::Request(number, Wire.decode(bytes)?),
+            4 => {
+                let (from, to) = bytes.split_first_chunk().ok_or(WireError::Content("a request without heights"))?;
+                let to = to.try_into().map_err(|_| WireError::Content("a request without its last height"))?;
+                let heights = Height(u64::from_be_bytes(*from))..=Height(u64::from_be_bytes(to));
+                Message::Request(number, Request::ValueRequest(ValueRequest::new(heights)))
+            }
             _ => Message::Response(number, Wire.decode(bytes)?),
         })
     }
