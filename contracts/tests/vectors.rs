@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 const LIMIT: usize = 1 << 20;
 
 fn file(name: &str) -> Value {
-    let path = format!("{}/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("vectors/{name}");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

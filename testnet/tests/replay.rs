@@ -16,7 +16,7 @@ use serde_json::Value;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_watt-testnet");
 
 fn garage() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/garage.csv")
+    PathBuf::from("fixtures/garage.csv")
 }
 
 fn start(args: &[&str], json: &Path) -> Child {
@@ -175,7 +175,7 @@ fn a_short_load_settles_sessions_and_loses_no_token() {
 
 #[test]
 fn a_file_that_is_no_list_of_sessions_is_refused_in_words() {
-    let output = Command::new(PROGRAM).args(["replay", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]).output().expect("the program");
+    let output = Command::new(PROGRAM).args(["replay", "Cargo.toml"]).output().expect("the program");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("not a file of charging sessions"), "{text}");

@@ -1,14 +1,14 @@
 //! Which rows of a session file are usable, and what every other row is called.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use testnet::rows::{COLUMNS, Filter, MAX_LINE_BYTES, Reason, Rows, RowsError, read, read_from};
 
 const GOOD: &str = "ASK;u1;s1;2019-05-01 08:00:00;2019-05-01 10:00:00;2;5";
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    Path::new("fixtures").join(name)
 }
 
 fn all(name: &str) -> Rows {

@@ -14,7 +14,7 @@ use serde_json::Value;
 pub const LIMIT: usize = 1 << 20;
 
 pub fn file(name: &str) -> Value {
-    let path = format!("{}/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("vectors/{name}");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -6,7 +6,7 @@ use crate::readings::{Sender, write_readings};
 use crate::*;
 
 fn vectors() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/unit-protocol.json");
+    let path = "vectors/unit-protocol.json";
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -244,7 +244,7 @@ fn no_message_passes_for_another_kind_or_device() {
 
 #[test]
 fn the_document_shows_the_vectors_and_every_error() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/unit-protocol.md");
+    let path = "../../docs/unit-protocol.md";
     let document = std::fs::read_to_string(path).unwrap();
     // The examples are dumps: the first word of a line is bytes, the rest says what they are.
     let first_words = document.lines().filter_map(|line| line.split_whitespace().next());
