@@ -127,6 +127,15 @@ codes! {
     101 PaymentReported "payment_reported" "the payment is reported as sent already" "wait for the creditor's treasurer to answer";
     102 PaymentNotReported "payment_not_reported" "nobody has reported the payment as sent" "have the debtor's treasurer report it first";
     103 NothingToClear "nothing_to_clear" "nothing has moved between condominiums since the last clearing" "nothing is left to do";
+    // 110–119: automatic start.
+    110 NoMandate "no_mandate" "the account has granted no mandate for this condominium" "grant a mandate from the account's wallet";
+    111 MandateExpired "mandate_expired" "the mandate is over" "grant a new mandate from the account's wallet";
+    112 MandateConnector "mandate_connector" "the mandate is not for this connector" "charge at a connector that it names, or grant it for this one";
+    113 MandateSession "mandate_session" "the session would lock more than the mandate allows for one" "lock less, or grant a mandate for more";
+    114 MandateDay "mandate_day" "the sessions of this day would cost more than the mandate allows" "wait for the next day (UTC), or grant a mandate for more";
+    115 MandatePrice "mandate_price" "the tariff has a higher price than the mandate accepts" "charge elsewhere, or grant a mandate that accepts it";
+    116 UnknownCard "unknown_card" "no such card is bound in this condominium" "have a manager bind the card";
+    117 CardBound "card_bound" "the card's commitment is bound already" "bind the card under a new key";
 }
 
 impl fmt::Display for Code {

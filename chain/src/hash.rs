@@ -95,6 +95,8 @@ pub enum Context {
     StateLeaf,
     /// An inner node of the state tree.
     StateNode,
+    /// A card's binding, over its key and the card's identifier.
+    Card,
 }
 
 impl Context {
@@ -117,6 +119,7 @@ impl Context {
             Self::StateValue => "commonwatt 2026 state value",
             Self::StateLeaf => "commonwatt 2026 state leaf",
             Self::StateNode => "commonwatt 2026 state node",
+            Self::Card => "commonwatt 2026 card",
         }
     }
 
@@ -138,5 +141,5 @@ impl Context {
     }
 
     /// How many contexts there are. A context past this number would only be slower.
-    const COUNT: usize = Self::StateNode as usize + 1;
+    const COUNT: usize = Self::Card as usize + 1;
 }

@@ -7,7 +7,10 @@ use std::{fmt, str::FromStr};
 use bech32::{Bech32m, Hrp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{hash::Hash32, quantity::text_in_json};
+use crate::{
+    hash::{Context, Hash32},
+    quantity::text_in_json,
+};
 
 /// The prefix of an address's text form.
 pub const ADDRESS_PREFIX: &str = "watt";
@@ -243,6 +246,18 @@ hash_id! {
 hash_id! {
     /// A chain, by the hash of its genesis document.
     ChainId
+}
+hash_id! {
+    /// A card's binding: a commitment to the card's identifier under a random key of its own. Without the key it says nothing about any card.
+    CardId
+}
+
+impl CardId {
+    /// The binding of the card with this identifier (1 to 10 bytes, as the card shows it) under a key.
+    #[must_use]
+    pub fn commit(key: &Hash32, uid: &[u8]) -> Self {
+        Self(Context::Card.hash(&[key.as_bytes(), uid]))
+    }
 }
 
 #[cfg(test)]

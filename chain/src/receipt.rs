@@ -9,7 +9,7 @@ use crate::{
     code::{Code, Rejection},
     codec,
     hash::{Context, Hash32},
-    id::{Address, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
+    id::{Address, CardId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
     merkle,
     quantity::{Amount, Currents, WattHours},
     record::{CostByComponent, EndReason, Fault, Roaming, Role},
@@ -341,6 +341,47 @@ pub enum Event {
         /// The most.
         limit: Amount,
     },
+    /// An account lets a condominium's gateway start sessions in its name.
+    MandateGranted {
+        /// Whose.
+        account: Address,
+        /// Where.
+        condominium: CondominiumId,
+        /// Until when.
+        expires: Timestamp,
+    },
+    /// It does so no longer.
+    MandateRevoked {
+        /// Whose.
+        account: Address,
+        /// Where.
+        condominium: CondominiumId,
+    },
+    /// A card starts sessions in an account's name.
+    CardBound {
+        /// Where.
+        condominium: CondominiumId,
+        /// Which.
+        card: CardId,
+        /// Whose.
+        account: Address,
+    },
+    /// It does so no longer.
+    CardReleased {
+        /// Where.
+        condominium: CondominiumId,
+        /// Which.
+        card: CardId,
+        /// Whose it was.
+        account: Address,
+    },
+    /// A session was opened by a card under its account's mandate.
+    SessionMandated {
+        /// Which.
+        session: SessionId,
+        /// The card.
+        card: CardId,
+    },
 }
 
 impl Event {
@@ -355,7 +396,8 @@ impl Event {
             | Self::SessionPaused { session, .. }
             | Self::ReadingHandled { session, .. }
             | Self::SessionStopping { session, .. }
-            | Self::SessionIdle { session, .. } => Some(*session),
+            | Self::SessionIdle { session, .. }
+            | Self::SessionMandated { session, .. } => Some(*session),
             Self::SessionSettled(bill) => Some(bill.session),
             Self::AccountRegistered { .. }
             | Self::TokensSold { .. }
@@ -377,7 +419,11 @@ impl Event {
             | Self::PaymentReported { .. }
             | Self::PaymentReceived { .. }
             | Self::PaymentMissing { .. }
-            | Self::PositionLimitSet { .. } => None,
+            | Self::PositionLimitSet { .. }
+            | Self::MandateGranted { .. }
+            | Self::MandateRevoked { .. }
+            | Self::CardBound { .. }
+            | Self::CardReleased { .. } => None,
         }
     }
 
@@ -391,7 +437,11 @@ impl Event {
             | Self::RedemptionRefused { account, .. }
             | Self::RoleGranted { account, .. }
             | Self::RoleRevoked { account, .. }
-            | Self::SessionOpened { account, .. } => (Some(*account), None),
+            | Self::SessionOpened { account, .. }
+            | Self::MandateGranted { account, .. }
+            | Self::MandateRevoked { account, .. }
+            | Self::CardBound { account, .. }
+            | Self::CardReleased { account, .. } => (Some(*account), None),
             Self::Transferred { from, to, .. } => (Some(*from), Some(*to)),
             Self::SessionSettled(bill) => (Some(bill.account), None),
             Self::GroupPut { .. }
@@ -413,7 +463,8 @@ impl Event {
             | Self::PaymentReported { .. }
             | Self::PaymentReceived { .. }
             | Self::PaymentMissing { .. }
-            | Self::PositionLimitSet { .. } => (None, None),
+            | Self::PositionLimitSet { .. }
+            | Self::SessionMandated { .. } => (None, None),
         };
         first.into_iter().chain(second)
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::key::Key;
 use crate::{
     hash::Hash32,
-    id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId},
+    id::{Address, CardId, CondominiumId, ConnectorId, Height, SessionId, TariffId},
     quantity::{Amount, Cost, Currents, WattHours, Watts},
     time::{Duration, Timestamp},
 };
@@ -453,6 +453,63 @@ pub struct PaymentReport {
     pub at: Timestamp,
     /// A salted commitment to the payment's reference.
     pub payment: Hash32,
+}
+
+/// What an account lets a condominium's gateway start in its name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MandateTerms {
+    /// The most that one session may lock.
+    pub max_per_session: Amount,
+    /// The most that sessions opened on one UTC day may cost together; an open one counts with what it locked at its opening.
+    pub max_per_day: Amount,
+    /// The highest price per kWh that any element of the tariff may have.
+    pub max_price_per_kwh: Amount,
+    /// The highest price per hour, charging or parked, that any element of the tariff may have.
+    pub max_price_per_hour: Amount,
+    /// The block time from which it is over.
+    pub expires: Timestamp,
+    /// The connectors that it is for, by number; empty for all of the condominium.
+    pub connectors: Vec<u32>,
+}
+
+/// A mandate of an account for a condominium.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mandate {
+    /// What it allows.
+    pub terms: MandateTerms,
+    /// The block time at which these terms were granted.
+    pub granted_at: Timestamp,
+}
+
+/// What an account's mandates for a condominium were used for on one day; it outlives them, so that granting anew is no new day.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct MandateDay {
+    /// Days since the epoch (UTC).
+    #[serde(with = "crate::quantity::decimal")]
+    pub day: u64,
+    /// Locked at their opening by open sessions of that day, and paid by settled ones.
+    pub used: Amount,
+}
+
+/// A card that starts sessions in an account's name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Card {
+    /// Whose.
+    pub account: Address,
+    /// The block time of the binding.
+    pub bound_at: Timestamp,
+}
+
+/// What an open session that a card has started counts for in its account's mandate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MandateUse {
+    /// The card.
+    pub card: CardId,
+    /// The day of its opening.
+    #[serde(with = "crate::quantity::decimal")]
+    pub day: u64,
+    /// What it locked at its opening.
+    pub amount: Amount,
 }
 
 /// Tokens that their holder wants paid out, locked until the treasurer has answered.

@@ -14,14 +14,14 @@ use chain::{
     export::{End, Framing, FramingError, Record, Samples, StatePage, frame, preamble, sample_leaf},
     hash::{Context, Hash32},
     history::{History, HistoryPath, NodePosition},
-    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId},
+    id::{Address, CardId, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId},
     merkle::{self, Path, ProofError},
     params::Params,
     quantity::{Amount, Cost, Currents},
     receipt::{Receipt, receipts_root},
     record::{
-        Account, Clearing, ClearingHead, Condominium, Connector, Group, Key, Payment, Redemption, Roaming, Role, RoleGrant, Session,
-        SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Payment, Redemption,
+        Roaming, Role, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
     },
     state::ReadFault,
     time::Timestamp,
@@ -251,6 +251,10 @@ impl Parts<'_> {
             "clearing_head" => Key::ClearingHead,
             "clearing" => Key::Clearing(self.u32()),
             "payment" => Key::Payment(self.condominium(), self.condominium(), self.u32()),
+            "mandate" => Key::Mandate(self.address(), self.condominium()),
+            "card" => Key::Card(self.condominium(), CardId(self.hash())),
+            "mandate_day" => Key::MandateDay(self.address(), self.condominium()),
+            "mandate_use" => Key::MandateUse(SessionId(self.hash())),
             other => panic!("no table {other}"),
         }
     }
@@ -282,6 +286,10 @@ fn record(table: &str, vector: &Value) {
         "clearing_head" => either::<ClearingHead>(vector),
         "clearing" => either::<Clearing>(vector),
         "payment" => either::<Payment>(vector),
+        "mandate" => either::<Mandate>(vector),
+        "card" => either::<Card>(vector),
+        "mandate_day" => either::<MandateDay>(vector),
+        "mandate_use" => either::<MandateUse>(vector),
         other => panic!("no table {other}"),
     }
 }
@@ -364,6 +372,7 @@ fn addresses_hashes_and_signatures_are_those_of_the_vectors() {
         Context::StateValue,
         Context::StateLeaf,
         Context::StateNode,
+        Context::Card,
     ];
     for vector in list(&file, "hashes") {
         let context = contexts.into_iter().find(|context| context.text() == text(vector, "context")).expect("a context");

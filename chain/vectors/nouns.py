@@ -56,6 +56,12 @@ ROAMING = Struct(sessions=U64, energy=WATT_HOURS, charged=AMOUNT, transfers=U64,
 CLEARING_HEAD = Struct(latest=U32)
 CLEARING = Struct(**{"from": Option(TIMESTAMP), "until": TIMESTAMP, "height": HEIGHT, "index": U32})
 PAYMENT = Struct(amount=AMOUNT, report=Option(Struct(treasurer=ADDRESS, at=TIMESTAMP, payment=HASH)))
+MANDATE_TERMS = Struct(max_per_session=AMOUNT, max_per_day=AMOUNT, max_price_per_kwh=AMOUNT, max_price_per_hour=AMOUNT, expires=TIMESTAMP,
+                       connectors=List(U32))
+MANDATE = Struct(terms=MANDATE_TERMS, granted_at=TIMESTAMP)
+MANDATE_DAY = Struct(day=U64, used=AMOUNT)
+MANDATE_USE = Struct(card=HASH, day=U64, amount=AMOUNT)
+CARD = Struct(account=ADDRESS, bound_at=TIMESTAMP)
 REDEMPTION = Struct(account=ADDRESS, amount=AMOUNT, requested_at=TIMESTAMP, payee=HASH)
 PARAMS = Struct(
     max_block_bytes=U32, resident_txs_per_block=U32, role_txs_per_block=U32, due_per_block=U32, drift=DURATION, settle_grace=DURATION,
@@ -105,6 +111,11 @@ EVENT = Enum(
     ("payment_received", PAYMENT_NAMED),
     ("payment_missing", PAYMENT_NAMED),
     ("position_limit_set", Struct(condominium=U32, limit=AMOUNT)),
+    ("mandate_granted", Struct(account=ADDRESS, condominium=U32, expires=TIMESTAMP)),
+    ("mandate_revoked", Struct(account=ADDRESS, condominium=U32)),
+    ("card_bound", Struct(condominium=U32, card=HASH, account=ADDRESS)),
+    ("card_released", Struct(condominium=U32, card=HASH, account=ADDRESS)),
+    ("session_mandated", Struct(session=HASH, card=HASH)),
 )
 RECEIPT = Struct(cause=CAUSE, outcome=OUTCOME, events=List(EVENT))
 
@@ -129,7 +140,8 @@ TABLES = dict(
     connector=(6, C + N, CONNECTOR), tariff_head=(7, C + N, TARIFF_HEAD), tariff_version=(8, C + N + "I", TARIFF_VERSION), session=(9, S, SESSION),
     queue=(10, C + N + "QI", HASH), due=(11, T + S, UNIT), redemption=(12, S, REDEMPTION), position=(13, C + C, AMOUNT), invite=(14, A + "Q", TIMESTAMP),
     params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT), session_times=(18, S, SESSION_TIMES),
-    roaming=(19, C + C, ROAMING), clearing_head=(20, "", CLEARING_HEAD), clearing=(21, N, CLEARING), payment=(22, C + C + N, PAYMENT))
+    roaming=(19, C + C, ROAMING), clearing_head=(20, "", CLEARING_HEAD), clearing=(21, N, CLEARING), payment=(22, C + C + N, PAYMENT),
+    mandate=(23, A + C, MANDATE), card=(24, C + S, CARD), mandate_day=(25, A + C, MANDATE_DAY), mandate_use=(26, S, MANDATE_USE))
 ROLES = [name for name, _ in ROLE.variants]
 
 

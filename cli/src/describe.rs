@@ -8,7 +8,7 @@ use chain::{
     id::{Address, CondominiumId},
     quantity::{Amount, Currents, Watts},
     receipt::{Event, PauseReason, SkipReason},
-    record::{Control, EndReason, Fault, PlugSignal, Role, Service},
+    record::{Control, EndReason, Fault, MandateTerms, PlugSignal, Role, Service},
     tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement, TariffRestrictions},
 };
 use contracts::call::{Body, Call, PaymentAnswer, Priority, RedeemAnswer};
@@ -185,11 +185,48 @@ pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
         Call::SetPositionLimit(call) => {
             (format!("Let any other condominium owe at most {}", money(call.limit)), vec![("to condominium", call.condominium.to_string())])
         }
+        Call::GrantMandate(call) => {
+            let mut lines = vec![("condominium", call.condominium.to_string())];
+            lines.extend(mandate(&call.terms, currency));
+            ("Let your cards start charges in your name".to_owned(), lines)
+        }
+        Call::RevokeMandate(call) => {
+            ("Let your cards start no more charges in your name".to_owned(), vec![("condominium", call.condominium.to_string())])
+        }
+        Call::BindCard(call) => {
+            let mut lines = vec![("condominium", call.condominium.to_string()), ("card", call.card.to_string())];
+            lines.extend(call.account.map(|account| ("card's owner", account.to_string())));
+            (if call.account.is_some() { "Bind a card to an account" } else { "Release a card" }.to_owned(), lines)
+        }
+        Call::OpenSessionByMandate(call) => {
+            let mut lines = vec![
+                ("card", call.card.to_string()),
+                ("connector", call.connector.to_string()),
+                ("tariff version", call.tariff_version.to_string()),
+                ("longest duration", duration(call.max_duration)),
+            ];
+            lines.extend(call.energy_target.map(|energy| ("energy likely needed", kwh(energy))));
+            (format!("Start a charge for a card and lock {} of its owner for it", money(call.max_spend)), lines)
+        }
     }
 }
 
 fn payment_lines(clearing: u32, debtor: CondominiumId, creditor: CondominiumId, last: Line) -> Vec<Line> {
     vec![("clearing", clearing.to_string()), ("from condominium", debtor.to_string()), ("to condominium", creditor.to_string()), last]
+}
+
+/// What a mandate allows, in words.
+#[must_use]
+pub fn mandate(terms: &MandateTerms, currency: &str) -> Vec<Line> {
+    let connectors: Vec<String> = terms.connectors.iter().map(u32::to_string).collect();
+    vec![
+        ("at most a session", tokens(terms.max_per_session, currency)),
+        ("at most a day (UTC)", tokens(terms.max_per_day, currency)),
+        ("at most per kWh", tokens(terms.max_price_per_kwh, currency)),
+        ("at most per hour", tokens(terms.max_price_per_hour, currency)),
+        ("until", time(terms.expires)),
+        ("connectors", if connectors.is_empty() { "all".to_owned() } else { connectors.join(", ") }),
+    ]
 }
 
 /// A tariff's document in words, one line for each element and limit.
@@ -438,6 +475,15 @@ pub fn event(event: &Event, currency: &str) -> String {
             money(bill.refund),
             end_reason(bill.reason)
         ),
+        Event::MandateGranted { account, condominium, expires } => {
+            format!("{account} lets cards start charges in condominium {condominium} until {}", time(*expires))
+        }
+        Event::MandateRevoked { account, condominium } => {
+            format!("{account} lets cards start no more charges in condominium {condominium}")
+        }
+        Event::CardBound { condominium, card, account } => format!("card {card} of {account} bound in condominium {condominium}"),
+        Event::CardReleased { condominium, card, account } => format!("card {card} of {account} released in condominium {condominium}"),
+        Event::SessionMandated { session, card } => format!("session {session} was started by card {card}"),
         Event::PositionPosted { debtor, creditor, amount } => {
             format!("condominium {debtor} owes condominium {creditor} {} more", money(*amount))
         }

@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 pub use crate::calls::{
     answer_payment::{AnswerPayment, PaymentAnswer},
     attest::{Attest, Reading, ReadingFlags},
+    bind_card::BindCard,
     cancel_session::CancelSession,
     clear_positions::ClearPositions,
     confirm_redeem::{ConfirmRedeem, RedeemAnswer},
     grant_charge::{GrantCharge, Skipped},
+    grant_mandate::GrantMandate,
     grant_role::GrantRole,
     open_session::{OpenSession, Priority, Window},
+    open_session_by_mandate::OpenSessionByMandate,
     pause_charge::PauseCharge,
     put_connector::PutConnector,
     put_group::PutGroup,
@@ -23,6 +26,7 @@ pub use crate::calls::{
     report_payment::ReportPayment,
     request_redeem::RequestRedeem,
     resume_charge::ResumeCharge,
+    revoke_mandate::RevokeMandate,
     revoke_role::RevokeRole,
     sell_tokens::SellTokens,
     set_position_limit::SetPositionLimit,
@@ -91,6 +95,14 @@ pub enum Call {
     AnswerPayment(AnswerPayment),
     /// Tag 23: [`SetPositionLimit`].
     SetPositionLimit(SetPositionLimit),
+    /// Tag 24: [`GrantMandate`].
+    GrantMandate(GrantMandate),
+    /// Tag 25: [`RevokeMandate`].
+    RevokeMandate(RevokeMandate),
+    /// Tag 26: [`BindCard`].
+    BindCard(BindCard),
+    /// Tag 27: [`OpenSessionByMandate`].
+    OpenSessionByMandate(OpenSessionByMandate),
 }
 
 /// What every call can do.
@@ -140,6 +152,10 @@ impl Call {
             Self::ReportPayment(call) => call,
             Self::AnswerPayment(call) => call,
             Self::SetPositionLimit(call) => call,
+            Self::GrantMandate(call) => call,
+            Self::RevokeMandate(call) => call,
+            Self::BindCard(call) => call,
+            Self::OpenSessionByMandate(call) => call,
         }
     }
 }
@@ -155,7 +171,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::testing::{AWAY, GARAGE, HOME, NOON, PLAIN, RESIDENT, THREE_PHASE, connector, opening, simple_tariff, tokens};
+    use crate::testing::{
+        AWAY, CARD, GARAGE, HOME, NOON, PLAIN, RESIDENT, THREE_PHASE, connector, mandate, opening, simple_tariff, tap, tokens,
+    };
 
     /// One of each kind, in order of tag.
     fn all() -> Vec<Call> {
@@ -195,13 +213,17 @@ mod tests {
             Call::ReportPayment(ReportPayment { clearing: 1, debtor: condominium, creditor: AWAY, payment }),
             Call::AnswerPayment(AnswerPayment { clearing: 1, debtor: condominium, creditor: AWAY, answer: PaymentAnswer::Missing }),
             Call::SetPositionLimit(SetPositionLimit { condominium, limit: amount }),
+            Call::GrantMandate(mandate()),
+            Call::RevokeMandate(RevokeMandate { condominium }),
+            Call::BindCard(BindCard { condominium, card: CARD, account: Some(account) }),
+            Call::OpenSessionByMandate(tap(connector(1))),
         ]
     }
 
     #[test]
     fn every_call_has_its_tag_and_the_name_that_json_gives_it() {
         let all = all();
-        assert_eq!(all.len(), 24);
+        assert_eq!(all.len(), 28);
         for (tag, call) in (0_u32..).zip(&all) {
             assert_eq!(codec::encode(call).unwrap()[..4], tag.to_le_bytes(), "{call:?}");
             let json = serde_json::to_value(call).unwrap();

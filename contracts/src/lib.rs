@@ -17,6 +17,7 @@ pub mod failure;
 pub mod genesis;
 pub mod groups;
 pub mod ledger;
+pub mod mandates;
 pub mod money;
 pub mod reason;
 pub mod roles;

@@ -8,10 +8,10 @@ use chain::{
     code::{Code, Rejection},
 };
 
-use crate::call::{Call, OpenSession};
+use crate::call::{Call, OpenSession, OpenSessionByMandate};
 
 /// What a code's numbers count, whatever the call.
-const UNITS: [(Code, Unit); 19] = [
+const UNITS: [(Code, Unit); 23] = [
     (Code::TooLarge, Unit::Bytes),
     (Code::WrongNonce, Unit::Count),
     (Code::Expired, Unit::UnixMilliseconds),
@@ -31,6 +31,10 @@ const UNITS: [(Code, Unit); 19] = [
     (Code::ConnectorRating, Unit::Milliamperes),
     (Code::BelowMinimumCurrent, Unit::Milliamperes),
     (Code::SkipWithoutReason, Unit::Count),
+    (Code::MandateExpired, Unit::UnixMilliseconds),
+    (Code::MandateSession, Unit::MicroTokens),
+    (Code::MandateDay, Unit::MicroTokens),
+    (Code::MandatePrice, Unit::MicroTokens),
 ];
 
 /// What the numbers of a rejection count; nothing where that cannot be said.
@@ -38,8 +42,11 @@ const UNITS: [(Code, Unit); 19] = [
 pub fn unit(call: &Call, rejection: &Rejection) -> Option<Unit> {
     match (rejection.code, call) {
         (Code::OverLimit, Call::OpenSession(call)) => Some(over_limit(call, rejection).1),
+        (Code::OverLimit, Call::OpenSessionByMandate(call)) => Some(over_limit_of_tap(call, rejection).1),
         (Code::OverLimit, Call::TopUpSession(_)) => Some(Unit::MicroTokens),
-        (Code::OverLimit | Code::InvalidRange, Call::PutTariff(_) | Call::RegisterAccount(_)) => Some(Unit::UnixMilliseconds),
+        (Code::OverLimit | Code::InvalidRange, Call::PutTariff(_) | Call::RegisterAccount(_) | Call::GrantMandate(_)) => {
+            Some(Unit::UnixMilliseconds)
+        }
         (Code::InvalidRange, Call::GrantRole(_)) => Some(Unit::Height),
         (code, _) => UNITS.iter().find(|(of, _)| *of == code).map(|(_, unit)| *unit),
     }
@@ -154,6 +161,44 @@ pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
             (Code::TooMany, "call.skipped"),
         ],
         Call::Attest(_) => &[(Code::TooMany, "call.readings"), (Code::ZeroValue, "call.readings")],
+        Call::GrantMandate(_) => &[
+            (Code::ZeroValue, "call.terms"),
+            (Code::TooMany, "call.terms.connectors"),
+            (Code::UnknownConnector, "call.terms.connectors"),
+            (Code::InvalidRange, "call.terms.expires"),
+            (Code::OverLimit, "call.terms.expires"),
+            (Code::UnknownCondominium, "call.condominium"),
+        ],
+        Call::RevokeMandate(_) => &[(Code::NoMandate, "call.condominium")],
+        Call::BindCard(_) => &[
+            (Code::UnknownAccount, "call.account"),
+            (Code::CardBound, "call.card"),
+            (Code::UnknownCard, "call.card"),
+            (Code::TooMany, "call.card"),
+            (Code::UnknownCondominium, "call.condominium"),
+        ],
+        Call::OpenSessionByMandate(call) => {
+            if rejection.code == Code::OverLimit {
+                return Some(over_limit_of_tap(call, rejection).0);
+            }
+            &[
+                (Code::UnknownCard, "call.card"),
+                (Code::NoMandate, "call.card"),
+                (Code::MandateExpired, "call.card"),
+                (Code::MandateConnector, "call.connector"),
+                (Code::MandatePrice, "call.connector"),
+                (Code::UnknownCondominium, "call.connector"),
+                (Code::UnknownConnector, "call.connector"),
+                (Code::ConnectorBusy, "call.connector"),
+                (Code::ConnectorOutOfService, "call.connector"),
+                (Code::MandateSession, "call.max_spend"),
+                (Code::MandateDay, "call.max_spend"),
+                (Code::InsufficientFunds, "call.max_spend"),
+                (Code::PositionLimit, "call.max_spend"),
+                (Code::StaleTariff, "call.tariff_version"),
+                (Code::UnknownTariff, "call.tariff_version"),
+            ]
+        }
         Call::ReportFault(_) => {
             &[(Code::UnknownConnector, "call.connector"), (Code::ReadingAhead, "call.at"), (Code::SessionMismatch, "call.session")]
         }
@@ -187,6 +232,15 @@ fn field_of_opening(call: &OpenSession, rejection: &Rejection) -> Option<&'stati
         return Some(zeros.iter().find(|(_, zero)| *zero).map_or("call.energy_target", |(field, _)| field));
     }
     (code == Code::NotActive).then_some(if call.window.is_some() { "call.window" } else { "call.priority" })
+}
+
+/// Which value of an opening by a card is over its limit: the one that was found.
+fn over_limit_of_tap(call: &OpenSessionByMandate, rejection: &Rejection) -> (&'static str, Unit) {
+    if Some(call.max_spend.micro()) == rejection.found {
+        ("call.max_spend", Unit::MicroTokens)
+    } else {
+        ("call.max_duration", Unit::Milliseconds)
+    }
 }
 
 /// Which value of a session's opening is over its limit: the one that was found.

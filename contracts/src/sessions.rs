@@ -7,6 +7,7 @@
 //! - A waiting session has exactly one entry under [`Key::Queue`], in its connector's group. A connector names the one session that is open on it.
 //! - Only a charging session holds current, and all current that it holds is counted in its groups.
 //! - A session has an entry under [`Key::SessionTimes`] if, and only if, its tariff has a price for time.
+//! - A session that was started under a mandate has an entry under [`Key::MandateUse`], until it is settled.
 //! - A session that is over gives its current back at once; its unit's lease ends within seconds.
 //! - Settling asks no limit and no role: money that is locked always comes back.
 
@@ -29,10 +30,11 @@ use crate::{
     failure::{Failure, Fault},
     groups,
     ledger::Ledger,
-    money, tariff,
+    mandates, money, tariff,
 };
 
 pub(crate) mod meter;
+pub(crate) mod opening;
 #[cfg(test)]
 mod tests;
 pub(crate) mod times;
@@ -271,6 +273,7 @@ pub(crate) fn settle(
     clearing::count_session(ledger, payer_home, revenue_home, bill.energy, bill.paid)?;
     ledger.delete(&Key::Session(id));
     times::forget(ledger, id);
+    mandates::settled(ledger, id, session, bill.paid)?;
     ledger.delete(&Key::Due(session.due, id));
     ledger.delete(&queue_key(session, &connector));
     ledger.put(&Key::Connector(session.connector), &Connector { session: None, ..connector })?;

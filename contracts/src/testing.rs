@@ -9,13 +9,13 @@ use chain::{
     code::{Code, Rejection},
     codec,
     hash::{Context, Hash32},
-    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
+    id::{Address, CardId, ChainId, CondominiumId, ConnectorId, GroupId, Height, SessionId, TariffId, TxId},
     params::Params,
     quantity::{Amount, Currents, WattHours, Watts},
     receipt::{Event, Receipt, SessionReceipt},
     record::{
-        Account, Condominium, Connector, Control, Group, Key, Payment, PlugSignal, Redemption, Role, RoleGrant, Service, Session,
-        SessionState, Signer, SignerScope, TariffHead, TariffVersion,
+        Account, Condominium, Connector, Control, Group, Key, MandateTerms, Payment, PlugSignal, Redemption, Role, RoleGrant, Service,
+        Session, SessionState, Signer, SignerScope, TariffHead, TariffVersion,
     },
     state::{MemoryState, StateRead},
     tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
@@ -23,7 +23,7 @@ use chain::{
 };
 
 use crate::{
-    call::{Action, Attest, GrantCharge, OpenSession, Priority, Reading, ReadingFlags},
+    call::{Action, Attest, GrantCharge, GrantMandate, OpenSession, OpenSessionByMandate, Priority, Reading, ReadingFlags},
     context::{BlockContext, CallContext},
     failure::Failure,
     ledger::{Ledger, MAX_RECORD_BYTES},
@@ -124,6 +124,36 @@ pub fn opening(connector: ConnectorId) -> OpenSession {
         depart_by: None,
         window: None,
         priority: Priority::None,
+    }
+}
+
+/// A card's binding.
+pub const CARD: CardId = CardId(Hash32([0xca; 32]));
+
+/// A mandate for all of [`HOME`]: 10 tokens a session, 15 a day, 0.30 per kWh, nothing per hour, for thirty days from [`NOON`].
+pub fn mandate() -> GrantMandate {
+    GrantMandate {
+        condominium: HOME,
+        terms: MandateTerms {
+            max_per_session: tokens(10),
+            max_per_day: tokens(15),
+            max_price_per_kwh: Amount::from_micro(300_000),
+            max_price_per_hour: Amount::ZERO,
+            expires: NOON.saturating_add(Duration::from_hours(30 * 24)),
+            connectors: Vec::new(),
+        },
+    }
+}
+
+/// [`CARD`] was shown at a connector: 10 tokens for 10 hours under version 1.
+pub const fn tap(connector: ConnectorId) -> OpenSessionByMandate {
+    OpenSessionByMandate {
+        card: CARD,
+        connector,
+        tariff_version: 1,
+        max_spend: tokens(10),
+        max_duration: Duration::from_hours(10),
+        energy_target: None,
     }
 }
 

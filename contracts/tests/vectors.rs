@@ -17,8 +17,8 @@ use chain::{
     quantity::Amount,
     receipt::{Event, Outcome, Receipt},
     record::{
-        Account, Clearing, ClearingHead, Condominium, Connector, Group, Key, Payment, Redemption, Roaming, RoleGrant, Session,
-        SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Payment, Redemption,
+        Roaming, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
     },
     state::{Change, MemoryState},
     time::Timestamp,
@@ -208,6 +208,10 @@ fn encoded(table: &str, record: &Value) -> Vec<u8> {
         "clearing_head" => of::<ClearingHead>(record),
         "clearing" => of::<Clearing>(record),
         "payment" => of::<Payment>(record),
+        "mandate" => of::<Mandate>(record),
+        "card" => of::<Card>(record),
+        "mandate_day" => of::<MandateDay>(record),
+        "mandate_use" => of::<MandateUse>(record),
         other => panic!("no table {other}"),
     }
 }

@@ -1,4 +1,4 @@
-"""The rules of the ledger, read from docs/money-and-roles.md, docs/sessions.md and the design a second time: slow, plain, and without a line of the Rust code.
+"""The rules of the ledger, read from docs/money-and-roles.md, docs/sessions.md, docs/mandates.md and the design a second time: slow, plain, and without a line of the Rust code.
 
 A `World` holds records by key, a key being the table's name and its id's parts. A call either gives its events or raises `Reject`; nothing is undone here,
 because every call works on a copy. Only the zones UTC0 and Central European Time are known.
@@ -374,6 +374,10 @@ class World:
         self.post(debtor, creditor, paid)
         if energy or paid:
             self.count(debtor, creditor, sessions=1, energy=energy, charged=paid)
+        counted, today = self.get("mandate_use", id), self.get("mandate_day", session["account"], session["connector"][0])
+        if counted and today["day"] == counted["day"]:
+            today["used"] -= max(0, counted["amount"] - paid)
+        self.drop("mandate_use", id)
         self.drop("session", id)
         self.drop("session_times", id)
         self.drop("due", session["due"], id)
@@ -683,33 +687,41 @@ class World:
         demand(max_spend and max_duration and energy_target != 0, "zero_value")
         demand(state_of_charge is None or state_of_charge <= 100, "over_limit", 100, state_of_charge)
         demand(window is None and priority == "none", "not_active")
+        self.open(self.account, connector, tariff_version, max_spend, max_duration,
+                  dict(energy_target=energy_target, state_of_charge=state_of_charge, depart_by=depart_by))
+
+    def version_now(self, connector, post):
+        """The tariff of a connector and the number of its version in force."""
+        tariff = (connector[0], post["tariff"])
+        latest = self.get("tariff_head", *tariff)
+        valid = [n for n in range(1, (latest["latest"] if latest else 0) + 1) if self.get("tariff_version", *tariff, n)["valid_from"] <= self.now]
+        demand(valid, "unknown_tariff")
+        return tariff, valid[-1]
+
+    def open(self, payer, connector, tariff_version, max_spend, max_duration, hints):
         post = self.get("connector", *connector)
         demand(post, "unknown_connector")
         demand(post["service"] == "in_service" and post["fault"] is None, "connector_out_of_service")
         demand(post["session"] is None, "connector_busy")
         for name, asked in (("max_spend", max_spend), ("max_duration", max_duration)):
             demand(asked <= self.params[name], "over_limit", self.params[name], asked)
-        tariff = (connector[0], post["tariff"])
-        latest = self.get("tariff_head", *tariff)
-        valid = [n for n in range(1, (latest["latest"] if latest else 0) + 1) if self.get("tariff_version", *tariff, n)["valid_from"] <= self.now]
-        demand(valid, "unknown_tariff")
-        demand(tariff_version == valid[-1], "stale_tariff", valid[-1], tariff_version)
-        demand(self.get("account", self.account), "unknown_account")
-        debtor, creditor = self.homes(dict(connector=connector, account=self.account))
+        tariff, in_force = self.version_now(connector, post)
+        demand(tariff_version == in_force, "stale_tariff", in_force, tariff_version)
+        demand(self.get("account", payer), "unknown_account")
+        debtor, creditor = self.homes(dict(connector=connector, account=payer))
         self.check_position(debtor, creditor, max_spend)
-        self.lock(self.account, max_spend)
+        self.lock(payer, max_spend)
         self.expect_position(debtor, creditor, max_spend)
         waits = post["control"] == "switched"
         due = self.now + (self.params["queue_deadline"] if waits else max_duration)
         self.put(dict(
-            account=self.account, connector=connector, tariff=tariff, tariff_version=tariff_version, opened_at=self.now, opened_height=self.height,
-            opened_index=self.index, escrow=max_spend, max_duration=max_duration,
-            hints=dict(energy_target=energy_target, state_of_charge=state_of_charge, depart_by=depart_by), state="queued" if waits else "charging",
+            account=payer, connector=connector, tariff=tariff, tariff_version=tariff_version, opened_at=self.now, opened_height=self.height,
+            opened_index=self.index, escrow=max_spend, max_duration=max_duration, hints=hints, state="queued" if waits else "charging",
             due=due, first_granted_at=None if waits else self.now, granted=NONE, granted_height=self.height, granted_index=self.index, meter=None,
             cost=dict(energy=0, time=0, parking_time=0, flat=0), billed_at_limit=None), "session", self.id)
         self.put(None, "due", due, self.id)
         post["session"] = self.id
-        self.emit("session_opened", session=self.id, account=self.account, connector=connector, escrow=max_spend)
+        self.emit("session_opened", session=self.id, account=payer, connector=connector, escrow=max_spend)
         if waits:
             self.put(self.id, "queue", connector[0], post["group"], self.height, self.index)
         else:
@@ -917,6 +929,71 @@ class World:
         self.need_role(record["connector"][0], "gateway")
         demand(isinstance(record["state"], dict), "wrong_session_state")
         self.settle(session, *record["state"]["stopping"].values(), "gateway")
+
+    # -- automatic start --
+
+    def grant_mandate(self, condominium, terms):
+        demand(terms["max_per_session"] and terms["max_per_day"], "zero_value")
+        demand(len(terms["connectors"]) <= 64, "too_many", 64, len(terms["connectors"]))
+        demand(self.get("account", self.account), "unknown_account")
+        demand(self.get("condominium", condominium), "unknown_condominium")
+        latest = self.now + 366 * DAY_MS
+        demand(terms["expires"] > self.now, "invalid_range", self.now, terms["expires"])
+        demand(terms["expires"] <= latest, "over_limit", latest, terms["expires"])
+        demand(all(self.get("connector", condominium, number) for number in terms["connectors"]), "unknown_connector")
+        self.put(dict(terms=terms, granted_at=self.now), "mandate", self.account, condominium)
+        self.emit("mandate_granted", account=self.account, condominium=condominium, expires=terms["expires"])
+
+    def revoke_mandate(self, condominium):
+        demand(self.get("mandate", self.account, condominium), "no_mandate")
+        self.drop("mandate", self.account, condominium)
+        self.emit("mandate_revoked", account=self.account, condominium=condominium)
+
+    def bind_card(self, condominium, card, account):
+        bound = self.get("card", condominium, card)
+        if account is None:
+            demand(bound, "unknown_card")
+            if bound["account"] != self.account:
+                self.need_role(condominium, "manager")
+            self.drop("card", condominium, card)
+            self.emit("card_released", condominium=condominium, card=card, account=bound["account"])
+        else:
+            self.need_role(condominium, "manager")
+            demand(self.get("account", account), "unknown_account")
+            demand(bound is None, "card_bound")
+            cards = len(self.table("card", condominium))
+            demand(cards < 4096, "too_many", 4096, cards + 1)
+            self.put(dict(account=account, bound_at=self.now), "card", condominium, card)
+            self.emit("card_bound", condominium=condominium, card=card, account=account)
+
+    def open_session_by_mandate(self, card, connector, tariff_version, max_spend, max_duration, energy_target):
+        demand(max_spend and max_duration and energy_target != 0, "zero_value")
+        site = connector[0]
+        self.need_role(site, "gateway")
+        bound = self.get("card", site, card)
+        demand(bound, "unknown_card")
+        account = bound["account"]
+        mandate = self.get("mandate", account, site)
+        demand(mandate, "no_mandate")
+        terms = mandate["terms"]
+        demand(self.now < terms["expires"], "mandate_expired", terms["expires"], self.now)
+        demand(not terms["connectors"] or connector[1] in terms["connectors"], "mandate_connector")
+        demand(max_spend <= terms["max_per_session"], "mandate_session", terms["max_per_session"], max_spend)
+        day = self.now // DAY_MS
+        before = self.get("mandate_day", account, site)
+        used = max_spend + (before["used"] if before and before["day"] == day else 0)
+        demand(used <= terms["max_per_day"], "mandate_day", terms["max_per_day"], min(used, 2**64 - 1))
+        post = self.get("connector", *connector)
+        demand(post, "unknown_connector")
+        tariff, in_force = self.version_now(connector, post)
+        prices = [component for element in self.get("tariff_version", *tariff, in_force)["tariff"]["elements"] for component in element["price_components"]]
+        for limit, dimensions in (("max_price_per_kwh", ("ENERGY",)), ("max_price_per_hour", ("TIME", "PARKING_TIME"))):
+            highest = max([component["price"] for component in prices if component["dimension"] in dimensions], default=0)
+            demand(highest <= terms[limit], "mandate_price", terms[limit], highest)
+        self.open(account, connector, tariff_version, max_spend, max_duration, dict(energy_target=energy_target, state_of_charge=None, depart_by=None))
+        self.put(dict(card=card, day=day, amount=max_spend), "mandate_use", self.id)
+        self.put(dict(day=day, used=used), "mandate_day", account, site)
+        self.emit("session_mandated", session=self.id, card=card)
 
 
 def check_tariff(document):

@@ -16,7 +16,7 @@ import stories
 import tariffs
 from ledger import *
 from stories import (ANYTIME, AWAY, BASE, CHAIN, DAY_AND_NIGHT, GATEWAY, MANAGER, NEIGHBOUR, NOON, PARAMETERS, RESIDENT, REVENUE, SCHEDULER, STRANGER, TOKEN,
-                     TREASURER, VALIDATOR, VISITOR, opening, reading, tariff)
+                     TREASURER, VALIDATOR, VISITOR, mandate, opening, reading, tariff)
 
 U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
 ID_1, ID_2 = derive("transaction id", b"1"), derive("transaction id", b"2")
@@ -89,6 +89,17 @@ CALLS = dict(
     report_payment=[dict(clearing=1, debtor=1, creditor=2, payment=ID_1), dict(clearing=U32_MAX, debtor=U32_MAX, creditor=0, payment=ZERO)],
     answer_payment=[dict(clearing=1, debtor=1, creditor=2, answer="received"), dict(clearing=U32_MAX, debtor=0, creditor=U32_MAX, answer="missing")],
     set_position_limit=[dict(condominium=1, limit=500 * TOKEN), dict(condominium=U32_MAX, limit=U64_MAX)],
+    grant_mandate=[
+        dict(condominium=1, terms=mandate(connectors=[17, 3])),
+        dict(condominium=U32_MAX, terms=mandate(**dict.fromkeys(mandate(), U64_MAX) | dict(connectors=[U32_MAX] * 64))),
+        dict(condominium=0, terms=mandate(**dict.fromkeys(mandate(), 0) | dict(connectors=[]))),
+    ],
+    revoke_mandate=[dict(condominium=1), dict(condominium=U32_MAX)],
+    bind_card=[dict(condominium=1, card=ID_1, account=address(RESIDENT)), dict(condominium=U32_MAX, card=b"\xff" * 32, account=None)],
+    open_session_by_mandate=[
+        dict(card=ID_1, connector=(1, 17), tariff_version=1, max_spend=10 * TOKEN, max_duration=36_000_000, energy_target=None),
+        dict(card=ZERO, connector=(U32_MAX, U32_MAX), tariff_version=U32_MAX, max_spend=U64_MAX, max_duration=U64_MAX, energy_target=U64_MAX),
+    ],
 )
 assert list(CALLS) == [name for name, _ in CALL.variants]
 

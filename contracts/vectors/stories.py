@@ -197,6 +197,15 @@ def opening(connector, spend=10 * TOKEN, span=10 * HOUR, **fields):
                 window=None, priority="none") | fields
 
 
+def mandate(**fields):
+    return dict(max_per_session=10 * TOKEN, max_per_day=15 * TOKEN, max_price_per_kwh=300_000, max_price_per_hour=0, expires=NOON + 30 * DAY_MS,
+                connectors=[]) | fields
+
+
+def tap(connector, card, spend=10 * TOKEN, span=10 * HOUR, **fields):
+    return dict(card=card, connector=connector, tariff_version=1, max_spend=spend, max_duration=span, energy_target=None) | fields
+
+
 def reading(session, sequence, at, register, flags=0):
     return dict(session=session, sequence=sequence, at=at, register_wh=register, power_w=3680, flags=flags, samples_root=derive("merkle root", b"none"),
                 sample_count=60)
@@ -1064,6 +1073,109 @@ def ends_and_deadlines():
     s.deadlines("then nothing", 0)
 
 
+def automatic_start():
+    card, other = derive("card", b"1"), derive("card", b"2")
+    s = Story("mandate")
+
+    def grant(what, expect, who=RESIDENT, condominium=1, **fields):
+        s.step(what, who, "grant_mandate", expect, condominium=condominium, terms=mandate(**fields))
+
+    grant("of nothing a session", "zero_value", max_per_session=0)
+    grant("of nothing a day", "zero_value", max_per_day=0)
+    grant("for 65 connectors", ("too_many", 64, 65), connectors=[1] * 65)
+    grant("by a stranger", "unknown_account", who=STRANGER)
+    grant("nowhere", "unknown_condominium", condominium=9)
+    grant("that is over", ("invalid_range", NOON, NOON), expires=NOON)
+    grant("for ever", ("over_limit", NOON + 366 * DAY_MS, NOON + 366 * DAY_MS + 1), expires=NOON + 366 * DAY_MS + 1)
+    grant("for a connector that is not there", "unknown_connector", connectors=[1, 99])
+    s.step("taken back before it is given", RESIDENT, "revoke_mandate", "no_mandate", condominium=1)
+    s.step("granted", RESIDENT, "grant_mandate", condominium=1, terms=mandate(connectors=[2]),
+           facts=[("mandate_granted", dict(account=address(RESIDENT), expires=NOON + 30 * DAY_MS)), (("mandate", address(RESIDENT), 1), dict(granted_at=NOON))])
+    s.wait(HOUR)
+    s.step("replaced", RESIDENT, "grant_mandate", condominium=1, terms=mandate(), facts=[(("mandate", address(RESIDENT), 1), dict(terms=mandate(), granted_at=NOON + HOUR))])
+    s.step("taken back", RESIDENT, "revoke_mandate", condominium=1, facts=[(("mandate", address(RESIDENT), 1), None)])
+
+    s = Story("card")
+
+    def bind(what, expect, who=MANAGER, condominium=1, account=address(RESIDENT), card=card, facts=()):
+        s.step(what, who, "bind_card", expect, condominium=condominium, card=card, account=account, facts=facts)
+
+    bind("by its owner", "not_allowed", who=RESIDENT)
+    bind("nowhere", "unknown_condominium", condominium=9)
+    bind("of a stranger", "unknown_account", account=address(STRANGER))
+    bind("released before it is bound", "unknown_card", account=None)
+    bind("bound", "applied", facts=[(("card", 1, card), dict(account=address(RESIDENT), bound_at=NOON)), ("card_bound", dict(card=card))])
+    bind("bound again", "card_bound")
+    bind("to another", "card_bound", account=address(NEIGHBOUR))
+    bind("another one", "applied", card=other, account=address(VISITOR))
+    bind("released by a neighbour", "not_allowed", who=NEIGHBOUR, account=None)
+    bind("released by its owner", "applied", who=RESIDENT, account=None, facts=[(("card", 1, card), None)])
+    bind("the other by the manager", "applied", account=None, card=other, facts=[("card_released", dict(account=address(VISITOR)))])
+
+    s = Story("a card starts a session")
+
+    def taps(what, expect="applied", number=1, who=GATEWAY, card=card, site=1, facts=(), **fields):
+        return s.step(what, who, "open_session_by_mandate", expect, facts=facts, **tap((site, number), card, **fields))
+
+    taps("for nothing", "zero_value", spend=0)
+    taps("for no time", "zero_value", span=0)
+    taps("for no energy", "zero_value", energy_target=0)
+    taps("nowhere", "unknown_condominium", site=9)
+    taps("by the manager", "not_allowed", who=MANAGER)
+    taps("an unknown card", "unknown_card")
+    s.step("the card is bound", MANAGER, "bind_card", condominium=1, card=card, account=address(RESIDENT))
+    taps("without a mandate", "no_mandate")
+    s.step("a mandate", RESIDENT, "grant_mandate", condominium=1, terms=mandate(connectors=[1, 2, 4, 5, 3], max_price_per_kwh=250_000))
+    taps("at another connector", "mandate_connector", number=6)
+    taps("for more than a session may", ("mandate_session", 10 * TOKEN, 10 * TOKEN + 1), spend=10 * TOKEN + 1)
+    taps("at a higher price", ("mandate_price", 250_000, 300_000), number=3)
+    taps("out of service", "connector_out_of_service", number=5)
+    taps("under another version", ("stale_tariff", 1, 2), tariff_version=2)
+    taps("for longer than may be", ("over_limit", 72 * HOUR, 72 * HOUR + 1), span=72 * HOUR + 1)
+    first = taps("within the mandate", energy_target=8_000, facts=[
+        ("session_opened", dict(account=address(RESIDENT), escrow=10 * TOKEN)), ("session_mandated", dict(card=card)),
+        (("mandate_day", address(RESIDENT), 1), dict(day=NOON // DAY_MS, used=10 * TOKEN)), (account(RESIDENT), dict(held=10 * TOKEN, balance=90 * TOKEN))])
+    taps("again where it waits", "connector_busy", spend=TOKEN)
+    taps("for more than a day may", ("mandate_day", 15 * TOKEN, 15 * TOKEN + 1), number=2, spend=5 * TOKEN + 1)
+    second = taps("for the rest of the day", number=4, spend=5 * TOKEN, facts=[("session_granted", dict(current=[10_000, 0, 0]))])
+    s.grants(first, (32_000,) * 3)
+    s.reads(first, 1, 1000)
+    s.wait(HOUR)
+    s.reads(first, 2, 9000, flags=2)
+    s.step("what it did not cost counts no more", GATEWAY, "settle_session", session=first,
+           facts=[("session_settled", dict(paid=2 * TOKEN, refund=8 * TOKEN)), (("mandate_day", address(RESIDENT), 1), dict(used=7 * TOKEN)),
+                  (("mandate_use", first), None), (("mandate_use", second), dict(amount=5 * TOKEN))])
+    s.step("the mandate is taken back", RESIDENT, "revoke_mandate", condominium=1)
+    taps("then nothing starts", "no_mandate")
+    s.step("it is granted anew, and the day is the same", RESIDENT, "grant_mandate", condominium=1, terms=mandate(max_per_day=8 * TOKEN, expires=NOON + 13 * HOUR))
+    taps("beyond the new day's limit", ("mandate_day", 8 * TOKEN, 8 * TOKEN + 1), spend=TOKEN + 1)
+    s.wait(11 * HOUR)
+    s.step("on the next day the old one ends", RESIDENT, "stop_session", session=second)
+    third = taps("on the next day", spend=8 * TOKEN, facts=[(("mandate_day", address(RESIDENT), 1), dict(day=NOON // DAY_MS + 1, used=8 * TOKEN))])
+    s.step("the old one is settled for its own day", GATEWAY, "settle_session", session=second,
+           facts=[(("mandate_day", address(RESIDENT), 1), dict(used=8 * TOKEN))])
+    s.step("topped up by its owner", RESIDENT, "top_up_session", session=third, amount=TOKEN)
+    s.step("cancelled", RESIDENT, "cancel_session", session=third, facts=[(("mandate_day", address(RESIDENT), 1), dict(used=0))])
+    s.wait(HOUR)
+    taps("when the mandate is over", ("mandate_expired", NOON + 13 * HOUR, NOON + 13 * HOUR))
+
+    s = Story("a visitor's card").change(*account(VISITOR), balance=20 * TOKEN).change("condominium", 2, minted=20 * TOKEN)
+    s.step("is bound", MANAGER, "bind_card", condominium=1, card=card, account=address(VISITOR))
+    s.step("his mandate", VISITOR, "grant_mandate", condominium=1, terms=mandate(max_per_session=200 * TOKEN, max_per_day=200 * TOKEN))
+    s.step("beyond the position", GATEWAY, "open_session_by_mandate", ("position_limit", 30 * TOKEN, 31 * TOKEN), **tap((1, 1), card, 31 * TOKEN))
+    s.step("beyond his means", GATEWAY, "open_session_by_mandate", ("insufficient_funds", 21 * TOKEN, 20 * TOKEN), **tap((1, 1), card, 21 * TOKEN))
+    s.step("within both", GATEWAY, "open_session_by_mandate", **tap((1, 1), card, 20 * TOKEN), facts=[(("pending_position", 2, 1), 20 * TOKEN)])
+
+    s = Story("a price per hour")
+    s.change("tariff_version", 1, 1, 1, tariff=elements(dict(ENERGY=250_000), dict(TIME=TOKEN, when=dict(day_of_week=["SUNDAY"])), dict(PARKING_TIME=2 * TOKEN)))
+    s.step("the card is bound", MANAGER, "bind_card", condominium=1, card=card, account=address(RESIDENT))
+    s.step("a mandate", RESIDENT, "grant_mandate", condominium=1, terms=mandate(max_price_per_hour=2 * TOKEN - 1))
+    s.step("is higher", GATEWAY, "open_session_by_mandate", ("mandate_price", 2 * TOKEN - 1, 2 * TOKEN), **tap((1, 1), card))
+    s.step("another mandate", RESIDENT, "grant_mandate", condominium=1, terms=mandate(max_price_per_hour=2 * TOKEN))
+    id = s.step("is as high", GATEWAY, "open_session_by_mandate", **tap((1, 1), card))
+    assert ("session_times", id) in s.world.records
+
+
 def tell():
     accounts_and_money()
     roles()
@@ -1076,4 +1188,5 @@ def tell():
     time_counts()
     tiers_and_bounds()
     ends_and_deadlines()
+    automatic_start()
     return steps

@@ -40,6 +40,10 @@ CALL = Enum(
     ("report_payment", Struct(clearing=U32, debtor=U32, creditor=U32, payment=HASH)),
     ("answer_payment", Struct(clearing=U32, debtor=U32, creditor=U32, answer=Enum("received", "missing"))),
     ("set_position_limit", Struct(condominium=U32, limit=AMOUNT)),
+    ("grant_mandate", Struct(condominium=U32, terms=MANDATE_TERMS)),
+    ("revoke_mandate", Struct(condominium=U32)),
+    ("bind_card", Struct(condominium=U32, card=HASH, account=Option(ADDRESS))),
+    ("open_session_by_mandate", Struct(card=HASH, connector=ID, tariff_version=U32, max_spend=AMOUNT, max_duration=DURATION, energy_target=Option(WATT_HOURS))),
 )
 BODY = Struct(chain_id=HASH, account=ADDRESS, signer=ADDRESS, nonce=U64, valid_until=TIMESTAMP, call=CALL)
 GENESIS = Struct(

@@ -2,7 +2,7 @@
 
 use super::Role;
 use crate::{
-    id::{Address, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId},
+    id::{Address, CardId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId},
     time::Timestamp,
 };
 
@@ -53,6 +53,14 @@ pub enum Key {
     Clearing(u32),
     /// [`super::Payment`] that the first condominium has to make to the second after the clearing of this number.
     Payment(CondominiumId, CondominiumId, u32),
+    /// [`super::Mandate`] of an account for a condominium.
+    Mandate(Address, CondominiumId),
+    /// [`super::Card`] that is bound in a condominium.
+    Card(CondominiumId, CardId),
+    /// [`super::MandateDay`] of an account in a condominium; absent where no session was ever started under a mandate.
+    MandateDay(Address, CondominiumId),
+    /// [`super::MandateUse`] of an open session that was started under a mandate.
+    MandateUse(SessionId),
 }
 
 impl Key {
@@ -86,7 +94,7 @@ impl Key {
                 bytes.extend(id.number.to_be_bytes());
                 bytes.extend(version.to_be_bytes());
             }
-            Self::Session(id) | Self::SessionTimes(id) => bytes.extend(id.0.0),
+            Self::Session(id) | Self::SessionTimes(id) | Self::MandateUse(id) => bytes.extend(id.0.0),
             Self::Queue(id, height, index) => {
                 bytes.extend(condominium(id.condominium));
                 bytes.extend(id.number.to_be_bytes());
@@ -111,6 +119,14 @@ impl Key {
             Self::Invite(issuer, serial) => {
                 bytes.extend(issuer.0);
                 bytes.extend(serial.to_be_bytes());
+            }
+            Self::Mandate(address, id) | Self::MandateDay(address, id) => {
+                bytes.extend(address.0);
+                bytes.extend(condominium(*id));
+            }
+            Self::Card(id, card) => {
+                bytes.extend(condominium(*id));
+                bytes.extend(card.0.0);
             }
             Self::Params | Self::Validators | Self::ClearingHead => {}
         }
@@ -143,6 +159,10 @@ impl Key {
             Self::ClearingHead => 20,
             Self::Clearing(..) => 21,
             Self::Payment(..) => 22,
+            Self::Mandate(..) => 23,
+            Self::Card(..) => 24,
+            Self::MandateDay(..) => 25,
+            Self::MandateUse(..) => 26,
         }
     }
 }

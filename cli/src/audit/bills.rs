@@ -16,7 +16,7 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::{
-    call::{Call, Reading},
+    call::{Call, OpenSession, OpenSessionByMandate, Reading},
     execute::VerifiedTransaction,
     sessions::MAX_GRANT_SPANS,
     tariff::{Counted, Interval, due, energy_within, flat_cost, interval_cost},
@@ -131,16 +131,15 @@ impl Bills {
             Call::PutConnector(put) => {
                 self.connector_tariffs.insert(put.connector, TariffId::new(put.connector.condominium, put.tariff));
             }
-            Call::OpenSession(open) => {
+            Call::OpenSession(OpenSession { connector, tariff_version, max_duration, .. })
+            | Call::OpenSessionByMandate(OpenSessionByMandate { connector, tariff_version, max_duration, .. }) => {
                 for event in &receipt.events {
-                    if let (Event::SessionOpened { session, escrow, .. }, Some(tariff)) =
-                        (event, self.connector_tariffs.get(&open.connector))
-                    {
+                    if let (Event::SessionOpened { session, escrow, .. }, Some(tariff)) = (event, self.connector_tariffs.get(connector)) {
                         let followed = Followed {
                             tariff: *tariff,
-                            tariff_version: open.tariff_version,
+                            tariff_version: *tariff_version,
                             escrow: *escrow,
-                            max_duration: open.max_duration,
+                            max_duration: *max_duration,
                             begun: None,
                             granted: Vec::new(),
                             idle_since: None,
@@ -171,7 +170,10 @@ impl Bills {
             | Call::ClearPositions(_)
             | Call::ReportPayment(_)
             | Call::AnswerPayment(_)
-            | Call::SetPositionLimit(_) => {}
+            | Call::SetPositionLimit(_)
+            | Call::GrantMandate(_)
+            | Call::RevokeMandate(_)
+            | Call::BindCard(_) => {}
         }
     }
 

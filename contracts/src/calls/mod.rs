@@ -2,12 +2,15 @@
 
 pub mod answer_payment;
 pub mod attest;
+pub mod bind_card;
 pub mod cancel_session;
 pub mod clear_positions;
 pub mod confirm_redeem;
 pub mod grant_charge;
+pub mod grant_mandate;
 pub mod grant_role;
 pub mod open_session;
+pub mod open_session_by_mandate;
 pub mod pause_charge;
 pub mod put_connector;
 pub mod put_group;
@@ -17,6 +20,7 @@ pub mod report_fault;
 pub mod report_payment;
 pub mod request_redeem;
 pub mod resume_charge;
+pub mod revoke_mandate;
 pub mod revoke_role;
 pub mod sell_tokens;
 pub mod set_position_limit;

@@ -2,10 +2,9 @@
 
 use chain::{
     code::{Code, Rejection},
-    id::{ConnectorId, SessionId},
-    quantity::{Amount, Currents, WattHours},
-    receipt::Event,
-    record::{Connector, Control, CostByComponent, Hints, Key, Service, Session, SessionState},
+    id::ConnectorId,
+    quantity::{Amount, WattHours},
+    record::Hints,
     time::{Duration, Timestamp},
 };
 use serde::{Deserialize, Serialize};
@@ -15,9 +14,7 @@ use crate::{
     context::CallContext,
     failure::Failure,
     ledger::Ledger,
-    money,
-    sessions::{self, times},
-    tariff,
+    sessions::opening::{self, Opening},
 };
 
 /// Locks what a charge may cost and claims a connector.
@@ -87,73 +84,10 @@ impl Action for OpenSession {
     }
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
-        let params = &context.block.params;
-        let now = context.block.timestamp;
-        let site = self.connector.condominium;
-        let connector = ledger.connector(self.connector)?.ok_or(Code::UnknownConnector)?;
-        if connector.service != Service::InService || connector.fault.is_some() {
-            return Err(Code::ConnectorOutOfService.into());
-        }
-        if connector.session.is_some() {
-            return Err(Code::ConnectorBusy.into());
-        }
-        if self.max_spend > params.max_spend {
-            return Err(Rejection::of(Code::OverLimit, params.max_spend.micro(), self.max_spend.micro()).into());
-        }
-        if self.max_duration > params.max_duration {
-            return Err(Rejection::of(Code::OverLimit, params.max_duration.ms(), self.max_duration.ms()).into());
-        }
-        let tariff = sessions::tariff_at(site, &connector);
-        let (in_force, version) = tariff::in_force(ledger, tariff, now)?.ok_or(Code::UnknownTariff)?;
-        if self.tariff_version != in_force {
-            return Err(Rejection::of(Code::StaleTariff, in_force.into(), self.tariff_version.into()).into());
-        }
-        let payer_home = money::registered(ledger, &context.account)?.home;
-        let revenue_home = sessions::revenue_home(ledger, site)?;
-        money::check_position(ledger, payer_home, revenue_home, self.max_spend)?;
-        money::lock(ledger, &context.account, self.max_spend)?;
-
-        // every check is done: from here on only writes
-        money::expect_position(ledger, payer_home, revenue_home, self.max_spend)?;
-        let id = SessionId(context.tx_id.0);
-        // A meter without a switch has its current reserved for good: there is nothing to wait for.
-        let (state, first_granted_at, due) = match connector.control {
-            Control::Switched => (SessionState::Queued, None, now.saturating_add(params.queue_deadline)),
-            Control::MeterOnly => (SessionState::Charging, Some(now), now.saturating_add(self.max_duration)),
-        };
-        let session = Session {
-            account: context.account,
-            connector: self.connector,
-            tariff,
-            tariff_version: in_force,
-            opened_at: now,
-            opened_height: context.block.height,
-            opened_index: context.index,
-            escrow: self.max_spend,
-            max_duration: self.max_duration,
-            hints: Hints { energy_target: self.energy_target, state_of_charge: self.state_of_charge, depart_by: self.depart_by },
-            state,
-            due,
-            first_granted_at,
-            granted: Currents::ZERO,
-            granted_height: context.block.height,
-            granted_index: context.index,
-            meter: None,
-            cost: CostByComponent::default(),
-            billed_at_limit: None,
-        };
-        ledger.put(&Key::Session(id), &session)?;
-        times::open(ledger, id, &version.tariff)?;
-        ledger.put(&Key::Due(due, id), &())?;
-        ledger.put(&Key::Connector(self.connector), &Connector { session: Some(id), ..connector })?;
-        ledger.emit(Event::SessionOpened { session: id, account: context.account, connector: self.connector, escrow: self.max_spend });
-        match connector.control {
-            Control::Switched => ledger.put(&sessions::queue_key(&session, &connector), &id)?,
-            Control::MeterOnly => {
-                times::granted(ledger, id, now)?;
-                ledger.emit(Event::SessionGranted { session: id, current: connector.rated });
-            }
-        }
+        let hints = Hints { energy_target: self.energy_target, state_of_charge: self.state_of_charge, depart_by: self.depart_by };
+        let Self { connector, tariff_version, max_spend, max_duration, .. } = *self;
+        let opening = Opening { account: context.account, connector, tariff_version, max_spend, max_duration, hints };
+        opening::open(ledger, context, &opening)?;
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ use super::ledger::{Charge, Model};
 // What each module thinks of is picked in `sensible`.
 mod beginning;
 mod clearing;
+mod mandates;
 mod meters;
 mod people;
 mod sessions;
@@ -115,6 +116,12 @@ impl Generator {
             && self.one_in(6)
         {
             return due - 1 + self.rng.random_range(0..3);
+        }
+        if let Some(end) = model.next_end_of_mandate().filter(|_| self.one_in(12)) {
+            let end = end.ms() + self.rng.random_range(0..2);
+            if end < now + 6 * HOUR {
+                return end;
+            }
         }
         let step = match self.rng.random_range(0..100) {
             0..50 => self.rng.random_range(1..60_000),
@@ -281,7 +288,11 @@ impl Generator {
             265..305 => self.group(model),
             305..350 => self.connector(model),
             350..372 => self.tariff(model),
-            372..500 => self.open(model),
+            372..384 => self.grant_mandate(model),
+            384..386 => self.revoke_mandate(model),
+            386..395 => self.bind_card(model),
+            395..430 => self.tap(model),
+            430..500 => self.open(model),
             500..535 => self.top_up(model),
             535..548 => self.cancel(model),
             548..565 => self.stop(model),

@@ -10,7 +10,7 @@ use chain::{
     certificate::ValidatorSet,
     code::{Code, Rejection},
     crypto::{self, Domain},
-    id::{Address, ChainId, CondominiumId, RedemptionId, SessionId, TxId},
+    id::{Address, CardId, ChainId, CondominiumId, RedemptionId, SessionId, TxId},
     params::Params,
     quantity::{Cost, Currents},
     receipt::Event,
@@ -24,6 +24,7 @@ use contracts::{
 
 use super::{
     clearing::{Abroad, Owing, Period},
+    mandates::{Grant, Start, Tally},
     prices::Costs,
 };
 
@@ -131,6 +132,8 @@ pub struct Charge {
     pub full_at: Option<u64>,
     /// How much of the energy is paid for, once the bill has passed the escrow.
     pub billed_at_limit: Option<u64>,
+    /// Where a card has started it.
+    pub start: Option<Start>,
 }
 
 impl Charge {
@@ -196,6 +199,10 @@ pub struct Model {
     /// Payments that are not confirmed: from, to, after which clearing.
     pub owing: BTreeMap<(u32, u32, u32), Owing>,
     pub invites: BTreeMap<(Address, u64), u64>,
+    pub mandates: BTreeMap<(Address, u32), Grant>,
+    pub tallies: BTreeMap<(Address, u32), Tally>,
+    /// Whose, and since when.
+    pub cards: BTreeMap<(u32, CardId), (Address, u64)>,
     pub height: u64,
     pub now: u64,
     index: u32,
@@ -233,6 +240,9 @@ impl Model {
             periods: Vec::new(),
             owing: BTreeMap::new(),
             invites: BTreeMap::new(),
+            mandates: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            cards: BTreeMap::new(),
             height: 0,
             now: genesis.timestamp.ms(),
             index: 0,
@@ -395,6 +405,10 @@ impl Model {
             Call::ReportPayment(call) => self.report_payment(sender, call),
             Call::AnswerPayment(call) => self.answer_payment(sender, call),
             Call::SetPositionLimit(call) => self.set_position_limit(sender, call),
+            Call::GrantMandate(call) => self.grant_mandate(sender, call),
+            Call::RevokeMandate(call) => self.revoke_mandate(sender, call),
+            Call::BindCard(call) => self.bind_card(sender, call),
+            Call::OpenSessionByMandate(call) => self.open_session_by_mandate(sender, call),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The ledger against a model of it: tens of thousands of valid and invalid calls, predicted one by one.
 //!
-//! [`generator`] thinks of what people might send, [`ledger`] (with [`money`], [`sessions`], [`prices`] and [`records`]) predicts what becomes of it,
+//! [`generator`] thinks of what people might send, [`ledger`] (with [`money`], [`sessions`], [`mandates`], [`prices`] and [`records`]) predicts what becomes of it,
 //! `contracts` builds and judges the blocks, and after every block both must agree on every verdict, event and record; [`checks`] holds the state to its
 //! sums and its proofs.
 //! The model shares calls, ids and records with the code under test, and no rule.
@@ -13,6 +13,7 @@ mod checks;
 mod clearing;
 mod generator;
 mod ledger;
+mod mandates;
 mod money;
 mod prices;
 mod records;
@@ -27,13 +28,13 @@ use chain::{code::Code, record::EndReason};
 const AT_LEAST: u32 = 20;
 
 /// How many kinds of call there are.
-const CALLS: usize = 24;
+const CALLS: usize = 28;
 
 /// How many reasons there are for a session to end, faults one by one.
 const ENDS: usize = 15;
 
 /// What is run where nobody asks for a seed.
-const SEEDS: [u64; 2] = [1, 2];
+const SEEDS: [u64; 3] = [1, 2, 3];
 
 /// How often something happened.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use chain::{
     id::{CondominiumId, ConnectorId, GroupId, Height, TariffId},
     quantity::{Amount, WattHours, Watts},
     record::{
-        Account, Condominium, Connector, GrantSpan, Group, Key, MeterState, Redemption, RoleGrant, Session, SessionState, SessionTimes,
-        Signer, SignerScope, TariffHead, TariffVersion,
+        Account, Card, Condominium, Connector, GrantSpan, Group, Key, Mandate, MandateDay, MandateUse, MeterState, Redemption, RoleGrant,
+        Session, SessionState, SessionTimes, Signer, SignerScope, TariffHead, TariffVersion,
     },
     tariff::TariffDimension,
     time::{Duration, Timestamp},
@@ -41,10 +41,25 @@ impl Model {
                 let granted = charge.granted.iter().map(span).collect();
                 rows.put(&Key::SessionTimes(*id), &SessionTimes { granted, idle_since: charge.full_at.map(Timestamp::from_ms) });
             }
+            if let Some(start) = charge.start {
+                let used = MandateUse { card: start.card, day: start.day, amount: Amount::from_micro(start.amount) };
+                rows.put(&Key::MandateUse(*id), &used);
+            }
             if charge.state == SessionState::Queued {
                 let group = GroupId::new(CondominiumId(charge.connector.0), self.points[&charge.connector].group);
                 rows.put(&Key::Queue(group, Height(charge.place.0), charge.place.1), id);
             }
+        }
+        for ((account, site), grant) in &self.mandates {
+            let mandate = Mandate { terms: grant.terms.clone(), granted_at: Timestamp::from_ms(grant.at) };
+            rows.put(&Key::Mandate(*account, CondominiumId(*site)), &mandate);
+        }
+        for ((account, site), tally) in &self.tallies {
+            let day = MandateDay { day: tally.day, used: Amount::from_micro(tally.sum()) };
+            rows.put(&Key::MandateDay(*account, CondominiumId(*site)), &day);
+        }
+        for ((site, card), (account, at)) in &self.cards {
+            rows.put(&Key::Card(CondominiumId(*site), *card), &Card { account: *account, bound_at: Timestamp::from_ms(*at) });
         }
         rows.0
     }

@@ -7,7 +7,7 @@ use chain::{
     receipt::{Event, Overdrawn, SessionReceipt, Settler},
     record::{Control, EndReason, Fault, Hints, PlugSignal, Role, Service, SessionState},
     tariff::{Tariff, TariffDimension},
-    time::Timestamp,
+    time::{Duration, Timestamp},
 };
 use contracts::call::{
     Attest, CancelSession, GrantCharge, OpenSession, PauseCharge, Priority, Reading, ReportFault, ResumeCharge, SettleSession, Skipped,
@@ -34,7 +34,20 @@ impl Model {
         if call.window.is_some() || call.priority != Priority::None {
             return no(Code::NotActive);
         }
-        let connector = (call.connector.condominium.0, call.connector.number);
+        let hints = Hints { energy_target: call.energy_target, state_of_charge: call.state_of_charge, depart_by: call.depart_by };
+        self.open(sender, call.connector, call.tariff_version, (call.max_spend, call.max_duration), hints)
+    }
+
+    /// Opens a session that the sender pays, with an escrow and for a time.
+    pub fn open(
+        &mut self,
+        sender: &Sender,
+        place: ConnectorId,
+        tariff_version: u32,
+        (max_spend, max_duration): (Amount, Duration),
+        hints: Hints,
+    ) -> Ruling<Vec<Event>> {
+        let connector = (place.condominium.0, place.number);
         let point = self.points.get(&connector).ok_or(Code::UnknownConnector)?.clone();
         if point.service == Service::OutOfService || point.fault.is_some() {
             return no(Code::ConnectorOutOfService);
@@ -42,17 +55,17 @@ impl Model {
         if self.session_on(connector).is_some() {
             return no(Code::ConnectorBusy);
         }
-        if call.max_spend > self.params.max_spend {
-            return not(Code::OverLimit, self.params.max_spend.micro(), call.max_spend.micro());
+        if max_spend > self.params.max_spend {
+            return not(Code::OverLimit, self.params.max_spend.micro(), max_spend.micro());
         }
-        if call.max_duration > self.params.max_duration {
-            return not(Code::OverLimit, self.params.max_duration.ms(), call.max_duration.ms());
+        if max_duration > self.params.max_duration {
+            return not(Code::OverLimit, self.params.max_duration.ms(), max_duration.ms());
         }
         let version = self.in_force((connector.0, point.tariff)).ok_or(Code::UnknownTariff)?;
-        if version != call.tariff_version {
-            return not(Code::StaleTariff, version.into(), call.tariff_version.into());
+        if version != tariff_version {
+            return not(Code::StaleTariff, version.into(), tariff_version.into());
         }
-        self.lock(sender, connector.0, call.max_spend.micro())?;
+        self.lock(sender, connector.0, max_spend.micro())?;
         let fixed = point.control == Control::MeterOnly;
         let charge = Charge {
             account: sender.account,
@@ -61,11 +74,11 @@ impl Model {
             version,
             opened_at: self.now,
             place: self.place(),
-            escrow: call.max_spend.micro(),
-            max_duration: call.max_duration.ms(),
-            hints: Hints { energy_target: call.energy_target, state_of_charge: call.state_of_charge, depart_by: call.depart_by },
+            escrow: max_spend.micro(),
+            max_duration: max_duration.ms(),
+            hints,
             state: if fixed { SessionState::Charging } else { SessionState::Queued },
-            due: self.now + if fixed { call.max_duration.ms() } else { self.params.queue_deadline.ms() },
+            due: self.now + if fixed { max_duration.ms() } else { self.params.queue_deadline.ms() },
             granted_at: fixed.then_some(self.now),
             current: [0; 3],
             grant_place: self.place(),
@@ -74,11 +87,11 @@ impl Model {
             granted: if fixed { vec![(self.now, None)] } else { Vec::new() },
             full_at: None,
             billed_at_limit: None,
+            start: None,
         };
         let session = SessionId(sender.id.0);
         self.charges.insert(session, charge);
-        let OpenSession { connector, max_spend: escrow, .. } = *call;
-        let mut events = vec![Event::SessionOpened { session, account: sender.account, connector, escrow }];
+        let mut events = vec![Event::SessionOpened { session, account: sender.account, connector: place, escrow: max_spend }];
         if fixed {
             events.push(Event::SessionGranted { session, current: currents(point.rated) });
         }
@@ -339,6 +352,9 @@ impl Model {
         let over = u64::try_from(whole - u128::from(paid)).unwrap_or(u64::MAX);
         self.credit(&charge.account, charge.escrow - paid);
         self.wallets.get_mut(&revenue).expect("registered").balance += paid;
+        if charge.start.is_some() {
+            self.tally_paid(&charge.account, charge.connector.0, session, paid);
+        }
         let (debtor, creditor) = (self.wallets[&charge.account].home, self.wallets[&revenue].home);
         let mut events: Vec<Event> = self.post(debtor, creditor, paid).into_iter().collect();
         self.count_abroad(debtor, creditor, [u64::from(energy > 0 || paid > 0), energy, paid, 0, 0]);

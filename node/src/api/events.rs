@@ -262,5 +262,10 @@ const fn name_of(event: &Event) -> &'static str {
         Event::PaymentMissing { .. } => "payment_missing",
         Event::PositionLimitSet { .. } => "position_limit_set",
         Event::SessionIdle { .. } => "session_idle",
+        Event::MandateGranted { .. } => "mandate_granted",
+        Event::MandateRevoked { .. } => "mandate_revoked",
+        Event::CardBound { .. } => "card_bound",
+        Event::CardReleased { .. } => "card_released",
+        Event::SessionMandated { .. } => "session_mandated",
     }
 }

@@ -207,7 +207,12 @@ fn matters(receipts: &[Receipt]) -> bool {
         | Event::SessionStopping { .. }
         | Event::SessionIdle { .. }
         | Event::SessionSettled(_) => true,
-        Event::AccountRegistered { .. }
+        Event::MandateGranted { .. }
+        | Event::MandateRevoked { .. }
+        | Event::CardBound { .. }
+        | Event::CardReleased { .. }
+        | Event::SessionMandated { .. }
+        | Event::AccountRegistered { .. }
         | Event::TokensSold { .. }
         | Event::RedemptionRequested { .. }
         | Event::RedemptionPaid { .. }

@@ -86,7 +86,12 @@ impl Garage {
             | Event::PaymentReported { .. }
             | Event::PaymentReceived { .. }
             | Event::PaymentMissing { .. }
-            | Event::PositionLimitSet { .. } => {}
+            | Event::PositionLimitSet { .. }
+            | Event::MandateGranted { .. }
+            | Event::MandateRevoked { .. }
+            | Event::CardBound { .. }
+            | Event::CardReleased { .. }
+            | Event::SessionMandated { .. } => {}
         }
     }
 

@@ -108,7 +108,12 @@ impl Desk {
                 | Event::PaymentReported { .. }
                 | Event::PaymentReceived { .. }
                 | Event::PaymentMissing { .. }
-                | Event::PositionLimitSet { .. } => {}
+                | Event::PositionLimitSet { .. }
+                | Event::MandateGranted { .. }
+                | Event::MandateRevoked { .. }
+                | Event::CardBound { .. }
+                | Event::CardReleased { .. }
+                | Event::SessionMandated { .. } => {}
             }
         }
         news.connectors.sort_unstable();
