@@ -11,11 +11,11 @@ use crate::{
     code::Code,
     genesis_kind::NetworkKind,
     hash::Hash32,
-    id::{Address, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
+    id::{Address, CardId, ChainId, CondominiumId, ConnectorId, GroupId, Height, RedemptionId, SessionId, TariffId, TxId},
     merkle::Path,
     quantity::{Amount, Currents, WattHours},
     receipt::{Event, Receipt, SessionReceipt, SkipReason},
-    record::{Account, Clearing, Condominium, Connector, Group, Redemption, Roaming, Role, RoleGrant, Session},
+    record::{Account, Card, Clearing, Condominium, Connector, Group, Mandate, Redemption, Roaming, Role, RoleGrant, Session},
     tariff::Tariff,
     time::{Duration, Timestamp},
     tree::StateProof,
@@ -541,6 +541,39 @@ pub struct StreamedEvent {
     pub index: u32,
     /// What happened.
     pub event: Event,
+}
+
+/// One of `GET /accounts/{address}/mandates`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MandateView {
+    /// Whose.
+    pub account: Address,
+    /// Where cards may start charges in its name.
+    pub condominium: CondominiumId,
+    /// The mandate.
+    pub mandate: Mandate,
+    /// What sessions of the present UTC day use of it.
+    pub used_today: Amount,
+}
+
+/// One of `GET /cards`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardView {
+    /// Where it is bound.
+    pub condominium: CondominiumId,
+    /// The commitment to the card.
+    pub id: CardId,
+    /// Whose, and since when.
+    pub card: Card,
+}
+
+/// The answer to an order about a card.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardOrderDone {
+    /// The card's binding.
+    pub card: CardId,
+    /// Whether the gateway has the key of it now.
+    pub kept: bool,
 }
 
 /// `GET /health`.

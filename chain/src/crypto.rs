@@ -25,6 +25,8 @@ pub enum Domain {
     BlockPart,
     /// A node's request for committed blocks.
     SyncRequest,
+    /// An order to a gateway about a card.
+    CardOrder,
 }
 
 impl Domain {
@@ -38,6 +40,7 @@ impl Domain {
             Self::Invite => b"commonwatt/invite/v1\0",
             Self::BlockPart => b"commonwatt/part/v1\0",
             Self::SyncRequest => b"commonwatt/sync/v1\0",
+            Self::CardOrder => b"commonwatt/card/v1\0",
         }
     }
 

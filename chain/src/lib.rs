@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod block;
+pub mod card_order;
 pub mod certificate;
 pub mod code;
 pub mod codec;

@@ -10,7 +10,7 @@ mod reads;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use chain::{
-    api::{CommittedTransaction, MAX_PAGE, Page, Problem, Submitted},
+    api::{CardOrderDone, CommittedTransaction, MAX_PAGE, Page, Problem, Submitted},
     id::{Height, TxId},
 };
 use futures::{Stream, StreamExt};
@@ -78,6 +78,22 @@ impl Client {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.base
+    }
+
+    /// Has a gateway follow an order about a card, given as [`chain::card_order::CardOrder::sign`] makes it.
+    ///
+    /// # Errors
+    /// [`ClientError::Problem`] where the gateway refuses it.
+    pub async fn card_order(&self, order: &[u8]) -> Result<CardOrderDone, ClientError> {
+        let path = "/gateway/v1/cards";
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .timeout(REQUEST_TIMEOUT)
+            .body(order.to_vec());
+        let response = self.send(request).await?;
+        self.json(path, response).await
     }
 
     /// Submits a transaction's bytes; it is pooled, not yet committed.

@@ -4,23 +4,24 @@
 mod fake;
 
 use chain::{
-    api::{CommittedTransaction, ProvenReceipt, SessionView, Submitted, Unit},
+    api::{CardOrderDone, CommittedTransaction, ProvenReceipt, SessionView, Submitted, Unit},
     block::{HEADER_VERSION, Header},
+    card_order::{CardAction, CardOrder},
     certificate::{CommitCertificate, CommitSignature, Validator, ValidatorSet, VoteBody, VoteKind},
     crypto::{self, Domain},
     hash::Hash32,
-    id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
+    id::{Address, CardId, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
     merkle,
     quantity::{Amount, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler, receipts_root},
-    record::{CostByComponent, EndReason},
+    record::{CostByComponent, EndReason, MandateTerms},
     time::Duration,
 };
 use cli::{
     client::{Client, EventFilter, EventId},
     wallet::Wallet,
 };
-use contracts::call::{Call, StopSession, Transaction, Transfer};
+use contracts::call::{BindCard, Call, GrantMandate, StopSession, Transaction, Transfer};
 use ed25519_dalek::SigningKey;
 
 use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator};
@@ -327,4 +328,59 @@ async fn a_session_is_stopped_by_its_first_digits_and_never_another_one() {
     assert!(text(&several.stderr).contains("ambiguous"), "{}", text(&several.stderr));
     assert_eq!(code(&home.watt(&url, &["charge", "stop", "5f5f5", "--yes"])), 2);
     assert_eq!(fake.asked().iter().filter(|asked| asked.method == "POST").count(), 1, "nothing else was signed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mandate_is_granted_with_the_limits_that_were_typed() {
+    let home = Home::new();
+    let fake = Fake::default();
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.json("/transactions", &committed(TxId(Hash32::ZERO)));
+    let url = fake.listen().await;
+    let limits = ["--session", "10", "--day", "20.5", "--per-kwh", "0.30", "--valid", "90d", "--connector", "17", "--condominium", "1"];
+    let output = home.watt(&url, &[&["mandate", "grant", "--yes"][..], &limits[..]].concat());
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let post = fake.asked().into_iter().find(|asked| asked.method == "POST").expect("it was submitted");
+    let terms = MandateTerms {
+        max_per_session: Amount::from_micro(10_000_000),
+        max_per_day: Amount::from_micro(20_500_000),
+        max_price_per_kwh: Amount::from_micro(300_000),
+        max_price_per_hour: Amount::ZERO,
+        expires: status().now.min(status().timestamp).saturating_add(Duration::from_hours(90 * 24)),
+        connectors: vec![17],
+    };
+    let expected = Call::GrantMandate(GrantMandate { condominium: CondominiumId(1), terms });
+    assert_eq!(Transaction::decode(&post.body).unwrap().body().call, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cards_key_goes_to_the_gateway_before_the_chain_hears_of_the_card_and_its_number_goes_nowhere() {
+    let home = Home::new();
+    let fake = Fake::default();
+    let card = CardId(Hash32([0xca; 32]));
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.json("/transactions", &committed(TxId(Hash32::ZERO)));
+    fake.json("/gateway/v1/cards", &CardOrderDone { card, kept: false });
+    let url = fake.listen().await;
+    let owner = Address([8; 32]).to_string();
+    let uid = home.file("uid", "04:A2:24:6F:11:22:33\n");
+    let common = ["--condominium", "1", "--gateway", url.as_str(), "--yes"];
+    let bind = [&["admin", "card", "bind", owner.as_str(), "--uid-file", uid.to_str().unwrap()][..], &common[..]].concat();
+    // The fake gateway answers for another card, so the binding goes no further.
+    let output = home.watt(&url, &bind);
+    assert_eq!(code(&output), 3, "{}", text(&output.stderr));
+    let posts: Vec<_> = fake.asked().into_iter().filter(|asked| asked.method == "POST").collect();
+    let [order] = posts.as_slice() else { panic!("{} posts", posts.len()) };
+    let kept = CardOrder::verified(&order.body).unwrap();
+    let CardAction::Keep(key) = kept.action else { panic!("{kept:?}") };
+    assert_eq!((kept.signer, kept.card), (home.address(), CardId::commit(&key, &[4, 0xa2, 0x24, 0x6f, 0x11, 0x22, 0x33])));
+    assert!(!order.body.windows(4).any(|bytes| bytes == [4, 0xa2, 0x24, 0x6f]), "the number stays here");
+
+    let digits = card.to_string();
+    let output = home.watt(&url, &[&["admin", "card", "erase", digits.as_str()][..], &common[..]].concat());
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let posts: Vec<_> = fake.asked().into_iter().filter(|asked| asked.method == "POST").skip(1).collect();
+    assert_eq!(CardOrder::verified(&posts[0].body).unwrap().action, CardAction::Erase);
+    let released = BindCard { condominium: CondominiumId(1), card, account: None };
+    assert_eq!(Transaction::decode(&posts[1].body).unwrap().body().call, Call::BindCard(released));
 }

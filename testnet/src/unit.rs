@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use chain::id::ConnectorId;
 use firmware_core::{
-    CONFIG_PATH, CONFIG_QUERY, CONFIG_REQUEST_LEN, Capabilities, Cause, DeviceId, Flags, Identity, MAX_MESSAGE_LEN, Next, ProtocolError,
-    READINGS_PATH, Relay, Sample, SensorId, Unit, counter_ms, encode_hex,
+    CONFIG_PATH, CONFIG_QUERY, CONFIG_REQUEST_LEN, Capabilities, Card, CardOutcome, Cause, DeviceId, Flags, Identity, MAX_MESSAGE_LEN,
+    Next, ProtocolError, READINGS_PATH, Relay, Sample, SensorId, Unit, counter_ms, encode_hex,
 };
 use reqwest::StatusCode;
 
@@ -79,6 +79,7 @@ pub struct SimUnit {
     ticked_ms: u64,
     posts: u64,
     samples: u64,
+    card: CardOutcome,
 }
 
 #[derive(Debug)]
@@ -107,9 +108,26 @@ impl SimUnit {
     /// [`UnitError::Protocol`].
     pub fn new(mounting: &Mounting, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
         let Mounting { device, sensor, key, connector: _ } = mounting;
-        let identity = Identity { device: *device, sensor: *sensor, capabilities: Capabilities::PLUG_SIGNAL, firmware: FIRMWARE };
+        let identity = Identity {
+            device: *device,
+            sensor: *sensor,
+            capabilities: Capabilities::PLUG_SIGNAL | Capabilities::CARD_READER,
+            firmware: FIRMWARE,
+        };
         let unit = Unit::new(identity, key, 1).map_err(|error| UnitError::Protocol { device: *device, error })?;
-        Ok(Self { device: *device, unit, http, base, boot: 1, base_wh: 0, plugged: None, ticked_ms: 0, posts: 0, samples: 0 })
+        Ok(Self {
+            device: *device,
+            unit,
+            http,
+            base,
+            boot: 1,
+            base_wh: 0,
+            plugged: None,
+            ticked_ms: 0,
+            posts: 0,
+            samples: 0,
+            card: CardOutcome::None,
+        })
     }
 
     /// How many posts were answered, and how many samples taken.
@@ -148,6 +166,21 @@ impl SimUnit {
         let body = self.exchange(self.http.get(url)).await?;
         self.unit.config_answer(counter_ms(now_ms), &body).map_err(|error| self.protocol(error))?;
         Ok(())
+    }
+
+    /// A card with this identifier is held to the reader; it travels with the next posts until there is an answer.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`] for an identifier that no card has.
+    pub fn present_card(&mut self, uid: &[u8], now_ms: u64) -> Result<(), UnitError> {
+        let card = Card::new(uid).map_err(|error| self.protocol(error))?;
+        self.unit.present_card(counter_ms(now_ms), card).map_err(|error| self.protocol(error))
+    }
+
+    /// What the last answer said of a card.
+    #[must_use]
+    pub const fn card_outcome(&self) -> CardOutcome {
+        self.card
     }
 
     /// A car is plugged in: a change, of which a sample is taken.
@@ -259,6 +292,7 @@ impl SimUnit {
         };
         let answer = self.unit.readings_answer(counter_ms(now_ms), &answer).map_err(|error| self.protocol(error))?;
         self.posts += 1;
+        self.card = answer.card;
         // From the answer on the lease counts from this instant, not from the ms before.
         self.ticked_ms = self.ticked_ms.max(now_ms);
         if answer.reload_config {

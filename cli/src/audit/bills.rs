@@ -263,6 +263,11 @@ impl Bills {
             | Event::PaymentReceived { .. }
             | Event::PaymentMissing { .. }
             | Event::PositionLimitSet { .. } => {}
+            Event::MandateGranted { .. }
+            | Event::MandateRevoked { .. }
+            | Event::CardBound { .. }
+            | Event::CardReleased { .. }
+            | Event::SessionMandated { .. } => {}
         }
         Ok(())
     }

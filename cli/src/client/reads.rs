@@ -2,9 +2,9 @@
 
 use chain::{
     api::{
-        AccountView, BlockReceipts, BlockView, ClearingView, CondominiumView, ConnectorView, GroupView, Health, Page, PaymentView,
-        PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView, SessionView,
-        StatementView, Status, TariffView, TransactionView,
+        AccountView, BlockReceipts, BlockView, CardView, ClearingView, CondominiumView, ConnectorView, GroupView, Health, MandateView,
+        Page, PaymentView, PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView,
+        SessionView, StatementView, Status, TariffView, TransactionView,
     },
     certificate::ValidatorSet,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
@@ -373,5 +373,24 @@ impl Client {
     /// [`ClientError`].
     pub async fn state(&self, key: &chain::record::Key) -> Result<ProvenState, ClientError> {
         self.get(&format!("/state?key={}", hex::encode(key.bytes()))).await
+    }
+
+    /// `GET /accounts/{address}/mandates`: what an account lets cards start.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn mandates(&self, address: Address) -> Result<Vec<MandateView>, ClientError> {
+        self.list(&format!("/accounts/{address}/mandates")).await
+    }
+
+    /// `GET /cards`: the cards that are bound, in one condominium and of one account where they are named.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn cards(&self, condominium: Option<CondominiumId>, account: Option<Address>) -> Result<Vec<CardView>, ClientError> {
+        let mut path = "/cards".to_owned();
+        parameter(&mut path, "condominium", condominium);
+        parameter(&mut path, "account", account);
+        self.list(&path).await
     }
 }

@@ -12,6 +12,7 @@ mod commitment;
 mod context;
 mod error;
 mod file;
+mod mandate;
 mod proof;
 mod secret;
 mod session;
@@ -80,13 +81,16 @@ pub enum Command {
     /// Start, watch and stop charges
     #[command(subcommand)]
     Charge(charge::Charge),
+    /// Let cards start charges in your name
+    #[command(subcommand)]
+    Mandate(mandate::Mandate),
     /// Look at charging sessions and check their receipts
     #[command(subcommand)]
     Session(session::Session),
     /// Look at the chain
     #[command(subcommand)]
     Chain(chain::Chain),
-    /// Run a condominium: tokens, groups, connectors, tariffs, roles, residents
+    /// Run a condominium: tokens, groups, connectors, tariffs, roles, residents, cards
     #[command(subcommand)]
     Admin(admin::Admin),
     /// See and settle what condominiums owe one another for charging away from home
@@ -132,6 +136,7 @@ pub async fn run(watt: Watt) -> Result<(), CommandError> {
     match watt.command {
         Command::Wallet(command) => command.run(&context).await,
         Command::Charge(command) => command.run(&context).await,
+        Command::Mandate(command) => command.run(&context).await,
         Command::Session(command) => command.run(&context).await,
         Command::Chain(command) => command.run(&context).await,
         Command::Admin(command) => command.run(&context).await,
@@ -155,7 +160,12 @@ mod tests {
         let address = Address([8; 32]).to_string();
         // What two spaces separate is a remark.
         let bare = commands.map(|line| line.split("  ").next().unwrap_or_default());
-        bare.map(|line| line.replace("watt1...", &address).replace("CHAIN_ID", &Hash32([7; 32]).to_string())).collect()
+        bare.map(|line| {
+            line.replace("watt1...", &address)
+                .replace("CHAIN_ID", &Hash32([7; 32]).to_string())
+                .replace("CARD", &Hash32([7; 32]).to_string())
+        })
+        .collect()
     }
 
     fn walk(command: &mut clap::Command, path: &str) -> usize {

@@ -119,7 +119,7 @@ impl Fake {
 async fn respond(State(fake): State<Fake>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-    let path = parts.uri.path().strip_prefix("/api/v1").unwrap_or_default().to_owned();
+    let path = parts.uri.path().strip_prefix("/api/v1").unwrap_or(parts.uri.path()).to_owned();
     let full = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     fake.asked.lock().unwrap().push(Asked { method: parts.method, path: full, headers: parts.headers, body });
     let mut answers = fake.answers.lock().unwrap();

@@ -9,6 +9,7 @@ mod blocks;
 mod clearing;
 mod door;
 mod events;
+mod mandates;
 mod metrics;
 mod operations;
 mod problem;
@@ -142,6 +143,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/accounts/{address}", get(accounts::show))
         .route("/accounts/{address}/transactions", get(accounts::transactions))
         .route("/accounts/{address}/proof", get(proofs::account))
+        .route("/accounts/{address}/mandates", get(mandates::mandates))
+        .route("/cards", get(mandates::cards))
         .route("/redemptions", get(accounts::redemptions))
         .route("/roles", get(accounts::roles))
         .route("/sessions", get(sessions::list))

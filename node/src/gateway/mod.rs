@@ -4,16 +4,18 @@
 //! owns a database of its own: every decision is durable before it acts. Relays close only by committed grants, with the rest of the escrow as a lease; they
 //! open at once by the gateway's own judgement. It has no back door: it submits like everyone, with a key that holds the role `Gateway`.
 //!
-//! It starts no session: cards are answered politely with "refused", because nobody has mandated it. It knows no other part of the node but the application's
-//! handle. Started by `lib.rs`, which mounts its routers.
+//! A card at a unit's reader starts a charge where its owner has granted a mandate (`cards`, `estimate`); the ledger holds the gateway to the mandate. It knows
+//! no other part of the node but the application's handle. Started by `lib.rs`, which mounts its routers.
 //!
 //! It holds the limits of groups by itself too (`limits`): what the chain has taken back may still flow for the length of a lease.
 //!
 //! Inside: [`units`] who, `http` the wire, `pace` how often, `run` the loop, `desk` all connectors, `meter` one session, `held` the leases of a unit, `limits`
 //! the rule for groups, [`sample`] what is provable, `store` the disk, `counters` for the operator.
 
+mod cards;
 mod counters;
 mod desk;
+mod estimate;
 mod held;
 mod http;
 mod limits;
@@ -117,7 +119,7 @@ pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// A running gateway.
 pub struct Gateway {
-    /// `/unit/v1/…`, for the units.
+    /// `/unit/v1/…`, for the units, and `/gateway/v1/…`, for managers.
     pub units: Router,
     /// The raw samples behind readings, for whoever checks an attestation.
     pub samples: SamplesOf,
@@ -185,6 +187,7 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
     let (store, counters) = (Arc::new(store), Arc::new(counters::Counters::default()));
     let pace = pace::Pace::new(&settings);
     let mut desk = desk::Desk::new(settings, params, sender.address(), Arc::clone(&store), Arc::clone(&counters));
+    desk.load_cards().map_err(|error| state(&error))?;
     let mut write = store::Write::default();
     for unit in registry.current().iter() {
         desk.add_unit(unit).map_err(|error| state(&error))?;
@@ -194,6 +197,8 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
     }
     store.write(write)?;
     let (asks, receiver) = mpsc::channel(http::ASK_CAPACITY);
+    let (orders, ordered) = mpsc::channel(cards::ORDER_CAPACITY);
+    let order_clock = clock.clone();
     let door = http::Door {
         units: Arc::new(Mutex::new(registry)),
         pace: Arc::new(Mutex::new(pace)),
@@ -202,9 +207,10 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
         counters: Arc::clone(&counters),
     };
     tracing::info!(account = %sender.address(), connectors = desk.connectors().len(), "gateway started");
-    let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, commits, starting };
+    let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, orders: ordered, commits, starting };
     let metrics = Arc::new(move || counters.text());
-    Ok(Gateway { units: http::units(door), samples: samples_of(store), metrics, task: tokio::spawn(gateway.run(stop)) })
+    let units = http::units(door).merge(cards::route(cards::OrderDoor { orders, clock: order_clock }));
+    Ok(Gateway { units, samples: samples_of(store), metrics, task: tokio::spawn(gateway.run(stop)) })
 }
 
 /// Opens the database; tells whether one is lost and a new one was made in its place.

@@ -7,20 +7,23 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use chain::{
-    id::{ConnectorId, Height, SessionId},
+    id::{Address, ConnectorId, Height, SessionId},
     time::{Duration, Timestamp},
 };
+use contracts::ledger::Ledger;
 use firmware_core::ProtocolError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     GatewayError,
+    cards::{Asked, Ordered},
     desk::{Desk, DeskError},
+    estimate::{CHARGES, Past},
     http::{Ask, Question},
     store::{Store, Write},
 };
 use crate::{
-    app::{AppHandle, Committed, Subscription, SubscriptionError},
+    app::{AppHandle, Committed, Snapshot, StoreError, Subscription, SubscriptionError},
     clock::{Clock, Sleep, Work},
     sender::{Round, SendError, Sender},
 };
@@ -39,6 +42,7 @@ pub(super) struct Loop {
     pub store: Arc<Store>,
     pub sender: Sender,
     pub asks: mpsc::Receiver<Ask>,
+    pub orders: mpsc::Receiver<Ordered>,
     pub commits: Subscription,
     /// Keeps a stepped clock still until what was decided before a restart is under way.
     pub starting: Option<Work>,
@@ -60,6 +64,7 @@ enum Delivery {
 /// What wakes the loop.
 enum Wake {
     Ask(Ask),
+    Order(Ordered),
     Commit(Result<Arc<Committed>, SubscriptionError>),
     Sent(Result<Round, SendError>),
     Timer(Work),
@@ -114,6 +119,7 @@ impl Loop {
                 sent = sent(&mut delivery) => Wake::Sent(sent),
                 commit = self.commits.next() => Wake::Commit(commit),
                 Some(ask) = self.asks.recv() => Wake::Ask(ask),
+                Some(ordered) = self.orders.recv() => Wake::Order(ordered),
                 work = woken(&mut timer) => Wake::Timer(work),
                 () = self.clock.released(), if holding => Wake::Released,
             };
@@ -127,6 +133,7 @@ impl Loop {
                 // The next turn decides.
                 Wake::Released => {}
                 Wake::Ask(ask) => self.on_asks(ask, &mut held).await?,
+                Wake::Order(ordered) => self.on_order(ordered).await?,
                 Wake::Sent(result) => {
                     let Delivery::Sending(_, work) = std::mem::replace(&mut delivery, Delivery::Idle) else { continue };
                     match result {
@@ -219,11 +226,37 @@ impl Loop {
                 next = self.asks.try_recv().ok();
             }
         }
+        if self.desk.asks_for_starts() {
+            let snapshot = self.app.snapshot().map_err(trouble)?;
+            self.desk.decide_starts(&snapshot, &|account| past_of(&snapshot, account), now).map_err(failed)?;
+        }
         self.write(write).await?;
         for (answer, result) in answers {
             // A unit that hung up asks again.
             let _ = answer.send(result);
         }
+        Ok(())
+    }
+
+    /// Follows an order about a card, durably before it is answered.
+    async fn on_order(&mut self, ordered: Ordered) -> Result<(), GatewayError> {
+        let Ordered { order, answer, work } = ordered;
+        let mut write = Write::default();
+        let followed = {
+            let snapshot = self.app.snapshot().map_err(trouble)?;
+            let ledger = Ledger::new(&snapshot);
+            let height = snapshot.tip().height;
+            let present = Asked { chain_id: self.app.chain_id(), ledger: &ledger, height, now: self.clock.now() };
+            self.desk.cards.follow(&order, &present, &mut write).map_err(trouble)?
+        };
+        match &followed {
+            Ok(kept) => tracing::info!(card = %order.card, signer = %order.signer, kept, "an order about a card"),
+            Err(refusal) => tracing::warn!(card = %order.card, signer = %order.signer, %refusal, "an order about a card was refused"),
+        }
+        self.write(write).await?;
+        // Who hung up asks again.
+        let _ = answer.send(followed);
+        drop(work);
         Ok(())
     }
 
@@ -235,6 +268,23 @@ impl Loop {
         let written = tokio::task::spawn_blocking(move || store.write(write)).await;
         written.map_err(|error| GatewayError::State(error.to_string()))?.map_err(GatewayError::Store)
     }
+}
+
+/// The newest charges of an account, as far as the chain has settled them.
+fn past_of(snapshot: &Snapshot<'_>, account: Address) -> Result<Vec<Past>, DeskError> {
+    // Some of them were cancelled or brought nothing.
+    let most = u32::try_from(CHARGES.saturating_mul(2)).unwrap_or(u32::MAX);
+    let failed = |error: StoreError| DeskError::State(contracts::failure::Fault(error.to_string()));
+    let mut past = Vec::new();
+    for (_, session) in snapshot.account_sessions(&account, None, most).map_err(failed)?.entries {
+        let Some(location) = snapshot.settlement(session).map_err(failed)? else { continue };
+        let Some((receipt, _)) = snapshot.receipt(location).map_err(failed)? else { continue };
+        if let Some(bill) = receipt.bill_of(session) {
+            let from = bill.first_granted_at.unwrap_or(bill.ended_at);
+            past.push(Past { energy: bill.energy, duration: bill.ended_at.since(from) });
+        }
+    }
+    Ok(past)
 }
 
 /// The end of the round under way; never where there is none.

@@ -181,6 +181,11 @@ impl Tables {
             | Event::SessionSkipped { .. }
             | Event::SessionPaused { .. }
             | Event::SessionIdle { .. }
+            | Event::MandateGranted { .. }
+            | Event::MandateRevoked { .. }
+            | Event::CardBound { .. }
+            | Event::CardReleased { .. }
+            | Event::SessionMandated { .. }
             | Event::ReadingHandled { .. }
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }

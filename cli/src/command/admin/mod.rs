@@ -1,5 +1,6 @@
 //! `watt admin`: what managers and treasurers of a condominium do, with a wallet that holds the role.
 
+mod card;
 mod connector;
 mod group;
 mod redeem;
@@ -12,7 +13,7 @@ use clap::Subcommand;
 
 use super::{CommandError, Context};
 
-/// Run a condominium: tokens, groups, connectors, tariffs, roles, residents.
+/// Run a condominium: tokens, groups, connectors, tariffs, roles, residents, cards.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "Examples:
   watt admin sell watt1... 50 --wallet treasurer
@@ -41,6 +42,9 @@ pub enum Admin {
     /// Register a resident or write an invite (manager or treasurer)
     #[command(subcommand)]
     Resident(resident::Resident),
+    /// List cards; bind or erase one (manager)
+    #[command(subcommand)]
+    Card(card::Card),
 }
 
 impl Admin {
@@ -53,6 +57,7 @@ impl Admin {
             Self::Tariff(command) => command.run(context).await,
             Self::Role(command) => command.run(context).await,
             Self::Resident(command) => command.run(context).await,
+            Self::Card(command) => command.run(context).await,
         }
     }
 }

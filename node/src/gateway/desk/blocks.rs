@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     code::Code,
-    id::{ConnectorId, GroupId, Height, SessionId, TariffId},
+    id::{CardId, ConnectorId, GroupId, Height, SessionId, TariffId},
     receipt::{Event, Receipt},
-    record::{Connector, Key, Session, SessionTimes, TariffVersion},
+    record::{Connector, Key, MandateUse, Session, SessionTimes, TariffVersion},
     state::StateRead,
     tariff::Tariff,
     time::Timestamp,
@@ -31,6 +31,8 @@ pub(in crate::gateway) struct Sight {
     session: Option<(SessionId, Session, Arc<Tariff>)>,
     /// When it held a grant, where its tariff counts time.
     times: Option<SessionTimes>,
+    /// The card that has started it.
+    card: Option<CardId>,
 }
 
 /// What a block means for us.
@@ -148,12 +150,15 @@ impl Desk {
         let ledger = Ledger::new(state);
         let connector = ledger.connector(id)?;
         let Some(open) = connector.and_then(|connector| connector.session) else {
-            return Ok(Sight { connector, session: None, times: None });
+            return Ok(Sight { connector, session: None, times: None, card: None });
         };
-        let Some(session) = ledger.session(open)? else { return Ok(Sight { connector, session: None, times: None }) };
+        let Some(session) = ledger.session(open)? else {
+            return Ok(Sight { connector, session: None, times: None, card: None });
+        };
         let tariff = self.tariff(&ledger, session.tariff, session.tariff_version)?;
         let times = if counts_time(&tariff) { ledger.get(&Key::SessionTimes(open))? } else { None };
-        Ok(Sight { connector, session: Some((open, session, tariff)), times })
+        let card = ledger.get::<MandateUse>(&Key::MandateUse(open))?.map(|counted| counted.card);
+        Ok(Sight { connector, session: Some((open, session, tariff)), times, card })
     }
 
     fn tariff(&mut self, ledger: &Ledger<'_>, id: TariffId, version: u32) -> Result<Arc<Tariff>, DeskError> {
@@ -186,6 +191,9 @@ impl Desk {
             place.open = None;
             return Ok(());
         };
+        if let Some(start) = &mut place.start {
+            start.session_opened(sight.card);
+        }
         let mut out = Vec::new();
         let mut before = None;
         if known != Some(session_id) {

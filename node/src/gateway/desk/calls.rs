@@ -23,7 +23,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 impl Desk {
     /// Everything that is decided and that the chain does not have: one attestation for many sessions, then faults, then settlements, so that a last reading and
-    /// its settlement share a block.
+    /// its settlement share a block; then what cards start.
     pub fn round(&self, now: Timestamp) -> Vec<Call> {
         let mut readings: Vec<Reading> = Vec::new();
         let (mut faults, mut settlements) = (Vec::new(), Vec::new());
@@ -47,10 +47,11 @@ impl Desk {
                 settlements.push(Call::SettleSession(SettleSession { session: open.id }));
             }
         }
+        let starts = self.starts(now);
         settlements.extend(self.unserved.due(now).map(|session| Call::SettleSession(SettleSession { session })));
         let mut calls: Vec<Call> =
             readings.chunks(READINGS_PER_ATTEST).map(|readings| Call::Attest(Attest { readings: readings.to_vec() })).collect();
-        calls.extend(faults.into_iter().chain(settlements).take(OTHERS_PER_ROUND));
+        calls.extend(faults.into_iter().chain(settlements).chain(starts).take(OTHERS_PER_ROUND));
         calls
     }
 
@@ -71,6 +72,9 @@ impl Desk {
         if let Call::SettleSession(settle) = call {
             rest(self, &settle.session);
             self.unserved.wait(&settle.session, now.saturating_add(REFUSED_PAUSE));
+        }
+        if let Call::OpenSessionByMandate(opening) = call {
+            self.start_refused(opening);
         }
         if let Call::ReportFault(report) = call {
             if let Some(session) = &report.session {

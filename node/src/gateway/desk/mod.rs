@@ -3,7 +3,7 @@
 //! No clock, network or task: it is told what units and chain say and what time it is, fills a [`Write`] with what must become durable, and says which calls are
 //! to be submitted. Called by the gateway's loop alone, which writes before it answers or submits.
 //!
-//! Inside: this file is what is known; `blocks` takes in what the chain says, `units` answers messages, `share` gives leases their limits, `books` makes and repeats what
+//! Inside: this file is what is known; `blocks` takes in what the chain says, `units` answers messages, `starts` opens charges for cards, `share` gives leases their limits, `books` makes and repeats what
 //! the disk has, `calls` says what is to be submitted, `unserved` minds sessions where no unit is, `old` drops samples.
 
 mod blocks;
@@ -11,6 +11,7 @@ mod books;
 mod calls;
 mod old;
 mod share;
+mod starts;
 mod units;
 mod unserved;
 
@@ -26,8 +27,9 @@ use chain::{
 use contracts::failure::Fault as LedgerFault;
 use firmware_core::{DeviceId, Seen};
 
-use self::{old::Old, unserved::Unserved};
+use self::{old::Old, starts::Start, unserved::Unserved};
 use super::{
+    cards::Cards,
     counters::Counters,
     held::Held,
     meter::{Indexed, Metering, Present},
@@ -72,6 +74,8 @@ struct Place {
     is_lowered: bool,
     /// Samples that may be too old to keep.
     old: Old,
+    /// The last card that was shown here.
+    start: Option<Start>,
 }
 
 impl Place {
@@ -95,6 +99,8 @@ pub(super) struct Desk {
     /// The groups above our connectors.
     groups: BTreeMap<GroupId, Group>,
     unserved: Unserved,
+    /// The keys of cards' bindings.
+    pub cards: Cards,
 }
 
 impl Desk {
@@ -112,7 +118,14 @@ impl Desk {
             tariffs: BTreeMap::new(),
             groups: BTreeMap::new(),
             unserved: Unserved::default(),
+            cards: Cards::default(),
         }
+    }
+
+    /// Takes in the keys of cards that the database has.
+    pub fn load_cards(&mut self) -> Result<(), DeskError> {
+        self.cards = Cards::of(&self.store)?;
+        Ok(())
     }
 
     /// Whether a unit was [added](Desk::add_unit).
@@ -140,6 +153,7 @@ impl Desk {
                 draws_unbidden: false,
                 is_lowered: false,
                 old,
+                start: None,
             };
             self.places.insert(unit.connector, place);
             self.unserved.is_served(unit.connector);

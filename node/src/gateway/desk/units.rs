@@ -64,8 +64,8 @@ impl Desk {
         let lease = self.lease(unit, now);
         let held = self.places.get(&unit.connector).map(|place| place.held.clone()).unwrap_or_default();
         write.unit(unit.device, &UnitMemory { seen: admission.seen, heard_at: now, held });
-        // Starting a session by card needs a mandate of its owner, and there is none.
-        let card = if readings.presented.is_some() { CardOutcome::Refused } else { CardOutcome::None };
+        let is_new = admission.new_card.is_some();
+        let card = readings.presented.map_or(CardOutcome::None, |presented| self.shown(unit, &head, &presented, is_new, now));
         let answer = ReadingsAnswer { server_time_ms: now.ms(), stored_sample: admission.seen.sample, card, reload_config: false, lease };
         Ok(answer.seal(&head, &unit.keys)?.to_vec())
     }

@@ -9,13 +9,16 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use chain::{
     codec,
     export::{KeptSamples, Samples},
     hash::Hash32,
-    id::{ConnectorId, SessionId},
+    id::{CardId, ConnectorId, SessionId},
     time::Timestamp,
 };
 use firmware_core::DeviceId;
@@ -26,7 +29,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::records::UnitRow;
 pub use self::records::{Book, DecidedReading, Ending, UnitMemory};
-use super::sample::{RawSample, SAMPLE_BYTES};
+use super::{
+    cards::CardRow,
+    sample::{RawSample, SAMPLE_BYTES},
+};
 use crate::seal;
 
 /// The version of this layout; another one is refused.
@@ -55,10 +61,12 @@ enum Table {
     Readings,
     /// Connector → the index of the first sample that is kept.
     Kept,
+    /// Card's binding → its key, or that it was erased.
+    Cards,
 }
 
 impl Table {
-    const ALL: [Self; 7] = [Self::Meta, Self::Units, Self::Samples, Self::Books, Self::Salts, Self::Readings, Self::Kept];
+    const ALL: [Self; 8] = [Self::Meta, Self::Units, Self::Samples, Self::Books, Self::Salts, Self::Readings, Self::Kept, Self::Cards];
 
     const fn name(self) -> &'static str {
         match self {
@@ -69,6 +77,7 @@ impl Table {
             Self::Salts => "salts",
             Self::Readings => "readings",
             Self::Kept => "kept",
+            Self::Cards => "cards",
         }
     }
 }
@@ -184,6 +193,11 @@ impl Write {
     /// A decided reading; a later decision under the same number replaces one that the chain refused.
     pub fn reading(&mut self, decided: &DecidedReading) {
         self.put(Table::Readings, reading_key(decided.reading.session, decided.reading.sequence), decided);
+    }
+
+    /// What is kept of a card's binding.
+    pub fn card(&mut self, card: CardId, row: &CardRow) {
+        self.put(Table::Cards, card.0.0.to_vec(), row);
     }
 
     /// Takes a decided reading back.
@@ -363,6 +377,20 @@ impl Store {
     /// A decided reading.
     pub fn reading(&self, session: SessionId, sequence: u64) -> Result<Option<DecidedReading>, StoreError> {
         self.get(Table::Readings, &reading_key(session, sequence))
+    }
+
+    /// Everything that is kept of cards' bindings.
+    pub fn cards(&self) -> Result<BTreeMap<CardId, CardRow>, StoreError> {
+        let mut found = BTreeMap::new();
+        for row in self.db.iterator_cf(self.family(Table::Cards), IteratorMode::Start) {
+            let (key, sealed) = row.map_err(|error| self.failed(&error))?;
+            let bytes = self.unsealed(Table::Cards, &key, sealed.into_vec())?;
+            let kept = codec::decode(&bytes, MAX_RECORD_BYTES).map_err(|error| self.damaged(Table::Cards, &key, error.to_string()))?;
+            if let Ok(card) = <[u8; 32]>::try_from(&*key) {
+                found.insert(CardId(Hash32(card)), kept);
+            }
+        }
+        Ok(found)
     }
 
     /// The raw samples behind a decided reading.

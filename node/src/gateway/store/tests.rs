@@ -53,6 +53,8 @@ fn a_value_that_was_changed_or_moved_behind_our_back_is_named_and_not_believed()
     write.unit(DeviceId(1), &UnitMemory::default());
     write.salt(session, connector, &Hash32([9; 32]));
     write.book(connector, &Book::new(session, Hash32([9; 32]), 0));
+    let card = CardId::commit(&Hash32([1; 32]), &[4]);
+    write.card(card, &CardRow::Key(Hash32([1; 32])));
     store.write(write).unwrap();
 
     let cases = [
@@ -60,6 +62,7 @@ fn a_value_that_was_changed_or_moved_behind_our_back_is_named_and_not_believed()
         (Table::Units, DeviceId(1).0.to_be_bytes().to_vec()),
         (Table::Salts, session.0.0.to_vec()),
         (Table::Books, connector_key(connector)),
+        (Table::Cards, card.0.0.to_vec()),
     ];
     for (table, key) in cases {
         let good = store.db.get_cf(store.family(table), &key).unwrap().unwrap();
@@ -71,6 +74,7 @@ fn a_value_that_was_changed_or_moved_behind_our_back_is_named_and_not_believed()
             Table::Units => store.unit(DeviceId(1)).map(drop),
             Table::Salts => store.salt(session).map(drop),
             Table::Books => store.book(connector).map(drop),
+            Table::Cards => store.cards().map(drop),
             Table::Meta | Table::Readings | Table::Kept => Ok(()),
         };
         let error = error.expect_err("a changed value").to_string();

@@ -3,9 +3,10 @@
 //! No node, network or clock: blocks are made of what the desk wants submitted, messages are made by `firmware_core::Unit`. A crash throws away everything but
 //! the two disks: the gateway's database and the chain's state.
 //!
-//! This file is that small world; its stories are in `billing`, `door`, `ends`, `faults`, `limits`, `losses`, `messages`, `neighbour` and `parking`.
+//! This file is that small world; its stories are in `billing`, `cards`, `door`, `ends`, `faults`, `limits`, `losses`, `messages`, `neighbour` and `parking`.
 
 mod billing;
+mod cards;
 mod door;
 mod ends;
 mod faults;
@@ -38,12 +39,13 @@ use contracts::{
     ledger::Ledger,
     sessions,
 };
-use firmware_core::{Capabilities, DeviceId, Flags, Identity, Keys, ProtocolError, Relay, Sample, SensorId, Unit, counter_ms};
+use firmware_core::{Capabilities, CardOutcome, DeviceId, Flags, Identity, Keys, ProtocolError, Relay, Sample, SensorId, Unit, counter_ms};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     counters::Counters,
     desk::Desk,
+    estimate::Past,
     store::{Create, Store, Write},
     units::KnownUnit,
 };
@@ -89,6 +91,10 @@ struct World {
     /// Sessions and bills of [`NEXT`], and units that serve it.
     elsewhere: BTreeMap<SessionId, Option<SessionReceipt>>,
     others: Vec<KnownUnit>,
+    /// What the last answer said of a card.
+    card: CardOutcome,
+    /// What everybody has charged before.
+    past: Vec<Past>,
 }
 
 fn tariff() -> Tariff {
@@ -163,7 +169,7 @@ impl World {
 
         let key = [7; 32];
         let (device, sensor) = (DeviceId(9), SensorId::new(3).unwrap());
-        let identity = Identity { device, sensor, capabilities: Capabilities::PLUG_SIGNAL, firmware: 1 };
+        let identity = Identity { device, sensor, capabilities: Capabilities::PLUG_SIGNAL | Capabilities::CARD_READER, firmware: 1 };
         let mut world = Self {
             rng: StdRng::seed_from_u64(seed),
             folder: tempfile::tempdir().unwrap(),
@@ -185,6 +191,8 @@ impl World {
             bill: None,
             elsewhere: BTreeMap::new(),
             others: Vec::new(),
+            card: CardOutcome::None,
+            past: Vec::new(),
         };
         world.restart();
         world.configure();
@@ -206,6 +214,7 @@ impl World {
         let store = Arc::new(Store::open(&self.folder.path().join("gateway"), Create::IfMissing).unwrap());
         let (settings, counters) = (self.settings.clone(), Arc::clone(&self.counters));
         let mut desk = Desk::new(settings, Params::default(), GATEWAY, Arc::clone(&store), counters);
+        desk.load_cards().unwrap();
         let mut write = Write::default();
         for unit in [&self.known].into_iter().chain(&self.others) {
             desk.add_unit(unit).unwrap();
@@ -348,6 +357,10 @@ impl World {
             let mut write = Write::default();
             let answer = self.desk().readings(&known, &body[..length], now, &mut write).unwrap();
             self.desk().drop_old(PLACE, now, &mut write).unwrap();
+            if self.desk().asks_for_starts() {
+                let (state, past) = (self.state.clone(), self.past.clone());
+                self.desk().decide_starts(&state, &|_| Ok(past.clone()), now).unwrap();
+            }
             if self.crashes && self.rng.random_bool(0.05) {
                 // Killed before the write: the unit has no answer.
                 self.restart();
@@ -364,7 +377,7 @@ impl World {
             let mut dropped = Write::default();
             assert_eq!(self.desk().readings(&known, &body[..length], now, &mut dropped), Err(ProtocolError::OldCounter));
             let before = self.unit.lease().relay() == Relay::Closed;
-            self.unit.readings_answer(counter_ms(self.now_ms), &answer).unwrap();
+            self.card = self.unit.readings_answer(counter_ms(self.now_ms), &answer).unwrap().card;
             self.deliver();
             let after = self.unit.lease().relay() == Relay::Closed;
             if before && !after {

@@ -1,0 +1,86 @@
+//! What a driver is likely to need, from what he charged before: pure, without the chain.
+//!
+//! An escrow comes back, a charge that ends early does not: so the most that he needs is taken from his largest charge, and the middle one only tells the
+//! scheduler what is likely. Called by the desk when a card starts a charge.
+
+use chain::{quantity::WattHours, time::Duration};
+
+/// The charges that are looked at, the newest.
+pub(super) const CHARGES: usize = 20;
+
+/// Fewer charges than this say nothing.
+const ENOUGH: usize = 3;
+
+/// How long a charge may take where nothing is known.
+const UNKNOWN_DURATION: Duration = Duration::from_hours(24);
+
+/// No charge is thought to be shorter.
+const LEAST_DURATION: Duration = Duration::from_hours(2);
+
+/// A charge that is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Past {
+    /// What was metered.
+    pub energy: WattHours,
+    /// From the first grant to the end.
+    pub duration: Duration,
+}
+
+/// What the next charge is likely to need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Need {
+    /// The middle of what was charged; nothing where too little is known.
+    pub likely: Option<WattHours>,
+    /// A quarter more than the largest charge; nothing where too little is known.
+    pub most: Option<WattHours>,
+    /// Half as long again as the longest charge.
+    pub duration: Duration,
+}
+
+/// Estimates the next charge from the newest ones.
+pub(super) fn need(past: &[Past]) -> Need {
+    let newest: Vec<Past> = past.iter().filter(|charge| !charge.energy.is_zero()).take(CHARGES).copied().collect();
+    if newest.len() < ENOUGH {
+        return Need { likely: None, most: None, duration: UNKNOWN_DURATION };
+    }
+    let mut energies: Vec<u64> = newest.iter().map(|charge| charge.energy.get()).collect();
+    energies.sort_unstable();
+    let longest = newest.iter().map(|charge| charge.duration.ms()).max().unwrap_or_default();
+    let largest = energies.last().copied().unwrap_or_default();
+    Need {
+        likely: energies.get(energies.len() / 2).copied().map(WattHours::new),
+        most: Some(WattHours::new(largest.saturating_add(largest.div_ceil(4)))),
+        duration: Duration::from_ms(longest.saturating_add(longest / 2)).max(LEAST_DURATION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge(wh: u64, hours: u64) -> Past {
+        Past { energy: WattHours::new(wh), duration: Duration::from_hours(hours) }
+    }
+
+    #[test]
+    fn two_charges_say_nothing_and_three_give_the_middle_and_more_than_the_largest() {
+        let unknown = Need { likely: None, most: None, duration: Duration::from_hours(24) };
+        assert_eq!(need(&[]), unknown);
+        // What brought no energy is no charge.
+        assert_eq!(need(&[charge(8_000, 4), charge(0, 9), charge(12_000, 6)]), unknown);
+        let known = need(&[charge(8_000, 4), charge(30_001, 10), charge(12_000, 6)]);
+        let expected =
+            Need { likely: Some(WattHours::new(12_000)), most: Some(WattHours::new(37_502)), duration: Duration::from_hours(15) };
+        assert_eq!(known, expected);
+        assert_eq!(need(&[charge(10, 0); 3]).duration, LEAST_DURATION);
+    }
+
+    #[test]
+    fn only_the_newest_charges_count() {
+        let mut past = vec![charge(5_000, 2); CHARGES];
+        past.push(charge(90_000, 20));
+        assert_eq!(need(&past).most, Some(WattHours::new(6_250)));
+        let huge = need(&[Past { energy: WattHours::MAX, duration: Duration::from_ms(u64::MAX) }; 3]);
+        assert_eq!((huge.most, huge.duration.ms()), (Some(WattHours::MAX), u64::MAX));
+    }
+}
