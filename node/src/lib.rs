@@ -28,7 +28,7 @@ use std::{
 };
 
 use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, id::Height};
-use consensus::{ConsensusConfig, ConsensusError, LostLog, StartError, Voting};
+use consensus::{BlockTime, ConsensusConfig, ConsensusError, Ended, LostLog, StartError, Voting};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
 use tokio::{
@@ -102,7 +102,10 @@ pub enum NodeError {
     )]
     OtherNetworkKey(String),
     /// A validator alone that shall watch the others.
-    #[error("--rejoin is for a validator among others: this chain has one validator, and nothing is decided without it")]
+    #[error(
+        "--rejoin is for a validator among others: this chain has one validator, and nothing is decided without it. Where its log of consensus is lost, make \
+         sure that no copy of this node runs anywhere, then start with --new-consensus-log"
+    )]
     NobodyToWatch,
     /// A directory of an observer that holds a vote.
     #[error("config.toml says observer = true, but there is a validator's key in {0}: an observer has no vote. Take one of them away")]
@@ -164,11 +167,11 @@ impl NodeError {
     }
 }
 
-/// Runs a node until `shutdown` resolves.
+/// Runs a node until `shutdown` resolves, or until a validator that watches has seen enough and is to be started again.
 ///
 /// # Errors
 /// [`NodeError`]: it did not start, or a part of it failed.
-pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
+pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<Ended, NodeError> {
     let data = &options.data;
     let _lock = data.lock()?;
     let genesis = data.genesis()?;
@@ -193,12 +196,16 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         network_key: network_key.clone(),
         lost_log: options.lost_log,
         voting: options.voting,
+        block_time: if options.clock_socket.is_some() { BlockTime::Stepped } else { BlockTime::Machine },
     };
     let claims = claim_addresses(&config, &consensus_config)?;
     info!(%chain_id, network = genesis.network, moniker = config.moniker, "opening the database");
     let opened = Store::open(&data.database(), &genesis)?;
     let tip = opened.parent.height;
-    consensus::examine_log(&consensus_config, tip).await?;
+    let voting = consensus::examine_log(&consensus_config, tip).await?;
+    if alone && voting == Voting::AfterWatching {
+        return Err(NodeError::NobodyToWatch);
+    }
     let stepped = connect_clock(&options, genesis.kind, chain_id, tip).await?;
     let clock = stepped.as_ref().map_or_else(Clock::real, SteppedClock::clock);
     require_plausible(&clock, &opened, options.clock_confirmed, alone)?;
@@ -226,11 +233,11 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let result = tokio::select! {
             () = shutdown => {
                 info!("stopping");
-                Ok(())
+                Ok(Ended::Stopped)
             }
             failed = roles.failed => Err(failed),
             result = clock_ended => Err(result.map_or(NodeError::Stepped(SteppedError::Closed), NodeError::Stepped)),
-            error = end_of(&mut ended, &mut consensus) => Err(error),
+            result = end_of(&mut ended, &mut consensus) => result,
         };
         if let Some(stepping) = stepping {
             stepping.abort();
@@ -242,12 +249,13 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
             let _ = task.await;
         }
         // Consensus before it too: it finishes the height under way. Where it has ended itself there is nothing to wait for.
-        let consensus_ended = matches!(&result, Err(NodeError::Consensus(_) | NodeError::Stopped { part: CONSENSUS, .. }));
-        let mut last_words = Ok(());
-        if !consensus_ended {
-            consensus.stop();
-            last_words = consensus.ended().await;
+        let consensus_ended =
+            matches!(&result, Ok(Ended::Watched(_)) | Err(NodeError::Consensus(_) | NodeError::Stopped { part: CONSENSUS, .. }));
+        if consensus_ended {
+            return result;
         }
+        consensus.stop();
+        let last_words = consensus.ended().await;
         result.and(last_words.map_err(NodeError::Consensus))
     }
     .await;
@@ -329,9 +337,9 @@ const CONSENSUS: &str = "consensus";
 /// How long the database may take to close before the process ends without it, which costs nothing but the log's replay.
 const CLOSING_TIME: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Resolves when the application or consensus ends, which neither does by itself unless something failed.
-async fn end_of(app: &mut oneshot::Receiver<Result<(), String>>, consensus: &mut consensus::ConsensusHandle) -> NodeError {
-    let stopped = |message| NodeError::Stopped { part: APPLICATION, message };
+/// Resolves when the application or consensus ends, which neither does by itself unless something failed or watching is over.
+async fn end_of(app: &mut oneshot::Receiver<Result<(), String>>, consensus: &mut consensus::ConsensusHandle) -> Result<Ended, NodeError> {
+    let stopped = |message| Err(NodeError::Stopped { part: APPLICATION, message });
     tokio::select! {
         biased;
         result = app => match result {
@@ -340,8 +348,9 @@ async fn end_of(app: &mut oneshot::Receiver<Result<(), String>>, consensus: &mut
             Err(_) => stopped("its thread ended without a word".to_owned()),
         },
         result = consensus.ended() => match result {
-            Ok(()) => NodeError::Stopped { part: CONSENSUS, message: "it ended unasked".to_owned() },
-            Err(error) => NodeError::Consensus(error),
+            Ok(Ended::Watched(height)) => Ok(Ended::Watched(height)),
+            Ok(Ended::Stopped) => Err(NodeError::Stopped { part: CONSENSUS, message: "it ended unasked".to_owned() }),
+            Err(error) => Err(NodeError::Consensus(error)),
         },
     }
 }

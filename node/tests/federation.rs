@@ -116,19 +116,36 @@ fn a_validator_that_runs_twice_is_stopped_and_an_older_disk_votes_again_only_aft
     drop(running[3].take());
     agreed(&all[..3]);
 
-    // The twin's disk is now an older copy of a validator's that went on: it catches up and watches.
-    let restored = twin.start(&["--rejoin"]);
+    // The twin's disk is now an older copy of a validator's that went on: it catches up and watches, also where it is stopped meanwhile and started without a
+    // word of it.
+    twin.start(&["--rejoin"]).kill();
+    let mark = twin.data.wal().join("watching");
+    assert!(mark.exists());
+    let mut watching = twin.start(&[]);
     let mut with_twin = all[..3].to_vec();
     with_twin.push(&twin);
     agreed(&with_twin);
-    let watched = |home: &Home| home.logged().contains("from here on it votes");
-    for _ in 0..60 {
-        if watched(&twin) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(500));
+    assert!(twin.logged().contains("an earlier --rejoin") && mark.exists(), "{}", twin.logged());
+    let (code, words) = loop {
         homes[0].sell(homes[0].next_sale());
+        std::thread::sleep(Duration::from_millis(500));
+        if let Some(ended) = watching.ended() {
+            break ended;
+        }
+        assert!(homes[0].next_sale() < 200, "it watches for ever: {}", twin.logged());
+    };
+    drop(watching);
+    assert!(code == 75 && words.contains("watching is over") && !mark.exists(), "{code}: {words}");
+
+    // A supervisor starts it again with what stands in its file: now it votes, and is heard. Without it nothing is decided, for another one is dead.
+    let voting = twin.start(&["--rejoin"]);
+    assert!(twin.logged().contains("watched already") && !mark.exists(), "{}", twin.logged());
+    running[2].take().unwrap().kill();
+    let mut left = all[..2].to_vec();
+    left.push(&twin);
+    for home in &left {
+        home.sell(home.next_sale());
     }
-    assert!(watched(&twin), "{}", twin.logged());
-    drop(restored);
+    agreed(&left);
+    drop(voting);
 }

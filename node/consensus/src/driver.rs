@@ -40,12 +40,13 @@ use tokio::{
 use tracing::{debug, error, info};
 
 use super::{
-    ConsensusError,
+    BlockTime, ConsensusError, Ended,
     codec::{MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, certificate_to_chain, raw_decided},
     context::{Address, Again, BlockHash, BlockPart, Context, Height, Part, ValidatorSet},
     engine::Engine,
     others::Others,
     signing::{Keys, Signatures},
+    watching::Watching,
 };
 use crate::port::{AppError, ConsensusPort, Origin, StoredProposal, Tip};
 
@@ -89,37 +90,6 @@ pub(super) struct Driver {
 
 /// A question that the application answers when it has something.
 type Question<T> = Pin<Box<dyn Future<Output = Result<T, AppError>> + Send>>;
-
-/// How long a watching validator listens for how far the others are.
-const LISTEN: Duration = Duration::from_secs(10);
-
-/// Why the loop ended without a failure.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ended {
-    /// It was told to.
-    Stopped,
-    /// A validator that watched may vote from here on.
-    Watched,
-}
-
-/// A validator that does not vote yet.
-#[derive(Debug)]
-struct Watching {
-    until: Instant,
-    /// The highest block that was known to be committed when it had listened.
-    from: id::Height,
-}
-
-impl Watching {
-    /// Whether a height has been decided that cannot have begun before this process did.
-    fn is_over(&mut self, own: id::Height, highest: id::Height, now: Instant) -> bool {
-        if now < self.until {
-            self.from = self.from.max(own).max(highest);
-        }
-        // What was under way at the start is the height after that, at most, and it is decided now.
-        own > self.from && own >= highest
-    }
-}
 
 /// What ended the loop's wait.
 enum Woken {
@@ -170,8 +140,8 @@ impl Driver {
     }
 
     /// Ends with [`Ended::Watched`] once a height was decided that began after this process did.
-    pub(super) fn watch_first(mut self) -> Self {
-        self.watching = Some(Watching { until: Instant::now() + LISTEN, from: self.tip.height });
+    pub(super) fn watch_first(mut self, time: BlockTime) -> Self {
+        self.watching = Some(Watching::begin(time, self.tip.height, Instant::now()));
         self
     }
 
@@ -195,9 +165,8 @@ impl Driver {
                 return Ok(Ended::Stopped);
             }
             let highest = self.others.as_ref().map_or(id::Height(0), Others::highest);
-            let idle = self.idle.is_some();
-            if self.watching.as_mut().is_some_and(|watching| watching.is_over(self.tip.height, highest, Instant::now()) && idle) {
-                return Ok(Ended::Watched);
+            if self.idle.is_some() && self.watching.as_ref().is_some_and(|watching| watching.is_over(self.tip.height, highest)) {
+                return Ok(Ended::Watched(self.tip.height));
             }
             if self.idle.is_some() && work.is_none() {
                 let port = self.port.clone();
@@ -401,8 +370,13 @@ impl Driver {
         self.validators = (&self.members).into();
         self.tip = tip;
         self.proof = Some(certificate);
+        let now = Instant::now();
         if let Some(others) = &mut self.others {
-            others.committed(tip.height, Instant::now());
+            others.committed(tip.height, now);
+        }
+        let highest = self.others.as_ref().map_or(id::Height(0), Others::highest);
+        if let Some(watching) = &mut self.watching {
+            watching.committed(&tip, highest, now);
         }
         Ok(())
     }

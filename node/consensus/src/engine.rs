@@ -18,7 +18,7 @@ use arc_malachitebft_app_channel::{
         types::{PeerId, codec::Codec as _},
     },
 };
-use chain::{crypto, id::Height};
+use chain::crypto;
 use ed25519_dalek::SigningKey;
 use libp2p::{Multiaddr, identity::Keypair, multiaddr::Protocol};
 use tokio::time::timeout;
@@ -178,17 +178,15 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
     Ok(Settings { moniker: config.moniker.clone(), consensus, sync })
 }
 
-/// Starts the engine; it votes from the moment that its first question is answered.
+/// Starts the engine, whose log somebody has examined; it votes from the moment that its first question is answered.
 ///
 /// # Errors
 /// [`StartError`]: nothing runs then.
-pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>, tip: Height) -> Result<Engine, StartError> {
+pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>) -> Result<Engine, StartError> {
     let settings = settings(config)?;
     std::fs::create_dir_all(&config.directory)
         .map_err(|error| StartError::Directory { path: config.directory.clone(), message: error.to_string() })?;
     let log = log::path_in(&config.directory);
-    log::examine(&log, tip, config.log_policy()).await?;
-
     let listed = config.peers.iter().map(|peer| peer_id_in(peer)).collect::<Result<_, _>>()?;
     let wire = ListedWire::new(config.chain_id, config.network_key.clone(), listed);
     let keypair = keypair(&config.network_key)?;

@@ -6,7 +6,7 @@
 //! - `port`: the questions to the application. `context`: the engine's types over those of `chain`; the order of proposers.
 //! - `signing`: what is signed, by which domain; `codec`: the bytes of messages and of the write-ahead log.
 //! - `engine`: start, stop, network; `log`: examination of the write-ahead log; `driver`: the loop of questions and answers; `stepped`: its
-//!   answers one at a time; `others`, `wake`, `limits`: how far the others are, when they wake this node, how much they may send.
+//!   answers one at a time; `watching`: a validator that must not vote yet; `others`, `wake`, `limits`: how far the others are, when they wake this node, how much they may send.
 //!
 //! Idle is silent: after a commit the engine is told to go on only when the application has work. With one to three validators no fault is tolerated.
 //! A crate of its own, so that the engine's generic code is compiled when this changes and not with every edit of the node. `context`, `codec` and `signing` are
@@ -27,6 +27,7 @@ pub mod stepped;
 #[cfg(test)]
 mod tests;
 mod wake;
+mod watching;
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
@@ -41,8 +42,9 @@ use tracing::info;
 
 pub use self::peers::{Peer, metrics_text as peer_metrics_text};
 use self::{
-    driver::{Driver, Ended},
+    driver::Driver,
     signing::{Keys, Signatures},
+    watching::Marks,
 };
 use crate::port::{AppError, ConsensusPort};
 
@@ -71,6 +73,18 @@ pub struct ConsensusConfig {
     pub lost_log: LostLog,
     /// From when on it votes.
     pub voting: Voting,
+    /// What blocks' times are.
+    pub block_time: BlockTime,
+}
+
+/// What blocks' times are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum BlockTime {
+    /// Those of machines' clocks, within seconds.
+    #[default]
+    Machine,
+    /// Those of a test federation's clock, which somebody moves.
+    Stepped,
 }
 
 /// From when on a validator votes.
@@ -79,9 +93,18 @@ pub enum Voting {
     /// From the start: its log says what it has voted for.
     #[default]
     AtOnce,
-    /// Once a height has been decided without it that began after its start: for a validator whose disk was replaced or restored, because what it has voted for
-    /// before may be forgotten. A log that is missing, damaged or too new for the database is no reason to refuse the start then.
+    /// After a height has been decided without it that began after its start, and in a process of its own: for a validator whose disk was replaced or restored,
+    /// because what it has voted for before may be forgotten. A log that is missing, damaged or too new for the database is no reason to refuse the start then.
     AfterWatching,
+}
+
+/// How consensus ended without a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// A validator that watched may vote: this height began after its start. The process is to be started again; an engine votes from its start or never.
+    Watched(Height),
 }
 
 /// What is done where the log of consensus is missing or damaged although there are blocks.
@@ -92,16 +115,6 @@ pub enum LostLog {
     Refuse,
     /// The operator has made sure that no vote is out that could be contradicted; a damaged log is set aside.
     BeginNew,
-}
-
-impl ConsensusConfig {
-    const fn log_policy(&self) -> log::Policy {
-        match (self.voting, self.lost_log) {
-            (Voting::AfterWatching, _) => log::Policy::BeginNewAtAnyHeight,
-            (Voting::AtOnce, LostLog::BeginNew) => log::Policy::BeginNew,
-            (Voting::AtOnce, LostLog::Refuse) => log::Policy::Refuse,
-        }
-    }
 }
 
 impl fmt::Debug for ConsensusConfig {
@@ -259,9 +272,9 @@ pub enum ConsensusError {
         /// This node's last block.
         tip: Height,
     },
-    /// A validator that has watched cannot begin to vote.
-    #[error("this validator has watched, and cannot begin to vote: {0}")]
-    Rejoin(StartError),
+    /// What is to be known at the next start cannot be noted.
+    #[error("the marks beside the log of consensus cannot be changed: {0}")]
+    Mark(StartError),
     /// A certificate that has no form in the chain.
     #[error("the engine decided with a certificate that the chain does not know: {0}")]
     Certificate(String),
@@ -274,7 +287,7 @@ pub enum ConsensusError {
 #[derive(Debug)]
 pub struct ConsensusHandle {
     stop: watch::Sender<bool>,
-    task: JoinHandle<Result<(), ConsensusError>>,
+    task: JoinHandle<Result<Ended, ConsensusError>>,
     peers: watch::Receiver<Vec<Peer>>,
     /// The application ends when nobody can ask it any more, which must not be before somebody has learnt why consensus ended.
     _port: ConsensusPort,
@@ -292,11 +305,12 @@ impl ConsensusHandle {
         self.peers.clone()
     }
 
-    /// Resolves when consensus has ended: without an error only after [`Self::stop`]. Cancel-safe; must not be called again after it has resolved.
+    /// Resolves when consensus has ended: without an error after [`Self::stop`], or when watching is over. Cancel-safe; must not be called again after it has
+    /// resolved.
     ///
     /// # Errors
     /// [`ConsensusError`]: exit the process.
-    pub async fn ended(&mut self) -> Result<(), ConsensusError> {
+    pub async fn ended(&mut self) -> Result<Ended, ConsensusError> {
         (&mut self.task).await?
     }
 }
@@ -309,12 +323,13 @@ pub fn listen_address(config: &ConsensusConfig) -> Result<SocketAddr, StartError
     engine::listen_address(&config.listen)
 }
 
-/// Examines the log against the newest block `tip` before anything is started; [`start`] does so again.
+/// Examines the log against the newest block `tip` before anything is started, and gives from when on this validator votes, whatever was asked for: one that was
+/// interrupted while it watched goes on watching. [`start`] does so again.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn examine_log(config: &ConsensusConfig, tip: Height) -> Result<(), StartError> {
-    log::examine(&log::path_in(&config.directory), tip, config.log_policy()).await
+pub async fn examine_log(config: &ConsensusConfig, tip: Height) -> Result<Voting, StartError> {
+    watching::settle(config, tip).await
 }
 
 /// Starts consensus on the application's last committed block. Needs a tokio runtime with time and input/output.
@@ -325,24 +340,22 @@ pub async fn start(config: ConsensusConfig, port: ConsensusPort) -> Result<Conse
     let own = peer_id(&config.network_key)?;
     let named = config.peers.iter().map(|peer| Ok(Peer { id: peer_id_in(peer)?, address: peer.clone(), connected: false, moniker: None }));
     let (peers, connected) = watch::channel(named.collect::<Result<Vec<_>, StartError>>()?);
-    let mut life = Life::begin(&config, &port, config.voting).await?;
+    let life = Life::begin(&config, &port).await?;
+    let marks = Marks::in_directory(&config.directory);
     let (stop, stopped) = watch::channel(false);
     let kept = port.clone();
     let task = tokio::spawn(async move {
-        loop {
-            let requests = life.engine.channels.net_requests.clone();
-            let looking = tokio::spawn(peers::watch(requests, peers.clone(), own.clone(), config.chain_id.to_string()));
-            let ended = life.run(stopped.clone()).await;
-            looking.abort();
-            match ended? {
-                Ended::Stopped => return Ok(()),
-                Ended::Watched => {
-                    info!("a height was decided without this validator: from here on it votes");
-                    let again = ConsensusConfig { lost_log: LostLog::BeginNew, ..config.clone() };
-                    life = Life::begin(&again, &port, Voting::AtOnce).await.map_err(ConsensusError::Rejoin)?;
-                }
-            }
+        let requests = life.engine.channels.net_requests.clone();
+        let looking = tokio::spawn(peers::watch(requests, peers, own, config.chain_id.to_string()));
+        let ended = life.run(stopped).await;
+        looking.abort();
+        match ended {
+            Ok(Ended::Watched(height)) => marks.end(height).map_err(ConsensusError::Mark)?,
+            // Whatever was watched before, somebody has signed since: the next --rejoin is meant.
+            Err(ConsensusError::KeyUsedElsewhere { .. }) => marks.remove().map_err(ConsensusError::Mark)?,
+            Ok(Ended::Stopped) | Err(_) => {}
         }
+        ended
     });
     Ok(ConsensusHandle { stop, task, peers: connected, _port: kept })
 }
@@ -355,12 +368,13 @@ struct Life {
 }
 
 impl Life {
-    async fn begin(config: &ConsensusConfig, port: &ConsensusPort, voting: Voting) -> Result<Self, StartError> {
+    async fn begin(config: &ConsensusConfig, port: &ConsensusPort) -> Result<Self, StartError> {
         let tip = port.tip().await?;
         let validators = port.validators(tip.height.next()).await?;
+        let voting = watching::settle(config, tip.height).await?;
         let votes = config.validator_key.clone().filter(|_| voting == Voting::AtOnce);
         let keys = votes.map(|key| Keys::new(config.chain_id, key));
-        let engine = engine::start(config, keys.clone(), tip.height).await?;
+        let engine = engine::start(config, keys.clone()).await?;
         // Subscribed before the engine's first question is answered, so that no word about its log is missed.
         let events = engine.channels.events.subscribe();
         info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, votes = keys.is_some(), "consensus starts");
@@ -371,8 +385,11 @@ impl Life {
         let driver = match voting {
             Voting::AtOnce => driver,
             Voting::AfterWatching => {
-                info!("this validator watches until a height has been decided without it, because what it has voted for may be forgotten");
-                driver.watch_first()
+                info!(
+                    "this validator watches, because what it has voted for may be forgotten: when the others have decided a block that began more than 12 s after \
+                     this start, it ends with exit code 75 and votes when it is started again"
+                );
+                driver.watch_first(config.block_time)
             }
         };
         Ok(Self { engine, events, driver })

@@ -2,7 +2,7 @@
 //!
 //! The log says what this validator has voted for in the height under way. Where it is lost, or says less than it did, a second vote could contradict the
 //! first, so a missing or damaged log is refused unless the operator says otherwise. The engine itself would begin a missing log anew, drop everything
-//! after a damaged length, and hang on a damaged entry. Nothing is repaired here. Called by `engine`, and by `mod` before the node starts anything else.
+//! after a damaged length, and hang on a damaged entry. Nothing is repaired here. Called by `watching`, which decides what is done with a bad one, and by `engine`.
 //!
 //! A log cut off exactly between two entries looks like one that never had more, and is not told.
 
@@ -60,7 +60,7 @@ pub(super) async fn examine(path: &Path, tip: Height, policy: Policy) -> Result<
     match (check(path, tip).await, policy) {
         (Err(error @ (StartError::LogMissing { .. } | StartError::LogDamaged { .. })), Policy::BeginNew | Policy::BeginNewAtAnyHeight)
         | (Err(error @ StartError::DatabaseBehindLog { .. }), Policy::BeginNewAtAnyHeight) => {
-            warn!(%error, "the operator begins a new log of consensus");
+            warn!(%error, "a new log of consensus is begun");
             set_aside(path)
         }
         (result, Policy::Refuse | Policy::BeginNew | Policy::BeginNewAtAnyHeight) => result,

@@ -199,6 +199,7 @@ fn config(directory: &Path, seed: u8) -> ConsensusConfig {
         network_key: key(seed + 100),
         lost_log: LostLog::Refuse,
         voting: Voting::AtOnce,
+        block_time: super::BlockTime::Machine,
     }
 }
 

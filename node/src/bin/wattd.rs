@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
 use clap::{Args, Parser, Subcommand};
-use consensus::{LostLog, Voting};
+use consensus::{Ended, LostLog, Voting};
 use firmware_core::{DeviceId, SensorId};
 use node::{
     ClockConfirmed, NodeError, RunOptions,
@@ -28,7 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 what is stored is damaged or missing: do not start it again blindly."
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 what is stored is damaged or missing: do not start it again blindly, 75 watching (run --rejoin) is over: \
+                  start it again, and it votes."
 )]
 struct Cli {
     /// Log one JSON object a line instead of text.
@@ -249,10 +250,11 @@ struct RunArgs {
     /// voted for is forgotten with the log. A damaged log is kept beside the new one.
     #[arg(long)]
     new_consensus_log: bool,
-    /// Vote only once a height has been decided without this validator: after its disk was replaced, or restored from an older copy.
+    /// Vote only after a block has been decided without this validator that began after this start: after its disk was replaced, or restored from an older copy.
     ///
-    /// The node fetches what it has missed and follows until the others have decided two heights that it cannot have voted for before. A log of consensus that
-    /// is missing, damaged or ahead of the database is set aside.
+    /// The node fetches what it has missed and follows. It ends with exit code 75 when the others have decided a block that began more than 12 s after its start;
+    /// started again, with this option or without, it votes. Until then every start watches, with this option or without: wal/watching says so. A log of consensus
+    /// that is missing, damaged or ahead of the database is set aside.
     #[arg(long, conflicts_with = "new_consensus_log")]
     rejoin: bool,
     /// Begin with a new gateway database although the chain shows that there was one: only where it is lost for good.
@@ -266,20 +268,24 @@ struct RunArgs {
 /// The exit code where what is stored is damaged or missing: a supervisor must not start the node again and again.
 const DAMAGED: u8 = 3;
 
+/// The exit code where watching is over: a supervisor starts the node again, and it votes. The usual number for "try again".
+const WATCHED: u8 = 75;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, consensus::LOG_EXCEPTIONS);
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
-        Command::Init(args) => found(args),
-        Command::Prepare(args) => prepare(args),
-        Command::Genesis(args) => genesis(args),
-        Command::Join(args) => join(args),
+        Command::Init(args) => found(args).map(done),
+        Command::Prepare(args) => prepare(args).map(done),
+        Command::Genesis(args) => genesis(args).map(done),
+        Command::Join(args) => join(args).map(done),
         Command::Run(args) => run(args),
-        Command::Export(args) => export(&args),
-        Command::Unit(command) => unit(command),
+        Command::Export(args) => export(&args).map(done),
+        Command::Unit(command) => unit(command).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("wattd: {}", told(&error));
             if error.downcast_ref::<NodeError>().is_some_and(NodeError::is_damage) { ExitCode::from(DAMAGED) } else { ExitCode::FAILURE }
@@ -394,7 +400,7 @@ fn join(args: JoinArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(args: RunArgs) -> anyhow::Result<()> {
+fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let options = RunOptions {
         data: DataDir::new(args.data),
         clock_socket: args.clock,
@@ -413,7 +419,16 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        node::run(options, shutdown).await.map_err(anyhow::Error::from)
+        Ok(match node::run(options, shutdown).await? {
+            Ended::Stopped => ExitCode::SUCCESS,
+            Ended::Watched(height) => {
+                eprintln!(
+                    "wattd: block {height} was decided without this validator: watching is over. Start the node again, without --rejoin, and it votes; a \
+                     supervisor does so by itself (exit code {WATCHED})"
+                );
+                ExitCode::from(WATCHED)
+            }
+        })
     })
 }
 
