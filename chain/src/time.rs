@@ -1,12 +1,12 @@
 //! Points in time and spans of it, in milliseconds; the ledger's only notion of time is the block's timestamp.
 //!
-//! There is no clock here: time comes from a block header or from a meter reading. Called everywhere; calls nothing.
+//! There is no clock here: time comes from a block header or from a meter reading. Called everywhere; its text for people is that of [`crate::words`].
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::quantity::text_in_json;
+use crate::{quantity::text_in_json, words::utc};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00 UTC, leap seconds not counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -59,9 +59,10 @@ impl Timestamp {
     }
 }
 
+/// In UTC, `2026-11-22T16:05:03.250Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ms", self.0)
+        f.write_str(&utc(*self))
     }
 }
 

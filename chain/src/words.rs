@@ -20,6 +20,25 @@ pub fn in_words(unit: Unit, number: u64) -> String {
     }
 }
 
+/// Whether a character is none that is seen, but one that acts on the text around it: controls, changes of direction, separators of lines, and those without width
+/// that make two names look alike. A name has none of them, and what shows a text leaves them out.
+#[must_use]
+pub fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
 /// A point in time in UTC to the second, or to the millisecond where it is not whole: `2026-11-22T16:05:03Z`.
 #[must_use]
 pub fn utc(at: Timestamp) -> String {

@@ -16,6 +16,7 @@ use chain::{
     record::{Account, Condominium, Key, Role, RoleGrant, Signer, SignerScope},
     state::{Change, MemoryState},
     time::Timestamp,
+    words::steers,
 };
 use serde::{Deserialize, Serialize};
 
@@ -120,8 +121,13 @@ pub enum GenesisError {
         /// The document's version.
         found: u32,
     },
-    /// A name that is empty or too long.
-    #[error("a name has 1 to {MAX_NAME_BYTES} bytes, found {0:?}")]
+    /// A name that is empty, too long, or has characters that nobody sees.
+    #[error(
+        "a name has 1 to {MAX_NAME_BYTES} bytes of UTF-8 (a letter with an accent takes 2) and no character that is not seen, such as controls, line ends and changes of \
+         direction; found {found} bytes: {name:?}",
+        found = .0.len(),
+        name = .0
+    )]
     Name(String),
     /// A currency that is none.
     #[error("the currency is three capital letters (ISO 4217), found {0:?}")]
@@ -307,7 +313,7 @@ impl Genesis {
 }
 
 fn check_name(name: &str) -> Result<(), GenesisError> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(steers) {
         return Err(GenesisError::Name(name.to_owned()));
     }
     Ok(())

@@ -102,7 +102,10 @@ pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
     let failed = |error| KeyError::Io { path: path.display().to_string(), error };
     let secret = Zeroizing::new(key.to_bytes());
     let text = Zeroizing::new(format!("{}\n", hex::encode(secret.as_slice())));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+        let there = "it is there already, and a key is never overwritten: use it, or name another folder";
+        failed(if error.kind() == io::ErrorKind::AlreadyExists { io::Error::new(error.kind(), there) } else { error })
+    })?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 

@@ -53,16 +53,23 @@ fn checked(change: impl FnOnce(&mut Genesis)) -> Result<(), GenesisError> {
 fn a_document_has_our_version_names_of_one_to_thirty_two_bytes_and_a_currency() {
     assert_eq!(good().check(), Ok(()));
     assert_eq!(checked(|genesis| genesis.version = 2), Err(GenesisError::Version { found: 2 }));
-    for name in ["", &"n".repeat(33), "two\nlines"] {
+    for name in ["", &"n".repeat(33), "two\nlines", "TRO\u{202e}1", "TRO\u{2066}", "T\u{200b}RO", "\u{feff}TRO", "TRO\u{e0041}"] {
         assert_eq!(checked(|genesis| genesis.network = name.to_owned()), Err(GenesisError::Name(name.to_owned())));
         assert_eq!(checked(|genesis| genesis.condominiums[0].name = name.to_owned()), Err(GenesisError::Name(name.to_owned())));
     }
-    for name in ["n".to_owned(), "n".repeat(32)] {
+    for name in ["n".to_owned(), "n".repeat(32), "Łódź №2, Praça d'Água".to_owned(), "مجمع ٢".to_owned()] {
         assert_eq!(checked(|genesis| genesis.network = name), Ok(()));
     }
     for currency in ["EU", "EURO", "EUr", "€", ""] {
         assert_eq!(checked(|genesis| genesis.currency = currency.to_owned()), Err(GenesisError::Currency(currency.to_owned())));
     }
+}
+
+/// The message of a name with U+202E said that it had 1 to 32 bytes, and turned the line around.
+#[test]
+fn a_name_that_is_refused_is_told_with_its_bytes_and_cannot_turn_the_line_around() {
+    let told = checked(|genesis| genesis.network = "TRO\u{202e}1".to_owned()).unwrap_err().to_string();
+    assert!(told.contains("found 7 bytes: \"TRO\\u{202e}1\"") && told.contains("not seen") && !told.contains('\u{202e}'), "{told}");
 }
 
 #[test]
