@@ -131,6 +131,7 @@ pub struct ChaosReport {
 /// # Errors
 /// Where the federation cannot be founded, or anything is lost.
 pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
+    report::writable(options.json.as_deref())?;
     let folder = Folder::new(options.data.as_deref())?;
     println!("chaos seed {}: {} condominiums with {RESIDENTS} residents each, {} s", options.seed, SITES.len(), options.lasts.as_secs());
     let sites: Vec<_> = SITES.iter().map(|name| site(name)).collect();

@@ -77,6 +77,7 @@ pub struct Options {
 /// # Errors
 /// Where the federation cannot go on.
 pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
+    report::writable(options.json.as_deref())?;
     let started = Instant::now();
     let folder = Folder::new(options.data.as_deref())?;
     println!("A garage with {} residents and {PLACES} places, on {}; seed {}.", RESIDENTS.len(), date_time(EVENING_MS), options.seed);

@@ -137,6 +137,7 @@ pub struct LoadReport {
 /// # Errors
 /// Where the node cannot be founded or stops answering.
 pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
+    report::writable(options.json.as_deref())?;
     let folder = Folder::new(options.data.as_deref())?;
     let lanes: Vec<_> = (0..LANES as u64).map(|lane| (key("scheduler", lane), key("gateway", lane))).collect();
     let role = |role: Role, key: &SigningKey| GenesisRole { role, account: chain::crypto::address_of(key) };

@@ -126,7 +126,14 @@ impl std::fmt::Display for Fraction {
 /// # Errors
 /// Where the file cannot be used or the federation cannot go on.
 pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
+    report::writable(options.json.as_deref())?;
     let started = Instant::now();
+    let sites = &options.filter.sites;
+    if let Some(twice) =
+        sites.iter().enumerate().find_map(|(place, site)| sites.iter().take(place).any(|other| other == site).then_some(site))
+    {
+        anyhow::bail!("--site {twice} is named twice: each site is one condominium with one node");
+    }
     let rows = rows::read(&options.file, &options.filter)?;
     eprintln!("{}: {} rows, {} usable{}", options.file.display(), rows.rows, rows.usable.len(), skipped_text(&rows.skipped));
     anyhow::ensure!(!rows.usable.is_empty(), "no session of this file can be replayed");

@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context as _;
 use chain::{
     api::CondominiumView,
     id::Height,
@@ -407,6 +408,22 @@ pub fn reason(reason: EndReason) -> String {
         EndReason::Cancelled => "cancelled",
     };
     name.to_owned()
+}
+
+/// Whether a report can be written to this file, asked before the work that it is about. What is there stays as it is, and what is not is not there afterwards.
+///
+/// # Errors
+/// The file's name, and why not.
+pub fn writable(path: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    anyhow::ensure!(!path.is_dir(), "--json {}: it is a folder, not a file", path.display());
+    let is_new = !path.exists();
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.with_context(|| format!("--json {} cannot be written", path.display()))?;
+    if is_new {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
 }
 
 /// Writes a report as JSON.

@@ -180,3 +180,25 @@ fn a_file_that_is_no_list_of_sessions_is_refused_in_words() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("not a file of charging sessions"), "{text}");
 }
+
+/// A report that could not be written was missed after the long work, and a site that was named twice was taken for one.
+#[test]
+fn what_cannot_end_well_does_not_begin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = folder.path().join("none/report.json");
+    let file = garage();
+    let file = file.to_str().expect("a path of this repository");
+    let here = folder.path().join("report.json");
+    for (args, json, words) in [
+        (vec!["replay", file], nowhere.as_path(), "--json"),
+        (vec!["demo"], folder.path(), "a folder, not a file"),
+        (vec!["load", "--seconds", "1"], nowhere.as_path(), "--json"),
+        (vec!["chaos"], nowhere.as_path(), "--json"),
+        (vec!["replay", file, "--site", "TRO", "--site", "TRO"], here.as_path(), "named twice"),
+    ] {
+        let Output { status, stdout, stderr } = start(&args, json).wait_with_output().expect("a child of ours");
+        let told = String::from_utf8_lossy(&stderr);
+        assert!(!status.success() && stdout.is_empty() && told.contains(words), "{args:?}: {told}");
+    }
+    assert!(!here.exists());
+}

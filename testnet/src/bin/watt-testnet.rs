@@ -70,7 +70,7 @@ struct DemoArgs {
 struct ReplayArgs {
     /// The sessions: `;`-separated with the header location;user_id;session_id;plugin_time;plugout_time;connection_time;energy_session.
     file: PathBuf,
-    /// Only this site; several are several condominiums with a node each.
+    /// Only this site; several, each once, are several condominiums with a node each.
     #[arg(long, value_name = "S")]
     site: Vec<String>,
     /// Move each site by whole weeks until all begin in the same one.
@@ -94,7 +94,7 @@ struct ReplayArgs {
     /// Write the report to this file.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
-    /// Keep the chain in this empty or new folder, under node-0; a temporary one is removed.
+    /// Keep the chains in this empty or new folder, under node-0, node-1 and so on, in the order of the sites; a temporary one is removed.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -113,7 +113,7 @@ struct LoadArgs {
     /// Write the numbers to this file.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
-    /// Keep the chain in this empty or new folder, under node-0; a temporary one is removed.
+    /// Keep the chains in this empty or new folder, under node-0, node-1 and so on; a temporary one is removed.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
