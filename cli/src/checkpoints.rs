@@ -11,7 +11,7 @@ use std::{
 use chain::{hash::Hash32, id::ChainId, verify::Checkpoint};
 use serde::{Deserialize, Serialize};
 
-use crate::keystore::replace_file;
+use crate::{keystore::replace_file, render::io_words};
 
 /// The version of file that this code writes and reads.
 const VERSION: u32 = 1;
@@ -29,7 +29,7 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// It cannot be read or written.
-    #[error("{path}: {source}", path = .path.display())]
+    #[error("{path}: {}", io_words(source), path = .path.display())]
     Io {
         /// Which file.
         path: PathBuf,

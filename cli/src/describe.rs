@@ -13,7 +13,7 @@ use chain::{
 };
 use contracts::call::{Body, Call, PaymentAnswer, Priority, RedeemAnswer};
 
-use crate::quantity::{amperes, clock, duration, kwh, time, tokens};
+use crate::quantity::{amperes, clock, count, duration, kwh, time, tokens};
 
 /// One line of a description: what, and its value.
 pub type Line = (&'static str, String);
@@ -157,7 +157,7 @@ pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
                 );
                 ("reading", text)
             });
-            (format!("Attest {} readings", call.readings.len()), lines.collect())
+            (format!("Attest {}", count(call.readings.len() as u64, "reading")), lines.collect())
         }
         Call::ReportFault(call) => {
             let mut lines = vec![("connector", call.connector.to_string()), ("fault", fault(call.fault).to_owned()), ("at", time(call.at))];
@@ -492,9 +492,9 @@ pub fn event(event: &Event, currency: &str) -> String {
             format!("clearing {clearing}, asked for by condominium {condominium}: from {from} to {}", time(*until))
         }
         Event::RoamingClosed { clearing, home, host, roaming } => format!(
-            "clearing {clearing}: residents of condominium {home} charged {} in condominium {host} ({} sessions, {}) and sent {} there",
+            "clearing {clearing}: residents of condominium {home} charged {} in condominium {host} ({}, {}) and sent {} there",
             money(roaming.charged),
-            roaming.sessions,
+            count(roaming.sessions, "session"),
             kwh(roaming.energy),
             money(roaming.transferred)
         ),

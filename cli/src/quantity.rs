@@ -141,6 +141,12 @@ pub fn parse_hash(text: &str) -> Result<Hash32, String> {
     Hash32::from_hex(text).ok_or_else(|| format!("expected 64 hexadecimal digits, found {} characters", text.chars().count()))
 }
 
+/// So many of what is named: `1 session`, `2 sessions`.
+#[must_use]
+pub fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// Tokens with their currency, at least two decimals and no needless zero: `12.50 EUR`.
 #[must_use]
 pub fn tokens(amount: Amount, currency: &str) -> String {

@@ -22,6 +22,8 @@ pub struct Reason {
     pub unit: Option<Unit>,
     /// The field of the transaction.
     pub field: Option<&'static str>,
+    /// What is wrong and what to do, where the code's own words miss it.
+    pub words: Option<(&'static str, &'static str)>,
 }
 
 impl Reason {
@@ -30,13 +32,16 @@ impl Reason {
     pub fn of(bytes: &[u8], rejection: &Rejection) -> Self {
         let Ok(transaction) = Transaction::decode(bytes) else { return Self::default() };
         let call: &Call = &transaction.body().call;
-        Self { unit: reason::unit(call, rejection), field: reason::field(call, rejection) }
+        Self { unit: reason::unit(call, rejection), field: reason::field(call, rejection), words: reason::words(call, rejection) }
     }
 }
 
 /// A rejection in words.
 #[must_use]
 pub fn rejection(rejection: &Rejection, reason: Reason) -> String {
+    if let Some((text, advice)) = reason.words {
+        return format!("{text}: {advice} ({})", rejection.code.slug());
+    }
     words(rejection.code, reason.field, reason.unit, rejection.expected, rejection.found)
 }
 
@@ -121,8 +126,9 @@ mod tests {
     /// Somebody with 19 tokens was told that he had 19000000 and needed 19000001.
     #[test]
     fn no_bare_number_of_the_ledger_reaches_a_reader() {
-        let told =
-            |code, unit, field, expected, found| rejection(&Rejection::of(code, expected, found), Reason { unit: Some(unit), field });
+        let told = |code, unit, field, expected, found| {
+            rejection(&Rejection::of(code, expected, found), Reason { unit: Some(unit), field, words: None })
+        };
         let short = told(Code::InsufficientFunds, Unit::MicroTokens, None, 19_000_001, 19_000_000);
         assert!(short.contains("needs 19.000001 tokens") && short.contains("19 tokens can"), "{short}");
         let long = told(Code::OverLimit, Unit::Milliseconds, Some("call.max_duration"), 86_400_000, 90_000_000);

@@ -5,6 +5,7 @@
 
 use std::io::{self, Write as _};
 
+use chain::words::steers;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -99,16 +100,51 @@ pub fn put<T: Serialize + ?Sized>(output: Output, json: &T, text: impl FnOnce() 
             bytes
         }
     };
-    match io::stdout().lock().write_all(&bytes).and_then(|()| io::stdout().lock().flush()) {
+    out(&bytes)
+}
+
+/// Writes bytes to stdout as they are. A reader that has gone away is no error.
+///
+/// # Errors
+/// The machine's.
+pub fn out(bytes: &[u8]) -> io::Result<()> {
+    match io::stdout().lock().write_all(bytes).and_then(|()| io::stdout().lock().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Text that comes from a node, without what could steer a terminal.
+/// Text that comes from a node or a file, without what could steer a terminal or make its letters seem others.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// [`clean`] that leaves the ends of lines.
+#[must_use]
+pub fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}
+
+/// What the machine says of a file, in words that say what to do; its own words where there are none.
+#[must_use]
+pub fn io_words(error: &io::Error) -> String {
+    let known = [
+        (io::ErrorKind::AlreadyExists, "there is something of this name already, and it stays: choose another name, or move it away"),
+        (io::ErrorKind::IsADirectory, "it is a folder, not a file"),
+        (io::ErrorKind::NotADirectory, "a part of the path before the last is a file, not a folder"),
+        (io::ErrorKind::NotFound, "there is no such file or folder"),
+        (io::ErrorKind::PermissionDenied, "this user may not do that there"),
+    ];
+    // An error that this program made says more than its kind does.
+    let told = known.iter().find(|(kind, _)| *kind == error.kind() && error.get_ref().is_none());
+    told.map_or_else(|| without_number(&error.to_string()), |(_, words)| (*words).to_owned())
+}
+
+/// What the machine says of an error, without the number that says it again.
+#[must_use]
+pub fn without_number(text: &str) -> String {
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 fn plain_table() -> Table {
@@ -120,4 +156,18 @@ fn plain_table() -> Table {
 
 fn lines(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A condominium's name with U+202E turned the rest of its line around.
+    #[test]
+    fn no_text_turns_a_line_around_or_steers_the_terminal() {
+        let shown = Facts::new().with("name", "TRO\u{202e}1 \u{1b}[2J\u{2066}x\u{200b}").text();
+        assert!(shown.contains("TRO\u{fffd}1 \u{fffd}[2J\u{fffd}x\u{fffd}"), "{shown:?}");
+        assert_eq!(clean("Condomínio «Łódź» 2"), "Condomínio «Łódź» 2");
+        assert_eq!(clean_lines("a\nb\u{7}"), "a\nb\u{fffd}");
+    }
 }

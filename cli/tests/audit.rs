@@ -127,7 +127,7 @@ fn tables_hold_what_the_chain_holds_and_a_chain_that_is_not_true_leaves_none() {
     let (file, places, session) = evening();
     let folder = tempfile::tempdir().expect("a folder");
     let place = |name: &str| folder.path().join(name);
-    let counts = RowCounts { sessions: 1, sales: 1, roles: 4, validators: 1, positions: 0 };
+    let counts = RowCounts { sessions: 1, sales: 1, roles: 4, validators: 1, positions: 0, limits: 1, statements: 0 };
     for (format, name) in [(TableFormat::Csv, "csv"), (TableFormat::Jsonl, "jsonl")] {
         let mut tables = Tables::create(format, &place(name)).expect("a new place");
         replay_into(file.as_slice(), None, Some(&mut tables), |_| ()).expect("a true chain");
@@ -138,6 +138,7 @@ fn tables_hold_what_the_chain_holds_and_a_chain_that_is_not_true_leaves_none() {
     assert_eq!((rows.len(), rows[0].len()), (2, rows[1].len()));
     let cell = |name: &str| rows[1][rows[0].iter().position(|column| *column == name).expect("a column")];
     assert_eq!(cell("session"), session.to_string());
+    assert_eq!(["home", "home_name", "host", "host_name"].map(cell), ["1", "HERE", "1", "HERE"]);
     let shown = ["state", "energy_wh", "escrow_micro", "opened_at", "reason"].map(cell);
     assert_eq!(shown, ["settled", "3680", "5000000", "2023-11-14T22:13:22.000Z", "vehicle_full"]);
     let money = |name: &str| cell(name).parse::<u64>().expect("a number");
@@ -145,11 +146,11 @@ fn tables_hold_what_the_chain_holds_and_a_chain_that_is_not_true_leaves_none() {
 
     let lines = std::fs::read_to_string(place("jsonl")).expect("a file");
     let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 7);
+    assert_eq!(lines.len(), 8);
     let sold = lines.iter().find(|line| line["table"] == "sales").expect("a sale");
     assert_eq!(
-        (sold["event"].as_str(), sold["amount_micro"].as_u64(), sold["condominium_name"].as_str()),
-        (Some("sold"), Some(50_000_000), Some("HERE"))
+        (sold["event"].as_str(), sold["amount_micro"].as_str(), sold["condominium"].as_u64(), sold["condominium_name"].as_str()),
+        (Some("sold"), Some("50000000"), Some(1), Some("HERE"))
     );
 
     let mut wrong = file.clone();

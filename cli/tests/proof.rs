@@ -250,9 +250,15 @@ async fn a_receipt_is_kept_as_a_file_and_checked_offline_against_what_the_wallet
     assert!(output.status.success(), "{}", text(&output.stderr));
     let told = text(&output.stdout);
     assert!(told.contains("2 readings") && told.contains("what this node says") && told.contains("written to"), "{told}");
-    // A file that is there stays, and the wallet remembers: it now asks for its checkpoint.
+    // A file that is there stays, and nobody is asked for another.
+    let asked = fake.asked().len();
     let again = home.watt(&url, &["session", "receipt", &id, "--proof", &path_of(&receipt)]);
-    assert_eq!(again.status.code(), Some(1), "{}", text(&again.stdout));
+    assert_eq!((again.status.code(), fake.asked().len()), (Some(1), asked), "{}", text(&again.stdout));
+    assert!(text(&again.stderr).contains("already") && !text(&again.stderr).contains("os error"), "{}", text(&again.stderr));
+    // The wallet remembers: it now asks for its checkpoint. On stdout stands the proof alone.
+    let again = home.watt(&url, &["session", "receipt", &id, "--proof", "-"]);
+    assert_eq!(again.stdout, std::fs::read(&receipt).unwrap(), "{}", text(&again.stderr));
+    assert!(text(&again.stderr).contains("newest block that this wallet has seen"), "{}", text(&again.stderr));
     assert!(fake.asked().last().unwrap().path.ends_with("/proof?checkpoint=5"), "{:?}", fake.asked().last());
     let output = home.watt(&url, &["wallet", "balance", &resident().to_string(), "--proof", &path_of(&balance)]);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -323,4 +329,52 @@ async fn a_node_with_another_history_than_the_wallet_has_seen_is_not_believed() 
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("two histories"), "{}", text(&output.stderr));
     assert!(!folder.path().join("forged.json").exists());
+}
+
+/// A checkpoint whose header is not in the file was told as a proof that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_does_not_reach_a_checkpoint_is_no_lie_and_another_is_made_that_does() {
+    let (home, chain) = (Home::new(), Kept::new("proved"));
+    let folder = tempfile::tempdir().unwrap();
+    let path_of = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let before = chain.checkpoint(2);
+    let file = chain.account(resident());
+    let made = home.file("made.json", &String::from_utf8(file.text().unwrap()).unwrap());
+    let verify = |checkpoint: Checkpoint, more: &[&str]| {
+        let checkpoint = checkpoint.to_string();
+        home.watt(NOBODY, &[&["audit", "verify", made.to_str().unwrap(), "--checkpoint", &checkpoint], more].concat())
+    };
+    let after = Checkpoint { height: Height(6), ..before };
+    for (checkpoint, has) in [(before, "does not have the header of block 2"), (after, "ends with block 5")] {
+        let output = verify(checkpoint, &[]);
+        let told = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(6), true), "{told}");
+        let remake = format!("watt wallet balance {} --proof FILE --checkpoint {checkpoint}", resident());
+        assert!(told.contains("does not reach your checkpoint") && told.contains(has) && told.contains(&remake), "{told}");
+        assert!(!told.contains("verification failed"), "{told}");
+    }
+    let json: serde_json::Value = serde_json::from_slice(&verify(before, &["--output", "json"]).stdout).unwrap();
+    assert_eq!((json["error"]["code"].as_str(), json["error"]["exit_code"].as_u64()), (Some("checkpoint_not_reached"), Some(6)), "{json}");
+    assert_eq!(json["verified"], serde_json::Value::Null);
+    // One that contradicts the file is a lie of somebody's, and said to be.
+    let lie = Checkpoint { hash: chain.checkpoint(2).hash, ..chain.checkpoint(3) };
+    let output = verify(lie, &["--output", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), json["verified"].as_bool()), (Some(3), Some(false)), "{json}");
+
+    let Claim::Account(account) = file.claim else { unreachable!() };
+    let reaching = AccountProof { anchor: chain.anchor([2, 3]), ..(*account).clone() };
+    let fake = Fake::default();
+    fake.json("/genesis", &chain.genesis).json(&format!("/accounts/{}/proof", resident()), &reaching);
+    let url = fake.listen().await;
+    let (address, checkpoint) = (resident().to_string(), before.to_string());
+    let output = home.watt(&url, &["wallet", "balance", &address, "--proof", &path_of("new.json"), "--checkpoint", &checkpoint]);
+    assert!(output.status.success() && text(&output.stdout).contains("the one that was given"), "{}", text(&output.stderr));
+    assert!(fake.asked().last().unwrap().path.ends_with("/proof?checkpoint=2"), "{:?}", fake.asked().last());
+    let output = home.watt(NOBODY, &["audit", "verify", &path_of("new.json"), "--checkpoint", &checkpoint]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lie = lie.to_string();
+    let output = home.watt(&url, &["wallet", "balance", &address, "--proof", &path_of("lie.json"), "--checkpoint", &lie]);
+    assert_eq!((output.status.code(), folder.path().join("lie.json").exists()), (Some(3), false), "{}", text(&output.stdout));
+    assert_eq!(home.watt(&url, &["wallet", "balance", &address, "--checkpoint", &checkpoint]).status.code(), Some(2));
 }

@@ -4,17 +4,21 @@
 mod fake;
 
 use chain::{
-    api::{CardOrderDone, CommittedTransaction, ProvenReceipt, SessionView, Submitted, Unit},
+    api::{
+        CardOrderDone, CommittedTransaction, CondominiumView, Page, PaymentState, PaymentView, ProvenReceipt, RoamingView, SessionView,
+        StatementView, Submitted, Unit,
+    },
     block::{HEADER_VERSION, Header},
     card_order::{CardAction, CardOrder},
     certificate::{CommitCertificate, CommitSignature, Validator, ValidatorSet, VoteBody, VoteKind},
+    code::{Code, Rejection},
     crypto::{self, Domain},
     hash::Hash32,
     id::{Address, CardId, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
     merkle,
     quantity::{Amount, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler, receipts_root},
-    record::{CostByComponent, EndReason, MandateTerms},
+    record::{Condominium, CostByComponent, EndReason, MandateTerms, Roaming},
     time::Duration,
 };
 use cli::{
@@ -383,4 +387,124 @@ async fn a_cards_key_goes_to_the_gateway_before_the_chain_hears_of_the_card_and_
     assert_eq!(CardOrder::verified(&posts[0].body).unwrap().action, CardAction::Erase);
     let released = BindCard { condominium: CondominiumId(1), card, account: None };
     assert_eq!(Transaction::decode(&posts[1].body).unwrap().body().call, Call::BindCard(released));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_says_what_was_charged_where_and_who_pays_whom() {
+    let home = Home::new();
+    let fake = Fake::default();
+    let [tro, bod, kro] = [1, 2, 3].map(CondominiumId);
+    let amount = Amount::from_micro;
+    let named = |id, name: &str| CondominiumView {
+        id,
+        condominium: Condominium {
+            name: name.to_owned(),
+            revenue: Address([8; 32]),
+            mint_cap_per_day: Amount::ZERO,
+            position_limit: Amount::ZERO,
+            minted: Amount::ZERO,
+            redeemed: Amount::ZERO,
+            next_sale: 1,
+            mint_day: 0,
+            minted_today: Amount::ZERO,
+        },
+        balance: Amount::ZERO,
+        held: Amount::ZERO,
+        debt: Amount::ZERO,
+        owed_to: Amount::ZERO,
+        owed_by: Amount::ZERO,
+        conserved: true,
+    };
+    let roaming = Roaming { sessions: 12, energy: WattHours::new(340_000), charged: amount(85_000_000), ..Roaming::default() };
+    let due = PaymentView { clearing: 3, debtor: tro, creditor: bod, amount: amount(80_000_000), state: PaymentState::Due };
+    let statement = StatementView {
+        number: 3,
+        from: None,
+        until: Some(NOW),
+        roaming: vec![RoamingView { home: tro, host: bod, roaming }, RoamingView { home: kro, host: bod, roaming }],
+        payments: vec![due, PaymentView { debtor: kro, amount: amount(5_000_000), ..due }],
+    };
+    fake.json("/status", &status()).json("/clearings/3", &statement);
+    fake.json("/condominiums", &Page { items: vec![named(tro, "TRO"), named(bod, "BOD"), named(kro, "KRO")], next: None });
+    fake.json(&format!("/accounts/{}", home.address()), &account(home.address(), 3)).json("/transactions", &committed(TxId(Hash32::ZERO)));
+    let url = fake.listen().await;
+
+    let shown = home.watt(&url, &["clearing", "show", "3"]);
+    let all = text(&shown.stdout);
+    assert_eq!(code(&shown), 0, "{}", text(&shown.stderr));
+    for words in ["TRO (1)", "KRO (3)", "340.000 kWh", "85.00 EUR", "80.00 EUR", "due"] {
+        assert!(all.contains(words), "{words} in {all}");
+    }
+    // A condominium that is not there had an empty statement, and the program ended well.
+    for command in [&["clearing", "show", "3"][..], &["clearing", "payments"], &["admin", "role", "list"]] {
+        let unknown = home.watt(&url, &[command, &["--condominium", "9"]].concat());
+        assert_eq!((code(&unknown), unknown.stdout.is_empty()), (1, true), "{command:?}");
+        assert!(text(&unknown.stderr).contains("no condominium 9"), "{}", text(&unknown.stderr));
+    }
+    let own = text(&home.watt(&url, &["clearing", "show", "3", "--condominium", "1"]).stdout);
+    assert!(own.contains("BOD (2)") && !own.contains("KRO"), "{own}");
+    let json = home.watt(&url, &["clearing", "show", "3", "--condominium", "3", "--output", "json"]).stdout;
+    let json: StatementView = serde_json::from_slice(&json).unwrap();
+    assert_eq!((json.roaming.len(), json.payments.len(), json.payments[0].debtor), (1, 1, kro));
+
+    let report = home.watt(&url, &["clearing", "report", "3", "--from", "1", "--to", "2", "--no-reference", "--yes"]);
+    assert_eq!(code(&report), 0, "{}", text(&report.stderr));
+    let post = fake.asked().into_iter().find(|asked| asked.method == "POST").expect("it was submitted");
+    let Call::ReportPayment(call) = Transaction::decode(&post.body).unwrap().body().call.clone() else { panic!("another call") };
+    assert_eq!((call.clearing, call.debtor, call.creditor), (3, tro, bod));
+    assert!(text(&report.stdout).contains("salt") && text(&report.stdout).contains("from TRO (1) to BOD (2)"), "{}", text(&report.stdout));
+
+    // He who reported it was told to ask for a role that he has.
+    let fake = Fake::default();
+    let id = TxId(Hash32::ZERO);
+    let refused = Rejection::new(Code::NotAllowed);
+    let receipt = Receipt { cause: Cause::Transaction(id), outcome: Outcome::Rejected(refused), events: Vec::new() };
+    let refusal = Submitted { id, committed: Some(CommittedTransaction { height: Height(8), index: 0, timestamp: NOW, receipt }) };
+    fake.json("/status", &status())
+        .json(&format!("/accounts/{}", home.address()), &account(home.address(), 3))
+        .json("/transactions", &refusal);
+    let confirm = home.watt(&fake.listen().await, &["clearing", "confirm", "3", "--from", "1", "--to", "2", "--yes", "--output", "json"]);
+    let told = text(&confirm.stderr);
+    assert_eq!(code(&confirm), 5, "{told}");
+    assert!(told.contains("never by the account that reported it") && !told.contains("ask a manager"), "{told}");
+    let json: serde_json::Value = serde_json::from_slice(&confirm.stdout).unwrap();
+    assert_eq!((json["error"]["code"].as_str(), json["error"]["exit_code"].as_u64()), (Some("not_allowed"), Some(5)), "{json}");
+}
+
+/// A program that asked for JSON got it only where all went well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_json_too_where_json_was_asked_for() {
+    let home = Home::new();
+    let session = SessionId(Hash32([7; 32]));
+    let id = session.to_string();
+    let fake = Fake::default();
+    fake.json("/status", &status()).json("/genesis", &genesis());
+    fake.json(&format!("/sessions/{session}/receipt"), &settlement(SessionId(Hash32([8; 32])))).problem("/accounts", 404, "not_found");
+    fake.problem(&format!("/accounts/{}", home.address()), 404, "unknown_account");
+    let url = fake.listen().await;
+    let nobody = "http://127.0.0.1:1";
+    let there = home.file("there", "no export");
+    let there = there.to_str().unwrap();
+    let folder = std::path::Path::new(there).parent().unwrap().to_str().unwrap();
+    let cases: [(&str, &[&str], &str, i32); 8] = [
+        (nobody, &["wallet", "fly"], "usage", 2),
+        (nobody, &["chain", "status"], "unreachable", 4),
+        (nobody, &["wallet", "show", "--wallet", "nobody"], "wallet", 1),
+        (&url, &["wallet", "balance"], "unknown_account", 1),
+        (&url, &["session", "receipt", &id], "verification_failed", 3),
+        (nobody, &["audit", "replay", there], "verification_failed", 3),
+        (nobody, &["audit", "replay", folder], "failed", 1),
+        (nobody, &["audit", "replay", there, "--node", "http://127.0.0.1:2"], "usage", 2),
+    ];
+    for (node, arguments, expected, exit) in cases {
+        let output = home.watt(node, &[arguments, &["--output", "json"]].concat());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let error = &json["error"];
+        assert_eq!((error["code"].as_str(), code(&output)), (Some(expected), exit), "{arguments:?}: {json} {}", text(&output.stderr));
+        assert_eq!(error["exit_code"].as_i64(), Some(exit.into()), "{json}");
+        assert!(error["message"].as_str().is_some_and(|message| !message.contains("os error")), "{json}");
+        assert_eq!(json["verified"].as_bool(), (exit == 3).then_some(false), "{json}");
+        assert!(text(&output.stderr).contains("error: "), "people read stderr");
+        assert!(home.watt(node, arguments).stdout.is_empty(), "{arguments:?}: a table has no room for it");
+    }
 }

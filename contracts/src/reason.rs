@@ -52,6 +52,22 @@ pub fn unit(call: &Call, rejection: &Rejection) -> Option<Unit> {
     }
 }
 
+/// What is wrong and what to do, where the code's own words miss what it means for this call.
+#[must_use]
+pub fn words(call: &Call, rejection: &Rejection) -> Option<(&'static str, &'static str)> {
+    match (rejection.code, call) {
+        // Both at once: whose word it was stands on the chain, and the answer is the same.
+        (Code::NotAllowed, Call::AnswerPayment(_)) => Some((
+            "a payment is confirmed, or found missing, by a treasurer of the condominium that is paid, and never by the account that reported it",
+            "have another treasurer of that condominium answer",
+        )),
+        (Code::NotAllowed, Call::ReportPayment(_)) => {
+            Some(("a payment is reported by a treasurer of the condominium that pays", "ask a manager of that condominium for the role"))
+        }
+        _ => None,
+    }
+}
+
 /// The field of the transaction that a rejection is about, those of the call after `call.`; nothing where it is about no single one.
 #[must_use]
 pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {

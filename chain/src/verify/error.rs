@@ -131,7 +131,9 @@ pub enum VerifyError {
         found: Hash32,
     },
     /// A checkpoint that the proof says nothing of.
-    #[error("the proof ends with block {anchor} and does not reach the checkpoint at {checkpoint}: have it made anew")]
+    #[error(
+        "the proof hangs on block {anchor} and does not have the header of block {checkpoint}, the checkpoint: have one made that reaches it"
+    )]
     NotReached {
         /// The anchor's height.
         anchor: Height,

@@ -8,8 +8,9 @@ use chain::{
     certificate::{CertificateError, ValidatorSet},
     codec,
     export::{End, MAX_PAYLOAD_BYTES, Record, RecordKind, Samples, StatePage},
-    id::{ChainId, Height},
+    id::{ChainId, CondominiumId, Height},
     receipt::{Outcome, Receipt},
+    record::{Condominium, Key},
     state::{MemoryState, StateRead as _},
     tree::Tree,
 };
@@ -160,7 +161,7 @@ impl<'t> Auditor<'t> {
         self.tree = executed.tree;
         self.parent = executed.next;
         if let Some(tables) = &mut self.tables {
-            tables.block(&block.header, &executed.receipts, &self.parent.validators);
+            tables.block(&block.header, &executed.receipts, &self.state, &self.parent.validators);
         }
         self.report.blocks += 1;
         self.report.transactions += transactions.len() as u64;
@@ -241,13 +242,27 @@ impl<'t> Auditor<'t> {
         Ok(())
     }
 
+    /// A condominium's name and number.
+    fn named(&self, id: CondominiumId) -> String {
+        let value = self.state.get(&Key::Condominium(id).bytes()).ok().flatten();
+        let record = value.and_then(|value| codec::decode::<Condominium>(&value, MAX_PAYLOAD_BYTES).ok());
+        record.map_or_else(|| format!("condominium {id}"), |record| format!("condominium {} ({id})", record.name))
+    }
+
     fn count(&mut self, height: Option<Height>, offset: u64) -> Result<(), AuditError> {
         let totals = conservation(&self.state).map_err(|fault| AuditError::Machine(fault.to_string()))?;
         if let Some(wrong) = totals.iter().find(|totals| !totals.holds()) {
             let problem = format!(
-                "tokens of condominium {} appeared or vanished: expected balance + held = minted − redeemed + debt + owed to it − owed by it, found \
+                "tokens of {} appeared or vanished: expected balance + held = minted − redeemed + debt + owed to it − owed by it, found \
                  {} + {} against {} − {} + {} + {} − {}",
-                wrong.condominium, wrong.balance, wrong.held, wrong.minted, wrong.redeemed, wrong.debt, wrong.owed_to, wrong.owed_by
+                self.named(wrong.condominium),
+                wrong.balance,
+                wrong.held,
+                wrong.minted,
+                wrong.redeemed,
+                wrong.debt,
+                wrong.owed_to,
+                wrong.owed_by
             );
             return Err(AuditFailure { height, offset, field: "conservation".to_owned(), transaction: None, problem }.into());
         }

@@ -24,6 +24,7 @@ use chain::{
     receipt::SessionReceipt,
 };
 use contracts::audit::CondominiumTotals;
+use serde::{Serialize, Serializer};
 
 use self::{
     auditor::Auditor,
@@ -73,16 +74,18 @@ pub struct AuditReport {
 }
 
 /// Where a stream stopped being true.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, Serialize)]
 #[error("{}{field}{}: {problem}", place(*.height, *.offset), transaction_text(.transaction.as_ref()))]
 pub struct AuditFailure {
     /// The block; nothing where the byte lies in the framing or in genesis.
     pub height: Option<Height>,
     /// Where the record begins in the stream.
+    #[serde(with = "chain::quantity::decimal")]
     pub offset: u64,
     /// Which part: a header's field, a certificate's signature, a transaction, a receipt, a checksum …
     pub field: String,
     /// The transaction that it lies in or is about: its index and, where it is known, its id.
+    #[serde(serialize_with = "place_of_transaction")]
     pub transaction: Option<(usize, Option<TxId>)>,
     /// What was expected and found.
     pub problem: String,
@@ -94,6 +97,16 @@ impl AuditFailure {
     pub fn is_cut_off(&self) -> bool {
         self.field == FRAMING && self.problem.starts_with(CUT_OFF)
     }
+}
+
+/// `{"index": 0, "id": "…"}`.
+fn place_of_transaction<S: Serializer>(transaction: &Option<(usize, Option<TxId>)>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Place {
+        index: usize,
+        id: Option<TxId>,
+    }
+    transaction.map(|(index, id)| Place { index, id }).serialize(serializer)
 }
 
 /// The part that is named where a byte lies between the records.

@@ -1,4 +1,4 @@
-//! What an audit has found true, as tables for spreadsheets and programs: sessions, sales and redemptions, roles, validators, positions.
+//! What an audit has found true, as tables for spreadsheets and programs: sessions, sales and redemptions, roles, validators, positions, their limits, statements.
 //!
 //! Rows are written as the audit goes, beside their place, and get their names only when the whole chain was found true: of a chain that is not, no table is
 //! left behind. Amounts are micro-tokens and energy Wh, exact; times are UTC. Written by the auditor, for `watt audit replay --export`.
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chain::{certificate::ValidatorSet, time::Timestamp};
+use chain::{certificate::ValidatorSet, quantity::decimal, time::Timestamp};
 use serde::Serialize;
 
 /// How tables are written.
@@ -32,10 +32,12 @@ pub(super) enum Table {
     Roles,
     Validators,
     Positions,
+    Limits,
+    Statements,
 }
 
 impl Table {
-    const ALL: [Self; 5] = [Self::Sessions, Self::Sales, Self::Roles, Self::Validators, Self::Positions];
+    const ALL: [Self; 7] = [Self::Sessions, Self::Sales, Self::Roles, Self::Validators, Self::Positions, Self::Limits, Self::Statements];
 
     const fn name(self) -> &'static str {
         match self {
@@ -44,6 +46,8 @@ impl Table {
             Self::Roles => "roles",
             Self::Validators => "validators",
             Self::Positions => "positions",
+            Self::Limits => "limits",
+            Self::Statements => "statements",
         }
     }
 }
@@ -52,15 +56,36 @@ impl Table {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct RowCounts {
     /// Sessions, settled and open.
+    #[serde(with = "decimal")]
     pub sessions: u64,
     /// Sales and what became of redemptions.
+    #[serde(with = "decimal")]
     pub sales: u64,
     /// Grants and revocations.
+    #[serde(with = "decimal")]
     pub roles: u64,
     /// Members of each validator set.
+    #[serde(with = "decimal")]
     pub validators: u64,
     /// Movements between condominiums, and what is owed in the end.
+    #[serde(with = "decimal")]
     pub positions: u64,
+    /// How much condominiums let others owe them: of genesis, and as set.
+    #[serde(with = "decimal")]
+    pub limits: u64,
+    /// What was charged where in each period, and in the one that runs.
+    #[serde(with = "decimal")]
+    pub statements: u64,
+}
+
+impl RowCounts {
+    /// Each with its table's name.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); Table::ALL.len()] {
+        let Self { sessions, sales, roles, validators, positions, limits, statements } = *self;
+        let mut counts = [sessions, sales, roles, validators, positions, limits, statements].into_iter();
+        Table::ALL.map(|table| (table.name(), counts.next().unwrap_or_default()))
+    }
 }
 
 /// What stands in a cell.
@@ -68,8 +93,10 @@ pub struct RowCounts {
 pub(super) enum Cell {
     /// Words, names, ids.
     Text(String),
-    /// A number, exact.
+    /// A number of up to 64 bits, exact: in JSON a decimal string, as in the API.
     Number(u64),
+    /// A number of up to 32 bits, such as a condominium's: in JSON a number, as in the API.
+    Small(u32),
     /// A point in time.
     Time(Timestamp),
     /// Nothing.
@@ -156,8 +183,8 @@ impl Tables {
         }
         free(&self.place)?;
         fs::rename(&self.partial.0, &self.place)?;
-        let [sessions, sales, roles, validators, positions] = self.counts;
-        Ok(RowCounts { sessions, sales, roles, validators, positions })
+        let [sessions, sales, roles, validators, positions, limits, statements] = self.counts;
+        Ok(RowCounts { sessions, sales, roles, validators, positions, limits, statements })
     }
 
     fn row(&mut self, table: Table, row: &Row) {
@@ -200,6 +227,7 @@ fn csv(cell: &Cell) -> String {
     match cell {
         Cell::Empty => String::new(),
         Cell::Number(number) => number.to_string(),
+        Cell::Small(number) => number.to_string(),
         Cell::Time(at) => utc(*at),
         Cell::Text(text) => {
             let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
@@ -215,7 +243,8 @@ fn csv(cell: &Cell) -> String {
 fn json(cell: &Cell) -> serde_json::Value {
     match cell {
         Cell::Empty => serde_json::Value::Null,
-        Cell::Number(number) => (*number).into(),
+        Cell::Number(number) => number.to_string().into(),
+        Cell::Small(number) => (*number).into(),
         Cell::Time(at) => utc(*at).into(),
         Cell::Text(text) => text.as_str().into(),
     }
@@ -229,6 +258,21 @@ fn utc(at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use chain::{
+        block::{HEADER_VERSION, Header},
+        certificate::Validator,
+        codec,
+        genesis_kind::NetworkKind,
+        hash::Hash32,
+        id::{Address, ChainId, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
+        params::Params,
+        quantity::{Amount, WattHours},
+        receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler},
+        record::{Account, CostByComponent, EndReason, Key, Roaming},
+        state::MemoryState,
+    };
+    use contracts::genesis::{GENESIS_VERSION, Genesis, GenesisCondominium};
+
     use super::*;
 
     #[test]
@@ -265,5 +309,123 @@ mod tests {
                 fs::remove_dir_all(&place).expect("removes");
             }
         }
+    }
+
+    /// A position said neither which session nor which clearing had made it.
+    #[test]
+    fn positions_name_what_made_them_and_sessions_say_whose_residents_charged_where() {
+        let [tro, bod] = [1, 2].map(CondominiumId);
+        let (staff, roamer) = (Address([2; 32]), Address([3; 32]));
+        let condominium = |id, name: &str| GenesisCondominium {
+            id,
+            name: name.to_owned(),
+            revenue: staff,
+            mint_cap_per_day: Amount::ZERO,
+            position_limit: Amount::from_micro(30),
+            roles: Vec::new(),
+        };
+        let genesis = Genesis {
+            version: GENESIS_VERSION,
+            network: "n".to_owned(),
+            kind: NetworkKind::Test,
+            timestamp: Timestamp::from_ms(0),
+            currency: "EUR".to_owned(),
+            params: Params::default(),
+            condominiums: vec![condominium(tro, "TRO"), condominium(bod, "BOD")],
+            accounts: Vec::new(),
+            validators: Vec::new(),
+        };
+        let member = Validator { address: Address([9; 32]), power: 1 };
+        let set = ValidatorSet::new(vec![member]).expect("a set");
+        let mut state = MemoryState::new();
+        let account = Account { home: tro, balance: Amount::ZERO, held: Amount::ZERO, debt: Amount::ZERO, credit_limit: Amount::ZERO };
+        let roaming = Roaming { sessions: 1, energy: WattHours::new(7), charged: Amount::from_micro(3), ..Roaming::default() };
+        let put = |key: Key, value: Vec<u8>| (key.bytes(), Some(value));
+        state.apply(&[
+            put(Key::Account(roamer), codec::encode(&account).expect("encodes")),
+            put(Key::Position(tro, bod), codec::encode(&Amount::from_micro(4)).expect("encodes")),
+            put(Key::Roaming(tro, bod), codec::encode(&roaming).expect("encodes")),
+        ]);
+        let at = Timestamp::from_ms(1_000);
+        let bill = |session: u8, paid: u64| SessionReceipt {
+            session: SessionId(Hash32([session; 32])),
+            account: roamer,
+            connector: ConnectorId::new(bod, 1),
+            tariff: TariffId::new(bod, 1),
+            tariff_version: 1,
+            opened_at: at,
+            first_granted_at: None,
+            ended_at: at,
+            settled_at: at,
+            reason: EndReason::VehicleFull,
+            settled_by: Settler::Chain,
+            energy: WattHours::new(7),
+            energy_billed: WattHours::new(7),
+            cost: CostByComponent::default(),
+            escrow: Amount::from_micro(5),
+            paid: Amount::from_micro(paid),
+            refund: Amount::ZERO,
+            overdrawn: None,
+            readings: 1,
+            samples: 0,
+        };
+        let posted = |amount| Event::PositionPosted { debtor: tro, creditor: bod, amount: Amount::from_micro(amount) };
+        let settled = |session, paid| Event::SessionSettled(bill(session, paid));
+        let receipt = |cause, events| Receipt { cause, outcome: Outcome::Applied, events };
+        let transaction = TxId(Hash32([0xaa; 32]));
+        let amount = Amount::from_micro(3);
+        let receipts = [
+            // Two deadlines of one block; the first session was free.
+            receipt(Cause::Due(SessionId(Hash32([4; 32]))), vec![settled(4, 0), posted(3), settled(5, 3)]),
+            receipt(Cause::Transaction(transaction), vec![Event::Transferred { from: roamer, to: staff, amount }, posted(1)]),
+            receipt(
+                Cause::Transaction(transaction),
+                vec![
+                    Event::RoamingClosed { clearing: 6, home: tro, host: bod, roaming },
+                    Event::PaymentDue { clearing: 6, debtor: tro, creditor: bod, amount },
+                ],
+            ),
+            receipt(Cause::Transaction(transaction), vec![Event::PositionLimitSet { condominium: bod, limit: amount }]),
+        ];
+        let header = Header {
+            version: HEADER_VERSION,
+            chain_id: ChainId(Hash32::ZERO),
+            height: Height(8),
+            parent: Hash32::ZERO,
+            history_root: Hash32::ZERO,
+            timestamp: at,
+            proposer: member.address,
+            transactions_root: Hash32::ZERO,
+            receipts_root: Hash32::ZERO,
+            state_root: Hash32::ZERO,
+            next_validators: set.hash(),
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = folder.path().join("tables.jsonl");
+        let mut tables = Tables::create(TableFormat::Jsonl, &place).expect("begins");
+        tables.begin(&genesis, &set);
+        tables.block(&header, &receipts, &state, &set);
+        tables.end(&state, (at, header.height));
+        let counts = tables.finish().expect("ends");
+        assert_eq!((counts.sessions, counts.positions, counts.limits, counts.statements), (2, 4, 3, 2));
+
+        let lines = fs::read_to_string(&place).expect("reads");
+        let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let of = |table: &str, columns: &[&str]| -> Vec<String> {
+            let rows = rows.iter().filter(|row| row["table"] == table);
+            let cell = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), |text| text.chars().take(8).collect());
+            rows.map(|row| columns.iter().map(|column| cell(&row[*column])).collect::<Vec<_>>().join(" ")).collect()
+        };
+        assert_eq!(
+            of("sessions", &["session", "home", "home_name", "host", "host_name"]),
+            ["04040404 1 TRO 2 BOD", "05050505 1 TRO 2 BOD"]
+        );
+        assert_eq!(
+            of("positions", &["event", "amount_micro", "clearing", "session", "transaction"]),
+            ["posted 3 null 05050505 null", "posted 1 null null aaaaaaaa", "payment  3 6 null aaaaaaaa", "owed in  4 null null null"]
+        );
+        assert_eq!(of("limits", &["event", "condominium", "limit_micro"]), ["genesis 1 30", "genesis 2 30", "set 2 3"]);
+        let statement = ["event", "clearing", "home", "host_name", "sessions", "energy_wh", "charged_micro", "transfers"];
+        assert_eq!(of("statements", &statement), ["closed 6 1 BOD 1 7 3 0", "running  1 1 BOD 1 7 3 0"]);
     }
 }

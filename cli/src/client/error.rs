@@ -7,7 +7,10 @@ use chain::{
     transaction::TransactionError,
 };
 
-use crate::refusal::{self, Reason};
+use crate::{
+    refusal::{self, Reason},
+    render::without_number,
+};
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,7 @@ impl ClientError {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        let reason = if error.is_timeout() { "no answer in time".to_owned() } else { innermost.to_string() };
+        let reason = if error.is_timeout() { "no answer in time".to_owned() } else { without_number(&innermost.to_string()) };
         Self::Unreachable { url: url.to_owned(), reason }
     }
 

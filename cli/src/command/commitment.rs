@@ -1,7 +1,8 @@
 //! Commitments to what must not be on the chain: the reference of a payment, or where money shall go.
 //!
 //! The chain gets `BLAKE3(key = salt, reference)`; salt and reference go to `commitments.jsonl` beside the wallets (mode 0600) **before** anything is sent,
-//! so that who committed can open the commitment later. Destroying that line erases it.
+//! so that who committed can open the commitment later. Destroying that line erases it. What was refused afterwards, or never sent, leaves its line behind: it is
+//! the commitment on the chain that says which lines mean something.
 
 use std::{
     fs::{self, OpenOptions},

@@ -2,8 +2,12 @@
 
 use std::io;
 
+use ::chain::api::Problem;
+use serde::Serialize;
+
 use crate::{
-    checkpoints::CheckpointError, client::ClientError, keystore::KeystoreError, phrase::PhraseError, proof::ProofError, verify::VerifyError,
+    audit::AuditFailure, checkpoints::CheckpointError, client::ClientError, keystore::KeystoreError, phrase::PhraseError,
+    proof::ProofError, render, verify::VerifyError,
 };
 
 /// Why a command has no result.
@@ -15,6 +19,12 @@ pub enum CommandError {
     /// Something that was claimed is not so.
     #[error("verification failed: {0}")]
     Verification(String),
+    /// A chain that is not true, with the place.
+    #[error("verification failed: {0}")]
+    Audit(Box<AuditFailure>),
+    /// A proof that says nothing of the block that is trusted: neither proved nor refuted.
+    #[error("{0}")]
+    NotReached(String),
     /// The owner said no.
     #[error("nothing was signed")]
     Declined,
@@ -57,12 +67,13 @@ impl From<CheckpointError> for CommandError {
 }
 
 impl CommandError {
-    /// 1 failed, 2 usage, 3 verification failed, 4 not reachable, 5 rejected by the chain.
+    /// 1 failed, 2 usage, 3 verification failed, 4 not reachable, 5 rejected by the chain, 6 the proof does not reach the checkpoint.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Verification(_) => 3,
+            Self::Verification(_) | Self::Audit(_) => 3,
+            Self::NotReached(_) => 6,
             Self::Client(error) => match error {
                 ClientError::Address { .. } => 2,
                 ClientError::Unreachable { .. } => 4,
@@ -76,4 +87,68 @@ impl CommandError {
             Self::Declined | Self::Keystore(_) | Self::Phrase(_) | Self::Io(_) | Self::Failed(_) => 1,
         }
     }
+
+    /// A stable name for programs: the node's or the ledger's own code where there is one.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Usage(_) => "usage",
+            Self::Verification(_) | Self::Audit(_) => "verification_failed",
+            Self::NotReached(_) => "checkpoint_not_reached",
+            Self::Declined => "declined",
+            Self::Client(error) => match error {
+                ClientError::Address { .. } => "usage",
+                ClientError::Unreachable { .. } => "unreachable",
+                ClientError::Problem(problem) => &problem.code,
+                ClientError::Rejected { rejection, .. } => rejection.code.slug(),
+                ClientError::Pending { .. } => "pending",
+                ClientError::Answer { .. } => "bad_answer",
+                ClientError::Transaction(_) => "bad_transaction",
+            },
+            Self::Keystore(_) => "wallet",
+            Self::Phrase(_) => "phrase",
+            Self::Io(_) => "io",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// What a program is told with `--output json`.
+    #[must_use]
+    pub fn answer(&self) -> FailureAnswer<'_> {
+        let verified = matches!(self, Self::Verification(_) | Self::Audit(_)).then_some(false);
+        let problem = if let Self::Client(error) = self { error.problem() } else { None };
+        let audit = if let Self::Audit(failure) = self { Some(&**failure) } else { None };
+        let message = render::clean(&self.to_string());
+        FailureAnswer { verified, error: Failure { code: self.code(), exit_code: self.exit_code(), message, problem, audit } }
+    }
+}
+
+/// A failure as JSON.
+#[derive(Debug, Serialize)]
+pub struct FailureAnswer<'a> {
+    /// `false` where something that was claimed is not so; absent where nothing was found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    error: Failure<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    code: &'a str,
+    exit_code: u8,
+    /// For people; may change.
+    message: String,
+    /// The node's answer, where it refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a Problem>,
+    /// Where a chain stopped being true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<&'a AuditFailure>,
+}
+
+/// What [`FailureAnswer`] says of arguments that were not understood.
+#[must_use]
+pub fn usage_answer(message: &str) -> FailureAnswer<'static> {
+    let message = render::clean_lines(message.trim());
+    FailureAnswer { verified: None, error: Failure { code: "usage", exit_code: 2, message, problem: None, audit: None } }
 }

@@ -20,10 +20,13 @@ mod wallet;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
 
 pub use self::{context::Context, error::CommandError};
-use crate::{client::DEFAULT_NODE, render::Output};
+use crate::{
+    client::DEFAULT_NODE,
+    render::{self, Output},
+};
 
 /// Charge an electric car in a shared building: wallet, charges, the chain behind them, and its administration.
 #[derive(Parser, Debug)]
@@ -38,7 +41,8 @@ use crate::{client::DEFAULT_NODE, render::Output};
   watt charge start 1-17 --energy 10        lock the price, start, and get back what is not used
   watt --node http://10.0.0.5:8420 chain status
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 verification failed, 4 node not reachable, 5 rejected by the chain."
+Exit codes: 0 ok, 1 failed, 2 wrong usage, 3 verification failed, 4 node not reachable, 5 rejected by the chain,
+6 a proof that does not reach the checkpoint. With --output json a failure is JSON on stdout too: {\"error\": {\"code\", \"exit_code\", \"message\", ...}}."
 )]
 pub struct Watt {
     /// What holds for every command.
@@ -55,6 +59,9 @@ pub struct Options {
     /// The node's address
     #[arg(long, global = true, env = "WATT_NODE", default_value = DEFAULT_NODE, value_name = "URL")]
     pub node: String,
+    /// Whether the address was typed, and not taken from the environment or by default.
+    #[arg(skip)]
+    pub node_typed: bool,
     /// A table for people or JSON for programs
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Output,
@@ -104,15 +111,20 @@ pub enum Command {
 /// Runs `watt` with these arguments, the program's name first, and says with which code to leave.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let watt = match Watt::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let watt = match parse(&arguments) {
         Ok(watt) => watt,
         Err(error) => {
             // Help and version are no errors; clap knows, and it prints to the right stream.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             let _ = error.print();
+            if code != 0 && asks_for_json(&arguments) {
+                let _ = render::put(Output::Json, &error::usage_answer(&error.to_string()), String::new);
+            }
             return ExitCode::from(code);
         }
     };
+    let output = watt.options.output;
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -121,10 +133,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", crate::render::clean(&error.to_string()));
+            eprintln!("error: {}", render::clean(&error.to_string()));
+            if output == Output::Json {
+                let _ = render::put(output, &error.answer(), String::new);
+            }
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Watt, clap::Error> {
+    let mut command = Watt::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let mut watt = Watt::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    watt.options.node_typed = matches.value_source("node") == Some(ValueSource::CommandLine);
+    Ok(watt)
+}
+
+/// Whether arguments that were not understood ask for JSON all the same.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let pairs = arguments.iter().zip(arguments.iter().skip(1));
+    arguments.iter().any(|argument| argument == "--output=json")
+        || pairs.into_iter().any(|(flag, value)| flag == "--output" && value == "json")
 }
 
 /// Carries out one command.
@@ -147,10 +177,8 @@ pub async fn run(watt: Watt) -> Result<(), CommandError> {
 
 #[cfg(test)]
 mod tests {
-    use ::chain::{hash::Hash32, id::Address};
-    use clap::CommandFactory as _;
-
     use super::*;
+    use ::chain::{hash::Hash32, id::Address};
 
     /// The commands that a help page shows, with real values for what stands for one.
     fn examples(help: &str) -> Vec<String> {
@@ -160,12 +188,11 @@ mod tests {
         let address = Address([8; 32]).to_string();
         // What two spaces separate is a remark.
         let bare = commands.map(|line| line.split("  ").next().unwrap_or_default());
-        bare.map(|line| {
-            line.replace("watt1...", &address)
-                .replace("CHAIN_ID", &Hash32([7; 32]).to_string())
-                .replace("CARD", &Hash32([7; 32]).to_string())
-        })
-        .collect()
+        let hash = Hash32([7; 32]).to_string();
+        let real = |line: &str| {
+            ["CHAIN_ID", "BLOCK_HASH", "CARD"].iter().fold(line.replace("watt1...", &address), |line, name| line.replace(name, &hash))
+        };
+        bare.map(real).collect()
     }
 
     fn walk(command: &mut clap::Command, path: &str) -> usize {
@@ -174,7 +201,8 @@ mod tests {
         assert!(!examples.is_empty(), "`{path} --help` has no example that can be typed");
         for example in examples {
             // A shell keeps redirections for itself.
-            let words = example.split(' ').filter(|word| !word.contains(['<', '>']));
+            let bare = example.split(" > ").next().unwrap_or_default();
+            let words = bare.split(' ').filter(|word| !word.contains(['<', '>']));
             if let Err(error) = Watt::try_parse_from(words) {
                 panic!("`{path} --help` shows `{example}`, which is refused: {error}");
             }

@@ -4,17 +4,20 @@ use std::path::Path;
 
 use ::chain::{
     id::{ChainId, Height},
-    verify::{Checkpoint, Trust},
+    verify::{Checkpoint, Trust, VerifyError},
 };
 use contracts::genesis::Genesis;
 use serde::Serialize;
 
-use super::{CommandError, Context, file::read_at_most, session::bill_facts};
+use super::{
+    CommandError, Context,
+    file::{Target, read_at_most},
+    session::bill_facts,
+};
 use crate::{
     checkpoints::Checkpoints,
     client::ClientError,
-    keystore::write_new,
-    proof::{Checked, Claim, Fact, MAX_FILE_BYTES, ProofFile},
+    proof::{Checked, Claim, Fact, MAX_FILE_BYTES, ProofError, ProofFile},
     render::Facts,
     verify::Verdict,
 };
@@ -29,18 +32,19 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// The wallet's newest checkpoint of the chain; where there is none, the chain that is expected, or the one that the node names.
-    pub async fn of(context: &Context, expected: Option<ChainId>) -> Result<Self, CommandError> {
+    /// The checkpoint that is given, else the wallet's newest of the chain; where there is none, the chain that is expected, or the one that the node names.
+    pub async fn of(context: &Context, expected: Option<ChainId>, given: Option<Checkpoint>) -> Result<Self, CommandError> {
         let genesis = context.client().genesis().await?;
         let chain_id = genesis.chain_id();
         if let Some(expected) = expected.filter(|expected| *expected != chain_id) {
             return Err(CommandError::Verification(format!("the node is of the chain with genesis {chain_id}, expected {expected}")));
         }
         let seen = Checkpoints::load(context.keystore()?.home())?;
-        let (trust, origin) = match (seen.newest(chain_id), expected) {
-            (Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), CHECKPOINT_OF_WALLET),
-            (None, Some(expected)) => (Trust::Genesis(expected), "the genesis hash is the one that was given"),
-            (None, None) => (
+        let (trust, origin) = match (given, seen.newest(chain_id), expected) {
+            (Some(checkpoint), _, _) => (Trust::Checkpoint(checkpoint), CHECKPOINT_GIVEN),
+            (None, Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), CHECKPOINT_OF_WALLET),
+            (None, None, Some(expected)) => (Trust::Genesis(expected), GENESIS_GIVEN),
+            (None, None, None) => (
                 Trust::Genesis(chain_id),
                 "the genesis hash is what this node says, and this wallet has seen no block of it before: name the one that you know with --genesis",
             ),
@@ -57,32 +61,47 @@ impl Ground {
     }
 
     /// Checks what the node answered, writes the file, keeps the newest block, and tells all of it.
-    pub fn keep(mut self, context: &Context, path: &Path, answer: Result<Claim, ClientError>) -> Result<(), CommandError> {
+    pub fn keep(mut self, context: &Context, target: &Target, answer: Result<Claim, ClientError>) -> Result<(), CommandError> {
         let claim = answer.map_err(|error| self.behind(error))?;
         let file = ProofFile::new(claim, self.genesis);
         let mut checked = file.check(self.trust)?;
         let text = file.text()?;
         // What is written is what will be read.
         ProofFile::read(&text)?;
-        write_new(path, &text).map_err(|error| CommandError::Failed(format!("{}: {error}", path.display())))?;
+        // Another history than the one that was seen is refused before anything is written.
         self.seen.keep(file.chain_id(), checked.anchor)?;
+        target.write(&text)?;
         checked.verdict.relied_on.push(self.origin.to_owned());
-        told(context, &file, &checked, Some((path, text.len())))
+        match target {
+            Target::New(path) => told(context, &file, &checked, Some((path, text.len()))),
+            // The proof is on stdout.
+            Target::Stdout => {
+                eprintln!("{}", facts(&file, &checked).text().trim_end());
+                Ok(())
+            }
+        }
     }
 
     /// A node that lacks a block which this wallet has seen is told apart from one that cannot be reached.
     fn behind(&self, error: ClientError) -> CommandError {
         match (&error, self.trust) {
             (ClientError::Problem(problem), Trust::Checkpoint(checkpoint)) if problem.field.as_deref() == Some("checkpoint") => {
+                let height = checkpoint.height;
+                let whose = if self.origin == CHECKPOINT_GIVEN { "of the checkpoint that was given" } else { "which this wallet has seen" };
                 CommandError::Verification(format!(
-                    "this node does not have block {}, which this wallet has seen: it is behind, or follows another chain; ask another node",
-                    checkpoint.height
+                    "this node does not have block {height}, {whose}: it is behind, or follows another chain; ask another node"
                 ))
             }
             _ => error.into(),
         }
     }
 }
+
+/// What is said of what was typed.
+pub const CHECKPOINT_GIVEN: &str = "the checkpoint is the one that was given";
+
+/// See [`CHECKPOINT_GIVEN`].
+pub const GENESIS_GIVEN: &str = "the genesis hash is the one that was given";
 
 /// What a wallet says of its own memory.
 const CHECKPOINT_OF_WALLET: &str = "the checkpoint is the newest block that this wallet has seen";
@@ -92,6 +111,23 @@ pub fn read(path: &Path) -> Result<ProofFile, CommandError> {
     let text = read_at_most(path, "a proof file", MAX_FILE_BYTES)?;
     // A file that cannot be read as a proof is one that proves nothing.
     ProofFile::read(&text).map_err(|error| CommandError::Verification(format!("{}: {error}", path.display())))
+}
+
+/// Checks a file; one that does not have the block that is trusted is told apart from one that lies, with what makes another.
+pub fn check(file: &ProofFile, trust: Trust) -> Result<Checked<'_>, CommandError> {
+    file.check(trust).map_err(|error| match (&error, trust) {
+        (ProofError::Verify(VerifyError::NotReached { anchor, checkpoint: height }), Trust::Checkpoint(checkpoint)) => {
+            let remake = match &file.claim {
+                Claim::Session(proof) => format!("watt session receipt {} --proof FILE --checkpoint {checkpoint}", proof.session),
+                Claim::Account(proof) => format!("watt wallet balance {} --proof FILE --checkpoint {checkpoint}", proof.address),
+            };
+            let has = if height > anchor { format!("it ends with block {anchor}") } else { format!("it does not have the header of block {height}") };
+            CommandError::NotReached(format!(
+                "this file does not reach your checkpoint: {has}, so nothing is proved from there and nothing refuted. Make one that does, with any node: `{remake}`"
+            ))
+        }
+        _ => error.into(),
+    })
 }
 
 /// What a file is checked against where nothing is named: the newest block that the wallet has seen and the file reaches; else the chain, if the wallet knows it.
@@ -144,7 +180,6 @@ enum FactJson<'a> {
 /// Tells what holds, and why; `written` is a new file and its size.
 pub fn told(context: &Context, file: &ProofFile, checked: &Checked<'_>, written: Option<(&Path, usize)>) -> Result<(), CommandError> {
     let Checked { fact, anchor, verdict } = checked;
-    let currency = &file.genesis.currency;
     let json = Answer {
         verified: true,
         chain_id: file.chain_id(),
@@ -157,13 +192,18 @@ pub fn told(context: &Context, file: &ProofFile, checked: &Checked<'_>, written:
         file: written.map(|(path, _)| path.display().to_string()),
     };
     context.put(&json, || {
-        let facts = match fact {
-            Fact::Bill(bill, height) => bill_facts(bill, currency).with("block", height.to_string()),
-            Fact::Account(proof, _) => Facts::new().with("account", proof.address.to_string()),
-        };
-        let facts = verdict.proved.iter().fold(facts, |facts, line| facts.with("proved", line.as_str()));
-        let facts = verdict.relied_on.iter().fold(facts, |facts, line| facts.with("relying on", line.as_str()));
-        let facts = facts.with("checkpoint", anchor.to_string());
-        facts.with_some("written to", written.map(|(path, bytes)| format!("{} ({bytes} bytes)", path.display()))).text()
+        facts(file, checked).with_some("written to", written.map(|(path, bytes)| format!("{} ({bytes} bytes)", path.display()))).text()
     })
+}
+
+/// What holds, and why, in words.
+fn facts(file: &ProofFile, checked: &Checked<'_>) -> Facts {
+    let Checked { fact, anchor, verdict } = checked;
+    let facts = match fact {
+        Fact::Bill(bill, height) => bill_facts(bill, &file.genesis.currency).with("block", height.to_string()),
+        Fact::Account(proof, _) => Facts::new().with("account", proof.address.to_string()),
+    };
+    let facts = verdict.proved.iter().fold(facts, |facts, line| facts.with("proved", line.as_str()));
+    let facts = verdict.relied_on.iter().fold(facts, |facts, line| facts.with("relying on", line.as_str()));
+    facts.with("checkpoint", anchor.to_string())
 }

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::{KEYSTORE_VERSION, MAX_NAME_BYTES, MIN_PASSPHRASE_CHARS};
+use crate::render::io_words;
 
 /// Why a wallet cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ pub enum KeystoreError {
     #[error("the passphrase is wrong, or the wallet's file was changed")]
     Sealed,
     /// The machine.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), io_words(source))]
     Io {
         /// The file.
         path: PathBuf,

@@ -8,7 +8,7 @@ use chain::{
 
 use super::Again;
 use crate::{
-    quantity::{time, tokens},
+    quantity::{count, time, tokens},
     verify::Verdict,
 };
 
@@ -20,18 +20,18 @@ pub fn session(proof: &SessionProof, verified: &VerifiedSession<'_>, again: &Aga
     let first = proof.steps.first().map_or(verified.settled_in, |step| step.height);
     verdict.proved.push(format!(
         "{} of blocks {first} to {} tell of session {} at connector {condominium}-{number}, unchanged, and it was settled once, in block {}",
-        count(proof.steps.len(), "receipt"),
+        count(proof.steps.len() as u64, "receipt"),
         proof.steps.last().map_or(verified.settled_in, |step| step.height),
         proof.session,
         verified.settled_in,
     ));
     verdict.proved.push(format!(
         "the bill is what {} and tariff {tariff} version {tariff_version} come to: it was computed again here, from signed transactions",
-        count(usize::try_from(again.readings).unwrap_or(usize::MAX), "reading"),
+        count(again.readings, "reading"),
     ));
     verdict.proved.push("what was paid and what was refunded make up what was locked".to_owned());
     verdict.relied_on.push(
-        "the gateway's meter: the readings are those that its key signed; raw samples behind them are held against the chain by `watt audit replay`".to_owned(),
+        "the gateway's meter: the readings are those that its key signed; raw samples behind them, while it keeps them, are held against the chain by `watt audit replay --node` with the node of its condominium".to_owned(),
     );
     verdict
 }
@@ -63,7 +63,7 @@ fn anchor(trusted: &Trusted<'_>) -> Verdict {
         time(header.timestamp),
         header.chain_id
     );
-    let sets = count(trusted.sets(), "validator set");
+    let sets = count(trusted.sets() as u64, "validator set");
     let relied_on = match trusted.rests_on() {
         RestsOn::Genesis(genesis) => vec![
             format!("genesis {genesis} being that of the federation that you mean"),
@@ -80,8 +80,4 @@ fn anchor(trusted: &Trusted<'_>) -> Verdict {
         ],
     };
     Verdict { proved: vec![proved], relied_on }
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

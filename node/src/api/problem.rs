@@ -130,17 +130,19 @@ impl ApiProblem {
 
     /// A refusal by the chain's rules, of something that is no call.
     pub fn rejected(rejection: &Rejection) -> Self {
-        Self::told(rejection, None, None)
+        Self::told(rejection, None, None, (rejection.code.text(), rejection.code.advice()))
     }
 
     /// A refusal of one parameter of a question by the chain's rules.
     pub fn rejected_parameter(field: &str, unit: Option<Unit>, rejection: &Rejection) -> Self {
-        Self::told(rejection, Some(field), unit)
+        Self::told(rejection, Some(field), unit, (rejection.code.text(), rejection.code.advice()))
     }
 
     /// A refusal of a call, with its field and its numbers in words.
     pub fn rejected_call(call: &Call, rejection: &Rejection) -> Self {
-        Self::told(rejection, reason::field(call, rejection), reason::unit(call, rejection))
+        let code = rejection.code;
+        let words = reason::words(call, rejection).unwrap_or((code.text(), code.advice()));
+        Self::told(rejection, reason::field(call, rejection), reason::unit(call, rejection), words)
     }
 
     /// A body that is no transaction: which part, and what was expected there.
@@ -160,18 +162,18 @@ impl ApiProblem {
         problem.about(place.map_or("body", |(_, field)| field))
     }
 
-    fn told(rejection: &Rejection, field: Option<&str>, unit: Option<Unit>) -> Self {
+    fn told(rejection: &Rejection, field: Option<&str>, unit: Option<Unit>, (text, advice): (&str, &str)) -> Self {
         let code = rejection.code;
         let words = |number: u64| unit.map_or_else(|| number.to_string(), |unit| in_words(unit, number));
         let mut detail = field.map(|field| format!("{field}: ")).unwrap_or_default();
-        detail.push_str(code.text());
+        detail.push_str(text);
         if let Some(expected) = rejection.expected {
             detail = format!("{detail}; expected {}", words(expected));
         }
         if let Some(found) = rejection.found {
             detail = format!("{detail}, found {}", words(found));
         }
-        let mut problem = Self::new(status_of(code), code.slug(), code.text(), format!("{detail}: {}", code.advice()));
+        let mut problem = Self::new(status_of(code), code.slug(), code.text(), format!("{detail}: {advice}"));
         problem.0.expected = rejection.expected.map(|value| value.to_string());
         problem.0.found = rejection.found.map(|value| value.to_string());
         problem.0.unit = unit.filter(|_| rejection.expected.is_some() || rejection.found.is_some());

@@ -7,10 +7,10 @@ use chain::{
     certificate::ValidatorSet,
     codec,
     hash::Hash32,
-    id::{Address, CondominiumId, Height, SessionId},
+    id::{Address, CondominiumId, ConnectorId, Height, SessionId, TxId},
     quantity::{Amount, Cost},
-    receipt::{Event, Receipt, SessionReceipt},
-    record::{Key, Payment, Role, Session},
+    receipt::{Cause, Event, Receipt, SessionReceipt},
+    record::{Account, ClearingHead, Key, Payment, Roaming, Role, Session},
     state::{MemoryState, StateRead as _, prefix_end},
     time::Timestamp,
 };
@@ -35,7 +35,11 @@ pub const fn columns(table: Table) -> &'static [&'static str] {
             "session",
             "state",
             "account",
+            "home",
+            "home_name",
             "connector",
+            "host",
+            "host_name",
             "tariff",
             "tariff_version",
             "opened_at",
@@ -64,7 +68,35 @@ pub const fn columns(table: Table) -> &'static [&'static str] {
         }
         Table::Roles => &["event", "at", "height", "condominium", "condominium_name", "role", "account", "from_height", "until_height"],
         Table::Validators => &["from_height", "set", "validator", "power", "power_of_all"],
-        Table::Positions => &["event", "at", "height", "debtor", "debtor_name", "creditor", "creditor_name", "amount_micro"],
+        Table::Positions => &[
+            "event",
+            "at",
+            "height",
+            "debtor",
+            "debtor_name",
+            "creditor",
+            "creditor_name",
+            "amount_micro",
+            "clearing",
+            "session",
+            "transaction",
+        ],
+        Table::Limits => &["event", "at", "height", "condominium", "condominium_name", "limit_micro"],
+        Table::Statements => &[
+            "event",
+            "at",
+            "height",
+            "clearing",
+            "home",
+            "home_name",
+            "host",
+            "host_name",
+            "sessions",
+            "energy_wh",
+            "charged_micro",
+            "transfers",
+            "transferred_micro",
+        ],
     }
 }
 
@@ -72,8 +104,8 @@ fn text(value: impl ToString) -> Cell {
     Cell::Text(value.to_string())
 }
 
-fn number(id: CondominiumId) -> Cell {
-    Cell::Number(id.0.into())
+const fn number(id: CondominiumId) -> Cell {
+    Cell::Small(id.0)
 }
 
 fn amount(value: Amount) -> Cell {
@@ -107,6 +139,31 @@ struct Moment {
     height: Height,
 }
 
+/// What made a position or a payment.
+#[derive(Clone, Copy, Default)]
+struct Origin {
+    clearing: Option<u32>,
+    session: Option<SessionId>,
+    transaction: Option<TxId>,
+}
+
+impl Origin {
+    /// Of event number `index` of a receipt. A position is posted where a session is settled, just before its bill, or by the transaction of a transfer.
+    fn of(receipt: &Receipt, index: usize) -> Self {
+        let transaction = match receipt.cause {
+            Cause::Transaction(id) => Some(id),
+            Cause::Due(_) => None,
+        };
+        let after = receipt.events.iter().skip(index.saturating_add(1));
+        let bill = after.take_while(|event| !matches!(event, Event::PositionPosted { .. })).find_map(Event::bill);
+        Self { clearing: None, session: bill.map(|bill| bill.session), transaction }
+    }
+
+    const fn at(self, clearing: u32) -> Self {
+        Self { clearing: Some(clearing), session: None, ..self }
+    }
+}
+
 fn zip(table: Table, cells: Vec<Cell>) -> Row {
     columns(table).iter().copied().zip(cells).collect()
 }
@@ -120,24 +177,27 @@ impl Tables {
             for held in &condominium.roles {
                 self.role("genesis", moment, condominium.id, held.role, held.account, Some(Height(1)), None);
             }
+            self.limit("genesis", moment, condominium.id, condominium.position_limit);
         }
         self.set(Height(1), validators);
     }
 
-    /// Takes in a block that was found true, and who decides the next.
-    pub(in crate::audit) fn block(&mut self, header: &Header, receipts: &[Receipt], next: &ValidatorSet) {
+    /// Takes in a block that was found true, the state after it, and who decides the next.
+    pub(in crate::audit) fn block(&mut self, header: &Header, receipts: &[Receipt], state: &MemoryState, next: &ValidatorSet) {
         let moment = Moment { at: header.timestamp, height: header.height };
-        for event in receipts.iter().flat_map(|receipt| &receipt.events) {
-            self.event(moment, event);
+        for receipt in receipts {
+            for (index, event) in receipt.events.iter().enumerate() {
+                self.event(moment, event, Origin::of(receipt, index), state);
+            }
         }
         if self.validators.as_ref() != Some(next) {
             self.set(header.height.next(), next);
         }
     }
 
-    fn event(&mut self, moment: Moment, event: &Event) {
+    fn event(&mut self, moment: Moment, event: &Event, origin: Origin, state: &MemoryState) {
         match event {
-            Event::SessionSettled(bill) => self.settled(moment, bill),
+            Event::SessionSettled(bill) => self.settled(moment, bill, state),
             Event::TokensSold { condominium, account, amount: sold, to_debt, sale } => {
                 let sale = [amount(*to_debt), Cell::Number(*sale), Cell::Empty];
                 self.sale("sold", moment, Some(*condominium), *account, *sold, sale);
@@ -157,18 +217,22 @@ impl Tables {
             Event::RoleRevoked { condominium, role, account, until } => {
                 self.role("revoked", moment, *condominium, *role, *account, None, Some(*until));
             }
-            Event::PositionPosted { debtor, creditor, amount } => self.position("posted", moment, [*debtor, *creditor], *amount),
-            Event::PaymentDue { clearing: _, debtor, creditor, amount } => {
-                self.position("payment due", moment, [*debtor, *creditor], *amount);
+            Event::PositionPosted { debtor, creditor, amount } => self.position("posted", moment, [*debtor, *creditor], *amount, origin),
+            Event::PaymentDue { clearing, debtor, creditor, amount } => {
+                self.position("payment due", moment, [*debtor, *creditor], *amount, origin.at(*clearing));
             }
-            Event::PaymentReported { clearing: _, debtor, creditor, amount } => {
-                self.position("payment reported", moment, [*debtor, *creditor], *amount);
+            Event::PaymentReported { clearing, debtor, creditor, amount } => {
+                self.position("payment reported", moment, [*debtor, *creditor], *amount, origin.at(*clearing));
             }
-            Event::PaymentReceived { clearing: _, debtor, creditor, amount } => {
-                self.position("payment received", moment, [*debtor, *creditor], *amount);
+            Event::PaymentReceived { clearing, debtor, creditor, amount } => {
+                self.position("payment received", moment, [*debtor, *creditor], *amount, origin.at(*clearing));
             }
-            Event::PaymentMissing { clearing: _, debtor, creditor, amount } => {
-                self.position("payment missing", moment, [*debtor, *creditor], *amount);
+            Event::PaymentMissing { clearing, debtor, creditor, amount } => {
+                self.position("payment missing", moment, [*debtor, *creditor], *amount, origin.at(*clearing));
+            }
+            Event::PositionLimitSet { condominium, limit } => self.limit("set", moment, *condominium, *limit),
+            Event::RoamingClosed { clearing, home, host, roaming } => {
+                self.statement("closed", moment, *clearing, [*home, *host], roaming);
             }
             Event::AccountRegistered { .. }
             | Event::Transferred { .. }
@@ -190,9 +254,7 @@ impl Tables {
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
             | Event::SessionStopping { .. }
-            | Event::PositionsCleared { .. }
-            | Event::RoamingClosed { .. }
-            | Event::PositionLimitSet { .. } => {}
+            | Event::PositionsCleared { .. } => {}
         }
     }
 
@@ -202,36 +264,47 @@ impl Tables {
         let sessions = Key::Session(SessionId(Hash32::ZERO)).table();
         each(state, sessions, |key, session: Session| {
             if let Ok(id) = <[u8; 32]>::try_from(key) {
-                self.open(SessionId(Hash32(id)), &session);
+                self.open(SessionId(Hash32(id)), &session, state);
             }
         });
         let positions = Key::Position(CondominiumId(0), CondominiumId(0)).table();
         each(state, positions, |key, owed: Amount| {
-            if let Some((debtor, creditor)) = key.split_at_checked(4)
-                && let (Ok(debtor), Ok(creditor)) = (debtor.try_into(), creditor.try_into())
-            {
-                let pair = [debtor, creditor].map(|number| CondominiumId(u32::from_be_bytes(number)));
-                self.position("owed in the end", moment, pair, owed);
+            if let Some((pair, _)) = pair_in(key) {
+                self.position("owed in the end", moment, pair, owed, Origin::default());
             }
         });
         let payments = Key::Payment(CondominiumId(0), CondominiumId(0), 0).table();
         each(state, payments, |key, payment: Payment| {
-            // Who pays, whom, and after which clearing.
-            if let (Some(debtor), Some(creditor)) = (key.first_chunk(), key.get(4..).and_then(|rest| rest.first_chunk())) {
-                let pair = [debtor, creditor].map(|number| CondominiumId(u32::from_be_bytes(*number)));
-                self.position("unpaid in the end", moment, pair, payment.amount);
+            if let Some((pair, clearing)) = pair_in(key) {
+                self.position("unpaid in the end", moment, pair, payment.amount, Origin { clearing, ..Origin::default() });
+            }
+        });
+        let latest = Key::ClearingHead.bytes();
+        let latest = state.get(&latest).ok().flatten().and_then(|value| codec::decode::<ClearingHead>(&value, MAX_RECORD_BYTES).ok());
+        let running = latest.map_or(0, |head| head.latest).saturating_add(1);
+        let roaming = Key::Roaming(CondominiumId(0), CondominiumId(0)).table();
+        each(state, roaming, |key, counted: Roaming| {
+            if let Some((pair, _)) = pair_in(key) {
+                self.statement("running in the end", moment, running, pair, &counted);
             }
         });
     }
 
-    fn settled(&mut self, moment: Moment, bill: &SessionReceipt) {
-        let cells = vec![
-            text(bill.session),
-            text("settled"),
-            text(bill.account),
-            text(bill.connector),
+    /// Account, home, connector and host of a session.
+    fn places(&self, account: Address, connector: ConnectorId, state: &MemoryState) -> [Cell; 6] {
+        let home = state.get(&Key::Account(account).bytes()).ok().flatten();
+        let home = home.and_then(|value| codec::decode::<Account>(&value, MAX_RECORD_BYTES).ok()).map(|account| account.home);
+        let host = connector.condominium;
+        let home_name = some(home, |home| self.name(home));
+        [text(account), some(home, number), home_name, text(connector), number(host), self.name(host)]
+    }
+
+    fn settled(&mut self, moment: Moment, bill: &SessionReceipt, state: &MemoryState) {
+        let mut cells = vec![text(bill.session), text("settled")];
+        cells.extend(self.places(bill.account, bill.connector, state));
+        cells.extend([
             text(bill.tariff),
-            Cell::Number(bill.tariff_version.into()),
+            Cell::Small(bill.tariff_version),
             Cell::Time(bill.opened_at),
             some(bill.first_granted_at, Cell::Time),
             Cell::Time(bill.ended_at),
@@ -252,22 +325,20 @@ impl Tables {
             some(bill.overdrawn, |over| amount(over.amount)),
             Cell::Number(bill.readings),
             Cell::Number(bill.samples),
-        ];
+        ]);
         self.row(Table::Sessions, &zip(Table::Sessions, cells));
     }
 
-    fn open(&mut self, id: SessionId, session: &Session) {
+    fn open(&mut self, id: SessionId, session: &Session, state: &MemoryState) {
         let energy = session.meter.map(|meter| meter.register.saturating_sub(meter.start));
-        let mut cells = vec![
-            text(id),
-            text("open"),
-            text(session.account),
-            text(session.connector),
+        let mut cells = vec![text(id), text("open")];
+        cells.extend(self.places(session.account, session.connector, state));
+        cells.extend([
             text(session.tariff),
-            Cell::Number(session.tariff_version.into()),
+            Cell::Small(session.tariff_version),
             Cell::Time(session.opened_at),
             some(session.first_granted_at, Cell::Time),
-        ];
+        ]);
         cells.extend((0..5).map(|_| Cell::Empty));
         cells.extend([
             some(energy, |energy| Cell::Number(energy.get())),
@@ -324,7 +395,7 @@ impl Tables {
         self.validators = Some(set.clone());
     }
 
-    fn position(&mut self, event: &str, moment: Moment, pair: [CondominiumId; 2], sum: Amount) {
+    fn position(&mut self, event: &str, moment: Moment, pair: [CondominiumId; 2], sum: Amount, origin: Origin) {
         let [debtor, creditor] = pair;
         let cells = vec![
             text(event),
@@ -335,13 +406,47 @@ impl Tables {
             number(creditor),
             self.name(creditor),
             amount(sum),
+            some(origin.clearing, Cell::Small),
+            some(origin.session, text),
+            some(origin.transaction, text),
         ];
         self.row(Table::Positions, &zip(Table::Positions, cells));
+    }
+
+    fn limit(&mut self, event: &str, moment: Moment, of: CondominiumId, limit: Amount) {
+        let cells = vec![text(event), Cell::Time(moment.at), Cell::Number(moment.height.0), number(of), self.name(of), amount(limit)];
+        self.row(Table::Limits, &zip(Table::Limits, cells));
+    }
+
+    fn statement(&mut self, event: &str, moment: Moment, clearing: u32, pair: [CondominiumId; 2], counted: &Roaming) {
+        let [home, host] = pair;
+        let cells = vec![
+            text(event),
+            Cell::Time(moment.at),
+            Cell::Number(moment.height.0),
+            Cell::Small(clearing),
+            number(home),
+            self.name(home),
+            number(host),
+            self.name(host),
+            Cell::Number(counted.sessions),
+            Cell::Number(counted.energy.get()),
+            amount(counted.charged),
+            Cell::Number(counted.transfers),
+            amount(counted.transferred),
+        ];
+        self.row(Table::Statements, &zip(Table::Statements, cells));
     }
 
     fn name(&self, id: CondominiumId) -> Cell {
         self.names.get(&id).map_or(Cell::Empty, text)
     }
+}
+
+/// Two condominiums and, where one follows, the number of a clearing: what stands behind the table's byte of a key.
+fn pair_in(key: &[u8]) -> Option<([CondominiumId; 2], Option<u32>)> {
+    let number = |from: usize| key.get(from..).and_then(|rest| rest.first_chunk()).map(|bytes| u32::from_be_bytes(*bytes));
+    Some(([CondominiumId(number(0)?), CondominiumId(number(4)?)], number(8)))
 }
 
 /// Every record of a table of the state, with its key behind the table's byte; what does not decode has failed the audit before.

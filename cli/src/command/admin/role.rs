@@ -117,6 +117,11 @@ const fn soonest(newest: Height) -> Height {
 impl List {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
         let condominium = context.condominium(self.condominium).await?;
+        // Of a condominium that is not there the node has an empty list.
+        let known = context.client().condominiums().await?;
+        if !known.iter().any(|view| view.id == condominium) {
+            return Err(CommandError::Failed(format!("there is no condominium {condominium} on this chain")));
+        }
         let roles = context.client().roles(condominium).await?;
         context.put(&roles, || {
             let mut rows = Rows::new(&["ROLE", "ACCOUNT", "FROM HEIGHT", "BEFORE HEIGHT"], "There is no role.");

@@ -1,20 +1,24 @@
 //! `watt audit replay`.
 
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use ::chain::{api::Unit, words::in_words};
+use ::chain::{
+    api::Unit,
+    quantity::{Amount, WattHours, decimal},
+    words::in_words,
+};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::{
     audit::{AuditError, AuditReport, NodeAuditError, Progress, RowCounts, TableFormat, Tables, replay_into, replay_node},
-    command::{CommandError, Context},
-    render::Facts,
+    command::{
+        CommandError, Context,
+        file::{failed as unwritten, open},
+    },
+    quantity::count,
+    render::{Facts, io_words},
 };
 
 /// Carry out the whole chain again and compare every step
@@ -31,9 +35,12 @@ use crate::{
   watt audit replay chain.export --export csv --to tables      sessions, sales, roles, validators and positions, for a spreadsheet
   watt audit replay chain.export --export jsonl --to chain.jsonl
 
+An export has the raw samples of the gateway of the node that wrote it, and no others: those behind readings of other condominiums are held against the chain by an
+audit of their own nodes. CSV is UTF-8 without a byte order mark: a spreadsheet is told so when it imports the file (docs/verify.md).
+
 Exit codes: 0 everything is true, 3 something is not (height, field and transaction are named), 4 the node cannot be reached.")]
 pub struct Replay {
-    /// An export; without one the node is asked for its chain
+    /// An export; without one the node of --node is asked for its chain
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// The chain that it must be: its id, which is the hash of its genesis document
@@ -52,18 +59,27 @@ struct Answer {
     verified: bool,
     chain_id: ::chain::id::ChainId,
     network: String,
+    #[serde(with = "decimal")]
     blocks: u64,
+    #[serde(with = "decimal")]
     transactions: u64,
+    #[serde(with = "decimal")]
     rejected: u64,
+    #[serde(with = "decimal")]
     signatures: u64,
+    #[serde(with = "decimal")]
     samples: u64,
+    #[serde(with = "decimal")]
     samples_missing: u64,
+    #[serde(with = "decimal")]
     bills: u64,
+    #[serde(with = "decimal")]
     open_sessions: u64,
-    energy_wh: u64,
-    escrowed: u64,
-    paid: u64,
-    refunded: u64,
+    energy_wh: WattHours,
+    /// Micro-tokens, as the next two.
+    escrowed: Amount,
+    paid: Amount,
+    refunded: Amount,
     state_root: ::chain::hash::Hash32,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,13 +96,17 @@ struct Exported {
 
 impl Replay {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let unwritten = |path: &Path, error: io::Error| CommandError::Failed(format!("{}: {error}", path.display()));
+        // The node of the environment, or none, is what is meant where nobody typed one.
+        if let (Some(file), true) = (&self.file, context.options().node_typed) {
+            let file = file.display();
+            return Err(CommandError::Usage(format!("{file} is audited without asking a node: leave out either --node or the file")));
+        }
+        let source = self.file.as_ref().map(|file| open(file)).transpose()?;
         let to = self.export.zip(self.to);
         let mut tables =
-            to.as_ref().map(|(format, path)| Tables::create(*format, path).map_err(|error| unwritten(path, error))).transpose()?;
-        let report = match self.file {
-            Some(file) => {
-                let opened = File::open(&file).map_err(|error| CommandError::Failed(format!("cannot open {}: {error}", file.display())))?;
+            to.as_ref().map(|(format, path)| Tables::create(*format, path).map_err(|error| unwritten(path, &error))).transpose()?;
+        let report = match source {
+            Some(opened) => {
                 let bar = progress_bar(opened.metadata().ok().map(|metadata| metadata.len()));
                 let result = replay_into(opened, self.chain_id, tables.as_mut(), |progress| show(&bar, progress));
                 bar.finish_and_clear();
@@ -107,7 +127,7 @@ impl Replay {
         };
         let mut answer = answer(&report)?;
         if let Some((tables, (_, path))) = tables.zip(to) {
-            let rows = tables.finish().map_err(|error| unwritten(&path, error))?;
+            let rows = tables.finish().map_err(|error| unwritten(&path, &error))?;
             answer.exported = Some(Exported { path: path.display().to_string(), rows });
         }
         let pinned = self.chain_id.is_some();
@@ -117,8 +137,8 @@ impl Replay {
 
 fn failed(error: AuditError) -> CommandError {
     match error {
-        AuditError::Failed(failure) => CommandError::Verification(failure.to_string()),
-        AuditError::Read(error) => CommandError::Io(error),
+        AuditError::Failed(failure) => CommandError::Audit(Box::new(failure)),
+        AuditError::Read(error) => CommandError::Failed(format!("the export cannot be read: {}", io_words(&error))),
         AuditError::Machine(message) => CommandError::Failed(message),
     }
 }
@@ -134,7 +154,7 @@ fn progress_bar(bytes: Option<u64>) -> ProgressBar {
 
 fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_position(progress.bytes);
-    bar.set_message(format!("{} blocks, {} transactions", progress.blocks, progress.transactions));
+    bar.set_message(format!("{}, {}", count(progress.blocks, "block"), count(progress.transactions, "transaction")));
 }
 
 fn answer(report: &AuditReport) -> Result<Answer, CommandError> {
@@ -151,10 +171,10 @@ fn answer(report: &AuditReport) -> Result<Answer, CommandError> {
         samples_missing: report.samples_missing,
         bills: totals.sessions,
         open_sessions: report.open_sessions,
-        energy_wh: totals.energy.get(),
-        escrowed: totals.escrowed.micro(),
-        paid: totals.paid.micro(),
-        refunded: totals.refunded.micro(),
+        energy_wh: totals.energy,
+        escrowed: totals.escrowed,
+        paid: totals.paid,
+        refunded: totals.refunded,
         state_root: report.state_root,
         seconds: report.seconds,
         exported: None,
@@ -162,7 +182,7 @@ fn answer(report: &AuditReport) -> Result<Answer, CommandError> {
 }
 
 fn table(answer: &Answer, pinned: bool) -> String {
-    let tokens = |micro: u64| in_words(Unit::MicroTokens, micro);
+    let tokens = |amount: Amount| in_words(Unit::MicroTokens, amount.micro());
     let trust = if pinned { "the one that was asked for" } else { "compare it with the one that you know" };
     Facts::new()
         .with("verdict", "everything is as the rules demand")
@@ -170,19 +190,34 @@ fn table(answer: &Answer, pinned: bool) -> String {
         .with("blocks", answer.blocks.to_string())
         .with("transactions", format!("{}, of which {} were rejected", answer.transactions, answer.rejected))
         .with("signatures", answer.signatures.to_string())
-        .with("bills", format!("{}, each computed again; {} sessions are open", answer.bills, answer.open_sessions))
-        .with("energy", in_words(Unit::WattHours, answer.energy_wh))
+        .with("bills", format!("{}, each computed again; {} still open", answer.bills, count(answer.open_sessions, "session")))
+        .with("energy", in_words(Unit::WattHours, answer.energy_wh.get()))
         .with("escrowed", tokens(answer.escrowed))
         .with("paid", tokens(answer.paid))
         .with("refunded", tokens(answer.refunded))
-        .with("raw samples", format!("{} records checked, {} not kept or erased", answer.samples, answer.samples_missing))
+        .with("raw samples", samples_text(answer))
         .with("state root", answer.state_root.to_string())
         .with("took", format!("{:.1} s ({} per block)", answer.seconds, per_block(answer)))
-        .with_some("tables", answer.exported.as_ref().map(|Exported { path, rows }| {
-            let RowCounts { sessions, sales, roles, validators, positions } = rows;
-            format!("{path}: {sessions} sessions, {sales} sales and redemptions, {roles} roles, {validators} validators, {positions} positions")
-        }))
+        .with_some(
+            "tables",
+            answer.exported.as_ref().map(|Exported { path, rows }| {
+                let parts: Vec<String> = rows.named().into_iter().map(|(name, rows)| format!("{name} {rows}")).collect();
+                format!("{path}: {}", parts.join(", "))
+            }),
+        )
         .text()
+}
+
+/// What was held against the chain; what is missing may well be kept elsewhere.
+fn samples_text(answer: &Answer) -> String {
+    let checked = format!("{} checked", count(answer.samples, "record"));
+    if answer.samples_missing == 0 {
+        return checked;
+    }
+    let missing = count(answer.samples_missing, "reading");
+    format!(
+        "{checked}; those of {missing} are not in this export: gateways of other condominiums keep theirs, and none keeps them for ever"
+    )
 }
 
 fn per_block(answer: &Answer) -> String {

@@ -18,13 +18,14 @@ use crate::command::{CommandError, Context, proof};
 #[command(after_help = "Examples:
   watt audit verify receipt.json
   watt audit verify receipt.json --genesis CHAIN_ID
-  watt audit verify receipt.json --checkpoint 812:CHAIN_ID
+  watt audit verify receipt.json --checkpoint 812:BLOCK_HASH
   watt audit verify receipt.json --output json
 
 Without either, the newest block that this machine's wallets have seen of the chain is what it is checked against. From a genesis hash alone a file is valid only if no
 quorum of validators' keys has leaked, retired ones included; from a checkpoint, only keys after it matter.
 
-Exit codes: 0 it holds, 3 it does not, 2 it is not known what to trust, 1 the file cannot be read.")]
+Exit codes: 0 it holds, 3 it does not, 6 it does not reach the checkpoint (neither holds nor fails: have another made), 2 it is not known what to trust, 1 the file
+cannot be read.")]
 pub struct Verify {
     /// The proof file
     #[arg(value_name = "FILE")]
@@ -41,11 +42,11 @@ impl Verify {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
         let file = proof::read(&self.file)?;
         let (trust, origin) = match (self.checkpoint, self.genesis) {
-            (Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), "the checkpoint is the one that was given".to_owned()),
-            (None, Some(genesis)) => (Trust::Genesis(genesis), "the genesis hash is the one that was given".to_owned()),
+            (Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), proof::CHECKPOINT_GIVEN.to_owned()),
+            (None, Some(genesis)) => (Trust::Genesis(genesis), proof::GENESIS_GIVEN.to_owned()),
             (None, None) => proof::known(context, &file)?,
         };
-        let mut checked = file.check(trust)?;
+        let mut checked = proof::check(&file, trust)?;
         checked.verdict.relied_on.push(origin);
         proof::told(context, &file, &checked, None)
     }

@@ -7,7 +7,7 @@ use ::chain::id::CondominiumId;
 use crate::command::{CommandError, Context};
 
 /// What condominiums are called.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(super) struct Names(BTreeMap<CondominiumId, String>);
 
 impl Names {
@@ -15,6 +15,19 @@ impl Names {
     pub async fn ask(context: &Context) -> Result<Self, CommandError> {
         let known = context.client().condominiums().await?;
         Ok(Self(known.into_iter().map(|view| (view.id, view.condominium.name)).collect()))
+    }
+
+    /// One that was typed; no answer is given about a condominium that is not there.
+    ///
+    /// # Errors
+    /// [`CommandError::Failed`] with those that are.
+    pub fn known(&self, number: u32) -> Result<CondominiumId, CommandError> {
+        let id = CondominiumId(number);
+        if self.0.contains_key(&id) {
+            return Ok(id);
+        }
+        let known: Vec<String> = self.0.keys().map(|id| self.of(*id)).collect();
+        Err(CommandError::Failed(format!("there is no condominium {number}: this chain has {}", known.join(", "))))
     }
 
     /// Name and number.

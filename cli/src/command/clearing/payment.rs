@@ -43,7 +43,8 @@ pub struct Which {
   watt clearing report 3 --from 1 --to 2
   watt clearing report 3 --from 1 --to 2 --reference-file payment.txt
 
-Of the payment's reference only a salted commitment goes to the chain; both are kept in commitments.jsonl beside the wallets. Nothing is paid until the other treasurer confirms it.")]
+Of the payment's reference only a salted commitment goes to the chain. What opens it is kept in commitments.jsonl beside the wallets, before anything is sent: where the
+report is refused or declined, its line stays and means nothing. Nothing is paid until the other treasurer confirms it.")]
 pub struct Report {
     #[command(flatten)]
     which: Which,
@@ -69,10 +70,10 @@ pub struct Missing {
 
 impl Payments {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let mut payments = context.client().payments().await?;
-        let only = self.condominium.map(CondominiumId);
-        payments.retain(|view| only.is_none_or(|only| only == view.debtor || only == view.creditor));
         let (currency, names) = (context.status().await?.currency, Names::ask(context).await?);
+        let only = self.condominium.map(|number| names.known(number)).transpose()?;
+        let mut payments = context.client().payments().await?;
+        payments.retain(|view| only.is_none_or(|only| only == view.debtor || only == view.creditor));
         context.put(&payments, || rows(&payments, &names, &currency))
     }
 }
@@ -94,8 +95,12 @@ pub(super) fn rows(payments: &[PaymentView], names: &Names, currency: &str) -> S
 }
 
 impl Which {
-    fn facts(self, word: &str) -> Facts {
-        Facts::new().with(word, format!("payment of clearing {} from condominium {} to condominium {}", self.clearing, self.from, self.to))
+    /// What was done, with the names of both.
+    async fn facts(self, context: &Context, word: &str) -> Facts {
+        // The transaction is in its block: that no names can be had now must not make a failure of it.
+        let names = Names::ask(context).await.unwrap_or_default();
+        let [from, to] = [self.from, self.to].map(|number| names.of(CondominiumId(number)));
+        Facts::new().with(word, format!("payment of clearing {} from {from} to {to}", self.clearing))
     }
 }
 
@@ -107,7 +112,7 @@ impl Report {
         let payment = self.reference.commit(context, "payment's reference", purpose)?;
         let call = ReportPayment { clearing, debtor: CondominiumId(from), creditor: CondominiumId(to), payment: payment.commitment };
         let done = context.submit(&status, Call::ReportPayment(call)).await?;
-        context.put_done(&done, self.which.facts("reported").with("salt", payment.salt.to_string()))
+        context.put_done(&done, self.which.facts(context, "reported").await.with("salt", payment.salt.to_string()))
     }
 }
 
@@ -128,5 +133,5 @@ async fn answer(context: &Context, which: Which, answer: PaymentAnswer, word: &s
     let Which { clearing, from, to } = which;
     let call = AnswerPayment { clearing, debtor: CondominiumId(from), creditor: CondominiumId(to), answer };
     let done = context.submit(&status, Call::AnswerPayment(call)).await?;
-    context.put_done(&done, which.facts(word))
+    context.put_done(&done, which.facts(context, word).await)
 }

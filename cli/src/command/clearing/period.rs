@@ -4,6 +4,7 @@ use ::chain::{
     api::{PaymentView, StatementView},
     id::CondominiumId,
     quantity::Amount,
+    receipt::Event,
 };
 use clap::Args;
 use contracts::call::{Call, ClearPositions};
@@ -12,7 +13,7 @@ use super::{names::Names, payment};
 use crate::{
     command::{CommandError, Context},
     describe,
-    quantity::{kwh, time, tokens},
+    quantity::{count, kwh, time, tokens},
     render::{Facts, Rows},
 };
 
@@ -68,13 +69,13 @@ impl List {
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
+        let (currency, names) = (context.status().await?.currency, Names::ask(context).await?);
+        let only = self.condominium.map(|number| names.known(number)).transpose()?;
         let mut statement = context.client().statement(self.clearing).await?;
-        let only = self.condominium.map(CondominiumId);
         if let Some(only) = only {
             statement.roaming.retain(|row| row.home == only || row.host == only);
             statement.payments.retain(|row| row.debtor == only || row.creditor == only);
         }
-        let (currency, names) = (context.status().await?.currency, Names::ask(context).await?);
         context.put(&statement, || text(&statement, only, &names, &currency))
     }
 }
@@ -116,8 +117,30 @@ impl Close {
         let status = context.status().await?;
         let condominium = context.condominium(self.condominium).await?;
         let done = context.submit(&status, Call::ClearPositions(ClearPositions { condominium })).await?;
+        let names = Names::ask(context).await.unwrap_or_default();
         let events = &done.committed.receipt.events;
-        let facts = events.iter().fold(Facts::new(), |facts, event| facts.with("", describe::event(event, &done.currency)));
+        let facts = events.iter().fold(Facts::new(), |facts, event| facts.with("", closed(event, &names, &done.currency)));
         context.put_done(&done, facts)
     }
+}
+
+/// What the end of a period did, with names.
+fn closed(event: &Event, names: &Names, currency: &str) -> String {
+    if let Event::RoamingClosed { clearing: _, home, host, roaming } = event {
+        let (charged, sent) = (tokens(roaming.charged, currency), tokens(roaming.transferred, currency));
+        let (sessions, energy) = (count(roaming.sessions, "session"), kwh(roaming.energy));
+        return format!(
+            "residents of {} charged {charged} at {} ({sessions}, {energy}) and sent {sent} there",
+            names.of(*home),
+            names.of(*host)
+        );
+    }
+    if let Event::PaymentDue { clearing: _, debtor, creditor, amount } = event {
+        return format!("{} has to pay {} to {}", names.of(*debtor), tokens(*amount, currency), names.of(*creditor));
+    }
+    if let Event::PositionsCleared { clearing, condominium, from, until } = event {
+        let from = from.map_or_else(|| "the beginning".to_owned(), time);
+        return format!("clearing {clearing}, asked for by {}: from {from} to {}", names.of(*condominium), time(*until));
+    }
+    describe::event(event, currency)
 }

@@ -58,8 +58,9 @@ impl Limit {
         let status = context.status().await?;
         let condominium = context.condominium(self.condominium).await?;
         let done = context.submit(&status, Call::SetPositionLimit(SetPositionLimit { condominium, limit: self.limit })).await?;
-        let facts =
-            Facts::new().with("condominium", condominium.to_string()).with("others may owe it at most", tokens(self.limit, &done.currency));
+        let facts = Facts::new()
+            .with("condominium", Names::ask(context).await.unwrap_or_default().of(condominium))
+            .with("others may owe it at most", tokens(self.limit, &done.currency));
         context.put_done(&done, facts)
     }
 }

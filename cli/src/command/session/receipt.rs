@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use ::chain::{api::ProvenReceipt, certificate::ValidatorSet, id::ChainId};
+use ::chain::{api::ProvenReceipt, certificate::ValidatorSet, id::ChainId, verify::Checkpoint};
 use clap::Args;
 use contracts::genesis::Genesis;
 use serde::Serialize;
 
 use super::show::bill_facts;
 use crate::{
-    command::{CommandError, Context, proof::Ground},
+    command::{CommandError, Context, file::Target, proof::Ground},
     named::Named,
     proof::Claim,
     quantity::parse_hash,
@@ -22,10 +22,13 @@ use crate::{
   watt session receipt 5f0c9a
   watt session receipt 5f0c9a --chain-id CHAIN_ID
   watt session receipt 5f0c9a --proof receipt.json
+  watt session receipt 5f0c9a --proof receipt.json --checkpoint 812:BLOCK_HASH    for somebody who trusts that block
+  watt session receipt 5f0c9a --proof - > receipt.json
   watt audit verify receipt.json    checks that file without any node
 
 With --proof the whole session is written to a new file: what was signed, metered and billed, the tariff, and all that proves it to whoever holds the file, years later
-too. It is checked before it is written, against the newest block that your wallets have seen. Exit code 3: the proof does not hold.")]
+too. It is checked before it is written: against the checkpoint that is given, else the newest block that your wallets have seen, else the genesis document. Exit code 3:
+the proof does not hold.")]
 pub struct Receipt {
     /// The session's id, or its first 6 digits or more
     #[arg(value_name = "SESSION")]
@@ -33,9 +36,12 @@ pub struct Receipt {
     /// The chain that the receipt must be of [default: the node's]
     #[arg(long, value_name = "ID", visible_alias = "genesis", value_parser = parse_chain)]
     chain_id: Option<ChainId>,
-    /// Write a new file that proves the receipt to whoever checks it with `watt audit verify`
+    /// Write a new file (or "-", stdout) that proves the receipt to whoever checks it with `watt audit verify`
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// A block that the proof must reach: its height and the hash of its header
+    #[arg(long, value_name = "HEIGHT:HASH", requires = "proof")]
+    checkpoint: Option<Checkpoint>,
 }
 
 fn parse_chain(text: &str) -> Result<ChainId, String> {
@@ -54,10 +60,11 @@ struct Shown {
 impl Receipt {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         if let Some(path) = self.proof {
-            let ground = Ground::of(context, self.chain_id).await?;
+            let target = Target::of(path, context.options().output)?;
+            let ground = Ground::of(context, self.chain_id, self.checkpoint).await?;
             let id = context.session(&self.id).await?;
             let answer = context.client().session_proof(id, ground.checkpoint()).await;
-            return ground.keep(context, &path, answer.map(|proof| Claim::Session(Box::new(proof))));
+            return ground.keep(context, &target, answer.map(|proof| Claim::Session(Box::new(proof))));
         }
         let chain_id = match self.chain_id {
             Some(chain_id) => chain_id,

@@ -12,7 +12,7 @@ use crate::{
     command::{CommandError, Context},
     describe,
     named::Named,
-    quantity::{amperes, duration, kwh, time, tokens},
+    quantity::{amperes, count, duration, kwh, time, tokens},
     render::Facts,
 };
 
@@ -129,5 +129,5 @@ pub(in crate::command) fn bill_facts(bill: &SessionReceipt, currency: &str) -> F
             "not paid for",
             bill.overdrawn.map(|over| format!("{} worth {}, borne by the condominium", kwh(over.energy), money(over.amount))),
         )
-        .with("readings", format!("{} over {} samples", bill.readings, bill.samples))
+        .with("readings", format!("{} over {}", bill.readings, count(bill.samples, "sample")))
 }

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use ::chain::id::{Address, ChainId};
+use ::chain::{
+    id::{Address, ChainId},
+    verify::Checkpoint,
+};
 use clap::Args;
 
 use crate::{
-    command::{CommandError, Context, chain::put_account, proof::Ground},
+    command::{CommandError, Context, chain::put_account, file::Target, proof::Ground},
     proof::Claim,
 };
 
@@ -19,20 +22,24 @@ pub struct Balance {
     /// Another account than the wallet's
     #[arg(value_name = "ADDRESS")]
     address: Option<Address>,
-    /// Write a new file that proves the balance to whoever checks it with `watt audit verify`
+    /// Write a new file (or "-", stdout) that proves the balance to whoever checks it with `watt audit verify`
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
     /// The chain that it must be of: the hash of its genesis document
-    #[arg(long, value_name = "HASH", requires = "proof")]
+    #[arg(long, value_name = "HASH", requires = "proof", visible_alias = "chain-id")]
     genesis: Option<ChainId>,
+    /// A block that the proof must reach: its height and the hash of its header
+    #[arg(long, value_name = "HEIGHT:HASH", requires = "proof")]
+    checkpoint: Option<Checkpoint>,
 }
 
 impl Balance {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let address = context.account(self.address)?;
         let Some(path) = self.proof else { return put_account(context, address).await };
-        let ground = Ground::of(context, self.genesis).await?;
+        let target = Target::of(path, context.options().output)?;
+        let ground = Ground::of(context, self.genesis, self.checkpoint).await?;
         let answer = context.client().account_proof(address, ground.checkpoint()).await;
-        ground.keep(context, &path, answer.map(|proof| Claim::Account(Box::new(proof))))
+        ground.keep(context, &target, answer.map(|proof| Claim::Account(Box::new(proof))))
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::show::put_entry;
 use crate::{
-    command::{CommandError, Context, context::DEFAULT_WALLET},
+    command::{CommandError, Context, context::DEFAULT_WALLET, file::failed},
     keystore::{KeystoreError, Secret, write_new},
     phrase::{Length, Phrase},
 };
@@ -45,9 +45,7 @@ impl New {
         let words = phrase.words();
         // The words are out before the wallet is in: a wallet whose words nobody has seen would be lost with its file.
         match &self.phrase_file {
-            Some(path) => {
-                write_new(path, format!("{}\n", *words).as_bytes()).map_err(|source| KeystoreError::Io { path: path.clone(), source })?
-            }
+            Some(path) => write_new(path, format!("{}\n", *words).as_bytes()).map_err(|error| failed(path, &error))?,
             None => {
                 eprintln!("Write these words down on paper, in order, and keep them where only you find them:\n");
                 for (index, word) in words.split(' ').enumerate() {

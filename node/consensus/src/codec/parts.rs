@@ -12,7 +12,7 @@ use chain::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::context::{Address, BlockPart, Context, Height, Part},
+    super::context::{Address, Again, BlockPart, Context, Height, Part},
     Blob, MAX_GOSSIP_BYTES, MAX_GOSSIP_TRANSACTIONS, MAX_MESSAGE_BYTES, MAX_PART_BYTES, Wire, WireError, decode, encode,
 };
 
@@ -24,6 +24,8 @@ struct WireBlockPart {
     height: Height,
     round: u32,
     proposer: Address,
+    sender: Address,
+    again: Again,
     bytes: Blob,
     signature: Signature,
 }
@@ -43,6 +45,8 @@ impl From<&Part> for WirePart {
                 height: part.height,
                 round: part.round,
                 proposer: part.proposer,
+                sender: part.sender,
+                again: part.again,
                 bytes: Blob(part.bytes.clone()),
                 signature: part.signature,
             }),
@@ -61,6 +65,8 @@ impl TryFrom<WirePart> for Part {
                 height: wire.height,
                 round: wire.round,
                 proposer: wire.proposer,
+                sender: wire.sender,
+                again: wire.again,
                 bytes: wire.bytes.0,
                 signature: wire.signature,
             }),
