@@ -150,7 +150,9 @@ impl NodeError {
             Self::Export(error) => error.is_damage(),
             Self::ConsensusStart(error) => error.is_damage(),
             Self::Gateway(error) => error.is_damage(),
-            Self::Consensus(error) => matches!(error, ConsensusError::LogDamaged(_) | ConsensusError::KeyUsedElsewhere { .. }),
+            Self::Consensus(error) => {
+                matches!(error, ConsensusError::LogDamaged(_) | ConsensusError::KeyUsedElsewhere { .. } | ConsensusError::Disagrees { .. })
+            }
             Self::DataDir(error) => matches!(error, DataDirError::GenesisMissing { .. }),
             Self::Config(_)
             | Self::Key(_)

@@ -11,10 +11,11 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use chain::{
     code::Code,
     crypto::address_of,
-    id::{Height, SessionId},
+    id::{Address, Height, SessionId},
     quantity::Amount,
     receipt::{Cause, Event, Outcome},
     record::{EndReason, Key},
@@ -22,11 +23,22 @@ use chain::{
 };
 use contracts::call::{Call, Transfer};
 use node::{
-    app::{App, Interest, Limits, Standing, SubmitError, port::Origin},
+    app::{
+        App, Interest, Limits, Standing, SubmitError,
+        port::{BlockProposal, Origin, StoredProposal},
+    },
     clock::Clock,
     keys::KeyName,
 };
 use solo::{NOON, Solo, WAIT, commit, resident, stop};
+
+async fn judge(app: &App, height: Height, round: u32, proposer: Address, bytes: Bytes, origin: Origin) -> Option<StoredProposal> {
+    app.port.validate(BlockProposal { height, round, proposer, bytes, signature: None }, origin).await.unwrap()
+}
+
+fn is_valid(verdict: Option<StoredProposal>) -> bool {
+    verdict.unwrap().valid
+}
 
 #[tokio::test]
 async fn a_transfer_is_committed_and_proven_and_sending_it_again_changes_nothing() {
@@ -94,7 +106,7 @@ async fn nothing_is_lost_or_done_twice_whenever_the_process_ends() {
     assert_eq!(app.handle.pending().pooled, 0, "the pool is not kept");
     let stored = app.port.stored_proposals(Height(1), 0).await.unwrap();
     assert_eq!(stored.iter().map(|one| (one.hash, one.valid)).collect::<Vec<_>>(), [(proposed.hash, true)]);
-    assert_eq!(app.port.undecided(proposed.hash).await.unwrap(), Some(proposed.bytes.clone()));
+    assert_eq!(app.port.undecided(proposed.hash).await.unwrap().map(|block| block.bytes), Some(proposed.bytes.clone()));
     let again = app.port.propose(Height(1), 0).await.unwrap();
     assert_eq!(again, proposed, "another block for the same round would be equivocation");
 
@@ -134,11 +146,11 @@ async fn a_block_that_reaches_another_node_is_judged_and_a_changed_one_is_not_va
     for (place, origin) in [(0, Origin::Proposed), (good.bytes.len() / 2, Origin::Synced), (good.bytes.len() - 1, Origin::Synced)] {
         let mut changed = good.bytes.to_vec();
         changed[place] ^= 1;
-        let verdict = app.port.validate(Height(1), 0, proposer, changed.into(), origin).await.unwrap();
-        assert!(!verdict.valid, "byte {place}");
+        let verdict = judge(&app, Height(1), 0, proposer, changed.into(), origin).await;
+        assert!(verdict.is_none_or(|stored| !stored.valid), "byte {place}");
     }
-    let verdict = app.port.validate(Height(1), 0, proposer, good.bytes.clone(), Origin::Proposed).await.unwrap();
-    assert_eq!((verdict.valid, verdict.hash), (true, good.hash));
+    let verdict = judge(&app, Height(1), 0, proposer, good.bytes.clone(), Origin::Proposed).await;
+    assert_eq!(verdict.map(|stored| (stored.valid, stored.hash)), Some((true, good.hash)));
     let tip = app.port.commit(other.certify(Height(1), good.hash)).await.unwrap();
     assert_eq!(tip.height, Height(1));
     stop(app).await;
@@ -156,11 +168,11 @@ async fn another_body_under_the_same_header_does_not_take_the_blocks_place() {
     let good = app.port.propose(Height(1), 0).await.unwrap();
     let mut changed = good.bytes.to_vec();
     *changed.last_mut().unwrap() ^= 1;
-    for origin in [Origin::Proposed, Origin::Restreamed, Origin::Synced] {
-        let verdict = app.port.validate(Height(1), 0, proposer, changed.clone().into(), origin).await.unwrap();
-        assert!(!verdict.valid && verdict.hash != good.hash, "{origin:?}");
+    for origin in [Origin::Proposed, Origin::Late, Origin::Synced] {
+        let verdict = judge(&app, Height(1), 0, proposer, changed.clone().into(), origin).await;
+        assert_eq!(verdict, None, "{origin:?}");
     }
-    assert_eq!(app.port.undecided(good.hash).await.unwrap(), Some(good.bytes));
+    assert_eq!(app.port.undecided(good.hash).await.unwrap().map(|block| block.bytes), Some(good.bytes));
     assert_eq!(app.port.commit(solo.certify(Height(1), good.hash)).await.unwrap().height, Height(1));
     stop(app).await;
 }
@@ -175,10 +187,10 @@ async fn a_first_proposal_from_a_wrong_clock_is_not_valid_and_a_certified_one_is
     stop(app).await;
     std::fs::remove_dir_all(solo.database()).unwrap();
     let app = solo.start_with(Clock::reading(|| NOON), Limits::default());
-    let verdict = app.port.validate(Height(1), 0, proposer, block.bytes.clone(), Origin::Proposed).await.unwrap();
-    assert!(!verdict.valid);
-    let verdict = app.port.validate(Height(1), 0, proposer, block.bytes, Origin::Synced).await.unwrap();
-    assert!(verdict.valid);
+    let verdict = judge(&app, Height(1), 0, proposer, block.bytes.clone(), Origin::Proposed).await;
+    assert!(!is_valid(verdict));
+    let verdict = judge(&app, Height(1), 0, proposer, block.bytes, Origin::Synced).await;
+    assert!(is_valid(verdict));
     stop(app).await;
 }
 
@@ -195,11 +207,36 @@ async fn a_block_of_the_future_is_not_valid_though_its_sender_says_that_it_was_j
         stop(app).await;
         std::fs::remove_dir_all(solo.database()).unwrap();
         let app = solo.start_with(Clock::reading(move || shifted(0)), Limits::default());
-        let verdict = app.port.validate(Height(1), 1, proposer, block.bytes, Origin::Restreamed).await.unwrap();
-        assert_eq!(verdict.valid, valid, "{offset_s} s");
+        let verdict = judge(&app, Height(1), 1, proposer, block.bytes, Origin::Late).await;
+        assert_eq!(is_valid(verdict), valid, "{offset_s} s");
         stop(app).await;
         std::fs::remove_dir_all(solo.database()).unwrap();
     }
+}
+
+/// A validator sent a good block again in his own round, or when it had grown old: the verdict on it was overwritten, nobody could vote for it any more, and a
+/// node that had it committed thought its clock wrong.
+#[tokio::test]
+async fn a_block_that_was_found_good_stays_good_whoever_sends_it_again() {
+    let solo = Solo::found();
+    let proposer = address_of(&solo.key(KeyName::Validator));
+    let passed = Arc::new(AtomicU64::new(0));
+    let hands = Arc::clone(&passed);
+    let app = solo.start_with(Clock::reading(|| NOON), Limits::default());
+    let good = app.port.propose(Height(1), 0).await.unwrap();
+    stop(app).await;
+    std::fs::remove_dir_all(solo.database()).unwrap();
+    let clock = Clock::reading(move || NOON.saturating_add(Duration::from_ms(hands.load(Ordering::SeqCst))));
+    let app = solo.start_with(clock, Limits::default());
+    assert!(is_valid(judge(&app, Height(1), 0, proposer, good.bytes.clone(), Origin::Proposed).await));
+    passed.store(60_000, Ordering::SeqCst);
+    let other = address_of(&resident(1));
+    for (sender, origin) in [(other, Origin::Proposed), (other, Origin::Late), (proposer, Origin::Proposed)] {
+        assert!(is_valid(judge(&app, Height(1), 1, sender, good.bytes.clone(), origin).await), "{origin:?}");
+    }
+    assert_eq!(app.port.undecided(good.hash).await.unwrap().map(|block| (block.round, block.proposer)), Some((0, proposer)));
+    assert_eq!(app.port.commit(solo.certify(Height(1), good.hash)).await.unwrap().height, Height(1));
+    stop(app).await;
 }
 
 #[tokio::test]
@@ -217,10 +254,10 @@ async fn a_machine_whose_clock_is_an_hour_ahead_of_the_others_follows_and_then_s
 
     let app = solo.start_with(Clock::reading(|| NOON.saturating_add(Duration::from_hours(1))), Limits::default());
     for (block, height) in blocks.into_iter().zip((1..=3).map(Height)) {
-        let verdict = app.port.validate(height, 0, proposer, block.bytes.clone(), Origin::Proposed).await.unwrap();
-        assert!(!verdict.valid, "refused for its time");
-        let verdict = app.port.validate(height, 0, proposer, block.bytes, Origin::Synced).await.unwrap();
-        assert!(verdict.valid, "certified");
+        let verdict = judge(&app, height, 0, proposer, block.bytes.clone(), Origin::Proposed).await;
+        assert!(!is_valid(verdict), "refused for its time");
+        let verdict = judge(&app, height, 0, proposer, block.bytes, Origin::Synced).await;
+        assert!(is_valid(verdict), "certified");
         let committed = app.port.commit(solo.certify(height, block.hash)).await;
         match committed {
             Ok(tip) => assert!(tip.height == height && height < Height(3)),
@@ -253,6 +290,9 @@ async fn what_is_submitted_here_goes_to_the_others_and_what_they_send_is_tried_l
     let mut garbage = theirs.to_vec();
     garbage[3] ^= 1;
     assert!(app.port.offer(vec![garbage.into(), theirs.clone(), theirs.clone(), "no transaction".into()]).unwrap());
+    while app.handle.pending().pooled < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let ours = solo.sell(2, 3, address_of(&resident(3)), 5);
     app.handle.submit(ours.clone()).await.unwrap();
     assert_eq!(app.handle.pending().pooled, 3, "theirs was taken once, between ours");

@@ -215,31 +215,21 @@ pub enum Part {
     Tip(CommitCertificate),
 }
 
-/// A block on its way to those who shall vote on it.
+/// A block on its way to those who shall vote on it, signed by the validator whose turn its round is.
 ///
-/// The engine authenticates no parts. Without a signature of a validator, any peer could make everybody execute blocks that nobody proposed, and fill the two places that the
-/// engine keeps for the values of a round. The sender need not be the proposer: whoever precommits a block sends it again.
+/// The engine authenticates no parts. Without the proposer's signature any peer could make everybody execute blocks that nobody proposed, and fill the two places
+/// that the engine keeps for the values of a round. Whoever proposes or precommits a block of an earlier round sends its part on as it is: the engine pairs a
+/// block with the proposals of all rounds that name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockPart {
     pub height: Height,
+    /// The round in which the block was first proposed.
     pub round: u32,
-    /// Who proposed the block in that round.
+    /// Who proposed it there.
     pub proposer: Address,
-    /// The validator who sends it and signed it.
-    pub sender: Address,
-    /// Whether this is a block sent again (proposed before in an earlier round, or locked), whose clock is no longer judged.
-    pub again: Again,
     pub bytes: Bytes,
+    /// The proposer's.
     pub signature: Signature,
-}
-
-/// Whether a block is sent for the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Again {
-    /// First time: whoever validates it checks its timestamp against the wall clock.
-    First,
-    /// Sent again: its timestamp has been judged when it was first proposed.
-    Restreamed,
 }
 
 impl engine::ProposalPart<Context> for Part {

@@ -4,14 +4,10 @@
 //! Idle: a decided block is committed at once, but the engine is told to go on only when there is work, or when others verifiably go on (`wake`, `others`).
 //! Nothing is decided here about blocks or votes. Called by `lib` and `stepped`.
 
+mod parts;
 mod traffic;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    future,
-    pin::Pin,
-    time::Duration,
-};
+use std::{collections::HashSet, future, pin::Pin, time::Duration};
 
 use arc_malachitebft_app_channel::{
     AppMsg, NetworkMsg, Reply,
@@ -39,27 +35,22 @@ use tokio::{
 };
 use tracing::{debug, error, info};
 
+use self::parts::Parts;
 use super::{
     BlockTime, ConsensusError, Ended,
     codec::{MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, certificate_to_chain, raw_decided},
-    context::{Address, Again, BlockHash, BlockPart, Context, Height, Part, ValidatorSet},
+    context::{Address, BlockHash, Context, Height, Part, ValidatorSet},
     engine::Engine,
     others::Others,
     signing::{Keys, Signatures},
     watching::Watching,
 };
-use crate::port::{AppError, ConsensusPort, Origin, StoredProposal, Tip};
+use crate::port::{AppError, BlockProposal, ConsensusPort, Origin, StoredProposal, Tip};
 
 /// How long a height under way may take to end before a stopping node leaves it to its log.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// How long the engine may take until it listens. It says nothing where it cannot (the port is taken): it only never becomes ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
-/// Blocks of heights after the next one that are kept until their parents are committed.
-const MAX_EARLY_PARTS: usize = 16;
-/// Their bytes together.
-const MAX_EARLY_BYTES: usize = 16 << 20;
-/// How far ahead of the next height they may be; whoever is further behind catches up by synchronisation.
-const EARLY_HEIGHTS: u64 = 2;
 
 /// What the loop knows.
 pub(super) struct Driver {
@@ -82,7 +73,7 @@ pub(super) struct Driver {
     watching: Option<Watching>,
     /// The height at which this process began: only there can proposals be known from before a restart.
     first: id::Height,
-    early: VecDeque<BlockPart>,
+    parts: Parts,
     /// The engine's question what to do next, unanswered while there is no work.
     idle: Option<Reply<Next<Context>>>,
     streams: u64,
@@ -127,7 +118,7 @@ impl Driver {
             guards_key: false,
             watching: None,
             first: tip.height.next(),
-            early: VecDeque::new(),
+            parts: Parts::new(tip.height.next()),
             idle: None,
             streams: 0,
         }
@@ -275,6 +266,7 @@ impl Driver {
             }
             AppMsg::StartedRound { height, round, proposer, reply_value, .. } => {
                 debug!(%height, %round, %proposer, "round started");
+                self.parts.begin(height.into(), round_number(round));
                 let known = self.known_proposals(height, round).await?;
                 send(reply_value, known);
             }
@@ -298,17 +290,23 @@ impl Driver {
                 self.idle = Some(reply);
             }
             AppMsg::ProcessSyncedValue { height, round, proposer, value_bytes, reply } => {
-                let proposal = self.validate(height, round_number(round), proposer, value_bytes, Origin::Synced).await?;
-                if proposal.validity == Validity::Invalid {
-                    error!(%height, "a block that peers certified breaks our rules: this node and the others disagree");
+                // The engine has verified the certificate, and the codec that it names this block.
+                let round = round_number(round);
+                let block = BlockProposal { height: height.into(), round, proposer: proposer.0, bytes: value_bytes, signature: None };
+                match self.port.validate(block, Origin::Synced).await? {
+                    // One of a height that was committed meanwhile no longer fits anywhere, which the engine knows.
+                    Some(stored) if !stored.valid && stored.height == self.tip.height.next() => {
+                        return Err(ConsensusError::Disagrees { height: stored.height, block: stored.hash });
+                    }
+                    Some(stored) => send(reply, SyncedValueOutcome::Verdict(proposed_value(&stored))),
+                    None => send(reply, SyncedValueOutcome::PeerFault),
                 }
-                send(reply, SyncedValueOutcome::Verdict(proposal));
             }
             AppMsg::GetDecidedValues { range, reply } => send(reply, self.decided(*range.start(), *range.end()).await?),
             AppMsg::GetHistoryMinHeight { reply } => send(reply, <Height as engine::Height>::INITIAL),
-            AppMsg::RestreamProposal { height, round, address, value_id, .. } => {
-                if let Some(bytes) = self.port.undecided(value_id.0).await? {
-                    self.publish(height, round, address, Again::Restreamed, bytes).await?;
+            AppMsg::RestreamProposal { value_id, .. } => {
+                if let Some(block) = self.port.undecided(value_id.0).await? {
+                    self.publish(block).await?;
                 }
             }
             // Extensions are off at every height, so these two are never asked; if they were, none exists and none is good.
@@ -328,13 +326,8 @@ impl Driver {
             let stored = self.port.stored_proposals(height.into(), round_number(round)).await?;
             known.extend(stored.iter().map(proposed_value));
         }
-        if !self.early.is_empty() {
-            let (due, later) = std::mem::take(&mut self.early).into_iter().partition(|part| part.height <= height);
-            self.early = later;
-            let due: VecDeque<BlockPart> = due;
-            for part in due {
-                known.extend(self.judge(part).await?);
-            }
+        for part in self.parts.due() {
+            known.extend(self.judge(part).await?);
         }
         Ok(known)
     }
@@ -343,19 +336,8 @@ impl Driver {
         let block = self.port.propose(height.into(), round_number(round)).await?;
         send(reply, LocallyProposedValue::new(height, round, BlockHash(block.hash)));
         let Some(proposer) = self.keys.as_ref().map(Keys::address) else { return Ok(()) };
-        self.publish(height, round, proposer, Again::First, block.bytes).await
-    }
-
-    async fn validate(
-        &self,
-        height: Height,
-        round: u32,
-        proposer: Address,
-        bytes: Bytes,
-        origin: Origin,
-    ) -> Result<ProposedValue<Context>, ConsensusError> {
-        let stored = self.port.validate(height.into(), round, proposer.0, bytes, origin).await?;
-        Ok(proposed_value(&stored))
+        let (height, round) = (height.into(), round_number(round));
+        self.publish(BlockProposal { height, round, proposer: proposer.0, bytes: block.bytes, signature: None }).await
     }
 
     /// Commits a decided block and learns who decides the next; a height already committed is left alone.
@@ -369,6 +351,7 @@ impl Driver {
         self.members = self.port.validators(tip.height.next()).await?;
         self.validators = (&self.members).into();
         self.tip = tip;
+        self.parts.committed(tip.height);
         self.proof = Some(certificate);
         let now = Instant::now();
         if let Some(others) = &mut self.others {

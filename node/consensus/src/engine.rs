@@ -171,6 +171,9 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
     let mut sync = ValueSyncConfig {
         status_update_interval: STATUS_INTERVAL,
         batch_size: usize::try_from(MAX_RESPONSE_BLOCKS).unwrap_or(usize::MAX),
+        // Reading blocks for a peer that is behind must not keep this node from deciding new ones.
+        max_inbound_requests_per_window: 200,
+        max_concurrent_inbound_requests: 4,
         ..ValueSyncConfig::default()
     };
     sync.max_response_size.0 = MAX_RESPONSE_BYTES as u64;

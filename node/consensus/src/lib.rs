@@ -32,7 +32,10 @@ mod watching;
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use arc_malachitebft_app_channel::app::events::RxEvent;
-use chain::id::{ChainId, Height};
+use chain::{
+    hash::Hash32,
+    id::{ChainId, Height},
+};
 use ed25519_dalek::SigningKey;
 use tokio::{
     sync::watch,
@@ -275,6 +278,18 @@ pub enum ConsensusError {
     /// What is to be known at the next start cannot be noted.
     #[error("the marks beside the log of consensus cannot be changed: {0}")]
     Mark(StartError),
+    /// The others decided what this node's rules forbid.
+    #[error(
+        "the others have decided block {height} ({block}), and it breaks the rules of this node: its program is of another version than theirs, or its data are \
+         damaged, or more than a third of the validators lie. It stops, and starting it again does not help: compare `wattd --version` with the other \
+         operators, and see \"A node disagrees\" in docs/operate.md"
+    )]
+    Disagrees {
+        /// The height.
+        height: Height,
+        /// The block.
+        block: Hash32,
+    },
     /// A certificate that has no form in the chain.
     #[error("the engine decided with a certificate that the chain does not know: {0}")]
     Certificate(String),

@@ -14,8 +14,8 @@ const MAX_KEYS: usize = 256;
 pub(crate) struct Rate {
     /// Permits in a full store.
     pub(crate) burst: u64,
-    /// Permits that come back in a second.
-    pub(crate) per_second: u64,
+    /// Permits that come back in a minute.
+    pub(crate) per_minute: u64,
 }
 
 /// One store of permits for each key.
@@ -29,6 +29,12 @@ pub(crate) struct Limits<K> {
 impl<K: Eq + Hash> Limits<K> {
     pub(crate) fn new(rate: Rate) -> Self {
         Self { rate, taken: HashMap::new() }
+    }
+
+    /// Whether a key's store holds a permit.
+    pub(crate) fn holds(&self, key: &K, now: Instant) -> bool {
+        let taken = self.taken.get(key);
+        taken.is_none_or(|(taken, then)| left(*taken, now.saturating_duration_since(*then), self.rate) < self.rate.burst)
     }
 
     /// Takes permits out of a key's store, or none where it holds too few.
@@ -53,7 +59,7 @@ impl<K: Eq + Hash> Limits<K> {
 
 /// What of `taken` is still missing after some time.
 fn left(taken: u64, passed: Duration, rate: Rate) -> u64 {
-    let back = passed.as_millis().saturating_mul(u128::from(rate.per_second)) / 1_000;
+    let back = passed.as_millis().saturating_mul(u128::from(rate.per_minute)) / 60_000;
     taken.saturating_sub(u64::try_from(back).unwrap_or(u64::MAX))
 }
 
@@ -63,9 +69,10 @@ mod tests {
 
     #[test]
     fn a_store_empties_at_once_and_fills_with_time_for_each_key_apart() {
-        let mut limits = Limits::new(Rate { burst: 10, per_second: 5 });
+        let mut limits = Limits::new(Rate { burst: 10, per_minute: 300 });
         let begin = Instant::now();
         assert!(limits.take("one", 10, begin) && !limits.take("one", 1, begin));
+        assert!(!limits.holds(&"one", begin) && limits.holds(&"other", begin) && limits.holds(&"one", begin + Duration::from_secs(1)));
         assert!(limits.take("other", 10, begin));
         assert!(!limits.take("one", 6, begin + Duration::from_secs(1)));
         assert!(limits.take("one", 5, begin + Duration::from_secs(1)));
@@ -73,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut limits = Limits::new(Rate { burst: 1, per_second: 1 });
+        let mut limits = Limits::new(Rate { burst: 1, per_minute: 60 });
         let begin = Instant::now();
         for key in 0..10_000_u64 {
             limits.take(key, 1, begin);

@@ -23,19 +23,25 @@ const TIP_DELAY: Duration = Duration::from_millis(50);
 /// How long a node may commit nothing although the others are verifiably further.
 pub(crate) const STANDSTILL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Bytes of transactions that one peer may send.
-const TRANSACTION_BYTES: Rate = Rate { burst: 16 << 20, per_second: 4 << 20 };
+/// Bytes of transactions that one node may send: several hundred charging sessions a second.
+const TRANSACTION_BYTES: Rate = Rate { burst: 4 << 20, per_minute: 60 * (256 << 10) };
 
-/// Messages of one peer that turned out to prove nothing, before its messages are no longer looked at.
-const BAD_PARTS: Rate = Rate { burst: 100, per_second: 1 };
+/// Messages of one node that turned out to prove nothing, before its messages are looked at no oftener than these come back.
+const BAD_PARTS: Rate = Rate { burst: 100, per_minute: 60 };
+
+/// Who answers for a message: the node that wrote it, which the network has authenticated. All that are not of the configuration count as one, so that no
+/// number of them has more than one's share, and nobody answers for what he only passes on.
+pub(crate) type Source = Option<PeerId>;
 
 /// What is known of the others.
 #[derive(Debug)]
 pub(crate) struct Others {
     /// The nodes of the configuration, by name in the network.
     known: HashSet<PeerId>,
-    transactions: Limits<PeerId>,
-    bad: Limits<PeerId>,
+    transactions: Limits<Source>,
+    bad: Limits<Source>,
+    /// Of whom was said that he sends too much.
+    said: Limits<Source>,
     pub(crate) wakes: Wakes,
     tip_at: Instant,
     /// The highest block that somebody has proved to be committed.
@@ -50,6 +56,7 @@ impl Others {
             known,
             transactions: Limits::new(TRANSACTION_BYTES),
             bad: Limits::new(BAD_PARTS),
+            said: Limits::new(Rate { burst: 1, per_minute: 1 }),
             wakes: Wakes::new(),
             tip_at: now + TIP_INTERVAL,
             highest: Height(0),
@@ -57,25 +64,25 @@ impl Others {
         }
     }
 
-    /// Who answers for a message: its author, whom the network has authenticated, where he is a node that we know, else the neighbour who brought it.
-    pub(crate) fn source(&self, neighbour: PeerId, author: Option<PeerId>) -> PeerId {
-        author.filter(|author| self.known.contains(author)).unwrap_or(neighbour)
+    /// Who answers for a message that a neighbour brought: its author; the neighbour, where none is named.
+    pub(crate) fn source(&self, neighbour: PeerId, author: Option<PeerId>) -> Source {
+        Some(author.unwrap_or(neighbour)).filter(|author| self.known.contains(author))
     }
 
-    /// Whether a peer may still send transactions of so many bytes; each counts for a little more than its bytes.
-    pub(crate) fn takes_transactions(&mut self, from: PeerId, count: usize, bytes: usize, now: Instant) -> bool {
+    /// Whether a node may still send transactions of so many bytes; each counts for a little more than its bytes.
+    pub(crate) fn takes_transactions(&mut self, from: Source, count: usize, bytes: usize, now: Instant) -> bool {
         let cost = (bytes as u64).saturating_add((count as u64).saturating_mul(64));
         self.transactions.take(from, cost, now)
     }
 
-    /// Whether messages of this peer are looked at.
-    pub(crate) fn hears(&mut self, from: PeerId, now: Instant) -> bool {
-        self.bad.take(from, 0, now)
+    /// Whether a message of this node is looked at.
+    pub(crate) fn hears(&self, from: Source, now: Instant) -> bool {
+        self.bad.holds(&from, now)
     }
 
-    /// A message of this peer proved nothing; gives whether the next one will still be looked at.
-    pub(crate) fn blame(&mut self, from: PeerId, now: Instant) -> bool {
-        self.bad.take(from, 1, now)
+    /// A message of this node proved nothing; gives whether that was the one too many, which is worth a word now and then.
+    pub(crate) fn blame(&mut self, from: Source, now: Instant) -> bool {
+        self.bad.take(from, 1, now) && !self.bad.holds(&from, now) && self.said.take(from, 1, now)
     }
 
     /// Whether a tip of this height says anything new.
@@ -144,6 +151,26 @@ mod tests {
         assert!(others.stands_still(begin + STANDSTILL_LIMIT * 2));
         others.committed(Height(5), begin + STANDSTILL_LIMIT * 2);
         assert!(!others.stands_still(begin + STANDSTILL_LIMIT * 9) && !others.is_ahead_of(Height(5)));
+    }
+
+    /// Nobody was ever muted; and as the limit was meant, an observer's junk would have muted the validators who passed it on.
+    #[test]
+    fn whoever_writes_what_proves_nothing_is_hardly_heard_any_more_and_who_passes_it_on_is() {
+        let begin = Instant::now();
+        let key = |seed: u8| ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
+        let peer = |seed: u8| -> PeerId { crate::peer_id(&key(seed)).unwrap().parse().unwrap() };
+        let (liar, honest, strangers) = (peer(1), peer(2), [peer(3), peer(4)]);
+        let mut others = Others::new([liar, honest].into(), begin);
+        assert_eq!(others.source(honest, Some(liar)), Some(liar));
+        assert_eq!(others.source(honest, None), Some(honest));
+        for author in [liar, strangers[0]] {
+            let source = others.source(honest, Some(author));
+            let told: Vec<_> = (0..1_000).map(|_| others.hears(source, begin) && others.blame(source, begin)).collect();
+            assert_eq!((told.iter().filter(|told| **told).count(), told[99]), (1, true));
+            assert!(!others.hears(source, begin) && others.hears(source, begin + Duration::from_secs(2)));
+        }
+        assert!(!others.hears(others.source(honest, Some(strangers[1])), begin), "all strangers are one");
+        assert!(others.hears(others.source(liar, Some(honest)), begin));
     }
 
     #[test]

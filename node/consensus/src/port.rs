@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use chain::{
     certificate::{CommitCertificate, ValidatorSet},
+    crypto::Signature,
     hash::Hash32,
     id::{Address, Height},
     time::Timestamp,
@@ -17,6 +18,9 @@ use tokio::sync::{
 
 /// Questions that may wait for the application's thread; a full channel makes consensus wait, which is right: it has nothing else to do meanwhile.
 pub const PORT_CAPACITY: usize = 64;
+
+/// Messages with transactions of other nodes that may wait.
+pub const OFFER_CAPACITY: usize = 16;
 
 /// The last committed block; genesis is height 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,10 +36,10 @@ pub struct Tip {
 /// How a block reached us, which decides whether its timestamp is held against the wall clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// Proposed for the first time: the clock is checked.
+    /// Proposed in the round that is under way: the clock is checked.
     Proposed,
-    /// Proposed or locked before and sent again: the clock was checked then.
-    Restreamed,
+    /// Of an earlier round, or of a height that others have decided: it may be old, but not of the future.
+    Late,
     /// Certified by more than two thirds already: the clock is not checked.
     Synced,
 }
@@ -53,6 +57,21 @@ pub struct StoredProposal {
     pub hash: Hash32,
     /// Whether its execution gave the roots that it names, and every rule holds.
     pub valid: bool,
+}
+
+/// A block as somebody proposed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockProposal {
+    /// The height that it is for.
+    pub height: Height,
+    /// The round that it was proposed in.
+    pub round: u32,
+    /// Whose turn that round was.
+    pub proposer: Address,
+    /// The encoded block, unchecked.
+    pub bytes: Bytes,
+    /// The proposer's, with which the block can be sent on; none of a block of our own, which can be signed again, and of one that came by synchronisation.
+    pub signature: Option<Signature>,
 }
 
 /// A block of our own to propose.
@@ -113,25 +132,19 @@ pub enum Request {
     },
     /// See [`ConsensusPort::validate`].
     Validate {
-        /// The height that it is for.
-        height: Height,
-        /// The round that it was proposed in.
-        round: u32,
-        /// Who proposed it.
-        proposer: Address,
-        /// The encoded block, unchecked.
-        bytes: Bytes,
+        /// The block.
+        proposal: BlockProposal,
         /// How it reached us.
         origin: Origin,
         /// Where the answer goes.
-        answer: Answer<StoredProposal>,
+        answer: Answer<Option<StoredProposal>>,
     },
     /// See [`ConsensusPort::undecided`].
     Undecided {
         /// The header hash asked for.
         hash: Hash32,
         /// Where the answer goes.
-        answer: Answer<Option<Bytes>>,
+        answer: Answer<Option<BlockProposal>>,
     },
     /// See [`ConsensusPort::commit`].
     Commit {
@@ -149,11 +162,6 @@ pub enum Request {
         /// Where the answer goes.
         answer: Answer<Vec<(Bytes, CommitCertificate)>>,
     },
-    /// See [`ConsensusPort::offer`].
-    Offer {
-        /// Transactions, unchecked.
-        transactions: Vec<Bytes>,
-    },
     /// See [`ConsensusPort::outgoing`]. The answer may be given long after later questions.
     Outgoing {
         /// Where the answer goes.
@@ -169,20 +177,28 @@ pub enum Request {
 }
 
 /// The receiving end, held by the application's thread.
-pub type Requests = mpsc::Receiver<Request>;
+#[derive(Debug)]
+pub struct Requests {
+    /// What consensus waits for.
+    pub questions: mpsc::Receiver<Request>,
+    /// See [`ConsensusPort::offer`]: looked at only when no question waits, so that a flood of transactions delays no block.
+    pub offers: mpsc::Receiver<Vec<Bytes>>,
+}
 
 /// Asks the application; cheap to clone. Every method answers [`AppError::Closed`] once the application's thread has ended.
 #[derive(Clone, Debug)]
 pub struct ConsensusPort {
     requests: mpsc::Sender<Request>,
+    offers: mpsc::Sender<Vec<Bytes>>,
 }
 
 impl ConsensusPort {
     /// A port and the end where its questions arrive.
     #[must_use]
     pub fn channel() -> (Self, Requests) {
-        let (requests, receiver) = mpsc::channel(PORT_CAPACITY);
-        (Self { requests }, receiver)
+        let (requests, questions) = mpsc::channel(PORT_CAPACITY);
+        let (sender, offers) = mpsc::channel(OFFER_CAPACITY);
+        (Self { requests, offers: sender }, Requests { questions, offers })
     }
 
     /// The last committed block.
@@ -217,26 +233,19 @@ impl ConsensusPort {
         self.ask(|answer| Request::StoredProposals { height, round, answer }).await
     }
 
-    /// Judges a block and stores its bytes durably before the answer.
+    /// Judges a block; one that is valid is durable before the answer. Nothing where the bytes are no block, or not the body that their header names.
     ///
     /// # Errors
     /// [`AppError`]; an invalid block is an answer, not an error.
-    pub async fn validate(
-        &self,
-        height: Height,
-        round: u32,
-        proposer: Address,
-        bytes: Bytes,
-        origin: Origin,
-    ) -> Result<StoredProposal, AppError> {
-        self.ask(|answer| Request::Validate { height, round, proposer, bytes, origin, answer }).await
+    pub async fn validate(&self, proposal: BlockProposal, origin: Origin) -> Result<Option<StoredProposal>, AppError> {
+        self.ask(|answer| Request::Validate { proposal, origin, answer }).await
     }
 
-    /// The bytes of a stored, undecided block.
+    /// A valid, undecided block as it was first proposed.
     ///
     /// # Errors
     /// [`AppError`].
-    pub async fn undecided(&self, hash: Hash32) -> Result<Option<Bytes>, AppError> {
+    pub async fn undecided(&self, hash: Hash32) -> Result<Option<BlockProposal>, AppError> {
         self.ask(|answer| Request::Undecided { hash, answer }).await
     }
 
@@ -270,7 +279,7 @@ impl ConsensusPort {
     /// # Errors
     /// [`AppError::Closed`].
     pub fn offer(&self, transactions: Vec<Bytes>) -> Result<bool, AppError> {
-        self.tell(Request::Offer { transactions })
+        told(self.offers.try_send(transactions))
     }
 
     /// Resolves with transactions that were submitted here and that the others should have, in order and at most as many as one message may carry.
@@ -287,20 +296,21 @@ impl ConsensusPort {
     /// # Errors
     /// [`AppError::Closed`].
     pub fn begun(&self) -> Result<(), AppError> {
-        self.tell(Request::Begun).map(|_| ())
-    }
-
-    fn tell(&self, request: Request) -> Result<bool, AppError> {
-        match self.requests.try_send(request) {
-            Ok(()) => Ok(true),
-            Err(TrySendError::Full(_)) => Ok(false),
-            Err(TrySendError::Closed(_)) => Err(AppError::Closed),
-        }
+        told(self.requests.try_send(Request::Begun)).map(|_| ())
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Request) -> Result<T, AppError> {
         let (answer, reply) = oneshot::channel();
         self.requests.send(question(answer)).await.map_err(|_| AppError::Closed)?;
         reply.await.map_err(|_| AppError::Closed)?
+    }
+}
+
+/// Whether there was room for what was sent.
+fn told<T>(sent: Result<(), TrySendError<T>>) -> Result<bool, AppError> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(TrySendError::Full(_)) => Ok(false),
+        Err(TrySendError::Closed(_)) => Err(AppError::Closed),
     }
 }

@@ -25,7 +25,7 @@ use chain::{
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::Serialize;
 
-use super::context::{Address, Again, BlockPart, Context, Proposal, Vote};
+use super::context::{Address, BlockPart, Context, Proposal, Vote};
 
 /// Verifies what validators of one chain sign.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +61,6 @@ struct PartBody {
     height: id::Height,
     round: u32,
     proposer: id::Address,
-    sender: id::Address,
-    again: Again,
     /// The plain BLAKE3 digest of the block's bytes: they are not parsed before the signature has been verified.
     bytes: [u8; 32],
 }
@@ -112,8 +110,6 @@ impl Signatures {
             height: part.height.into(),
             round: part.round,
             proposer: part.proposer.0,
-            sender: part.sender.0,
-            again: part.again,
             bytes: *blake3::hash(&part.bytes).as_bytes(),
         };
         codec::encode(&body).unwrap_or_default()
@@ -138,9 +134,9 @@ impl Signatures {
         self.chain_id
     }
 
-    /// Whether the sender that a part names has signed it; whether he is a validator is for the caller to ask.
+    /// Whether the proposer that a part names has signed it; whether its round is his turn is for the caller to ask.
     pub fn verify_part(self, part: &BlockPart) -> bool {
-        crypto::verify(&part.sender.0, Domain::BlockPart, &self.part(part), &part.signature).is_ok()
+        crypto::verify(&part.proposer.0, Domain::BlockPart, &self.part(part), &part.signature).is_ok()
     }
 }
 
@@ -172,9 +168,9 @@ impl Keys {
         own && !signed.get(&certificate.height.0).is_some_and(|votes| votes.contains(&(certificate.round, certificate.block)))
     }
 
-    /// Puts this validator's name and signature on a part.
+    /// Puts this validator's name as the proposer, and signature, on a part.
     pub fn sign_part(&self, part: &mut BlockPart) {
-        part.sender = self.address;
+        part.proposer = self.address;
         part.signature = crypto::sign(&self.key, Domain::BlockPart, &self.signatures.part(part));
     }
 

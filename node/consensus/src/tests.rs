@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
 use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, Voting, examine_log, metrics_text, peer_id, start};
-use crate::port::{Answer, AppError, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
+use crate::port::{Answer, AppError, BlockProposal, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
 
 const CHAIN: ChainId = ChainId(Hash32([9; 32]));
 /// Long enough for any machine; nothing is judged by it.
@@ -87,7 +87,7 @@ impl FakeApp {
             if waiting.is_some() && self.disk.lock().unwrap().wanted > 0 {
                 let _ = waiting.take().unwrap().send(Ok(()));
             }
-            let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(2), requests.recv()).await });
+            let next = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(2), requests.questions.recv()).await });
             match next {
                 Err(_) => {}
                 Ok(None) => return,
@@ -129,23 +129,27 @@ impl FakeApp {
                     disk.undecided.iter().map(|(stored, _)| *stored).filter(|stored| stored.height == height && stored.round == round);
                 drop(answer.send(Ok(stored.collect())));
             }
-            Request::Validate { height, round, proposer, bytes, origin, answer } => {
+            Request::Validate { proposal, origin, answer } => {
+                let BlockProposal { height, round, proposer, bytes, .. } = proposal;
                 let block: Result<TestBlock, _> = codec::decode(&bytes, 100);
                 let valid = block.is_ok_and(|(named, _, _)| named == height)
                     && (origin == Origin::Synced || height.0 == Self::tip(&disk).height.0 + 1);
                 let stored = StoredProposal { height, round, proposer, hash: hash(&bytes), valid };
                 disk.undecided.push((stored, bytes));
-                drop(answer.send(Ok(stored)));
+                drop(answer.send(Ok(Some(stored))));
             }
             Request::Undecided { hash, answer } => {
-                let found = disk.undecided.iter().find(|(stored, _)| stored.hash == hash).map(|(_, bytes)| bytes.clone());
+                let found = disk.undecided.iter().find(|(stored, _)| stored.hash == hash).map(|(stored, bytes)| {
+                    let StoredProposal { height, round, proposer, .. } = *stored;
+                    BlockProposal { height, round, proposer, bytes: bytes.clone(), signature: None }
+                });
                 drop(answer.send(Ok(found)));
             }
             Request::Commit { certificate, answer } => drop(answer.send(self.commit(&mut disk, certificate))),
             Request::Decided { from, to, answer } => {
                 drop(answer.send(Ok(disk.decided.range(from.0..=to.0).map(|(_, decided)| decided.clone()).collect())));
             }
-            Request::Offer { .. } | Request::Begun => {}
+            Request::Begun => {}
             // Nobody submits anything here.
             Request::Outgoing { answer } => disk.outgoing = Some(answer),
             Request::WaitForWork { .. } => unreachable!("answered by the loop"),

@@ -13,8 +13,9 @@ use crate::limits::{Limits, Rate};
 /// How long what belongs into the next block has to arrive.
 const MOMENT: Duration = Duration::from_millis(30);
 
-/// How often the votes of one validator may wake an idle node.
-const VOTES: Rate = Rate { burst: 20, per_second: 2 };
+/// How often the votes of one validator may wake an idle node. What is due by the ledger and what was submitted wakes every node by itself, so that votes
+/// alone are seldom needed; each that needs them costs an empty block.
+const VOTES: Rate = Rate { burst: 20, per_minute: 2 };
 
 /// What wakes an idle node.
 #[derive(Debug)]

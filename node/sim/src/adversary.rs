@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use arc_malachitebft_app_channel::app::{
     consensus::{LivenessMsg, SignedConsensusMsg},
-    streaming::{StreamContent, StreamMessage},
+    streaming::{StreamContent, StreamId, StreamMessage},
     types::{
         core::{NilOrVal, Round, SignedProposal, SignedVote},
         sync::{Response, Status},
@@ -25,7 +25,7 @@ use chain::{
 };
 use consensus::{
     codec::raw_decided,
-    context::{Address, Again, BlockHash, BlockPart, Context, Height, Part, Proposal, Vote},
+    context::{Address, BlockHash, BlockPart, Context, Height, Part, Proposal, Vote},
     signing::Keys,
 };
 use futures::executor::block_on;
@@ -77,14 +77,14 @@ impl Adversary {
                 let response = self.response(shared, from, response);
                 all(to, &Message::Response(number, response))
             }
-            Message::Request(number, request) => all(to, &Message::Request(number, request)),
+            Message::Request(..) | Message::Refused(_) => all(to, &message),
         }
     }
 
     /// Its own first sending of a block decides what it does in that round.
     fn part(&mut self, shared: &mut Shared, to: &[usize], stream: StreamMessage<Part>) -> Sent {
         let StreamContent::Data(Part::Block(part)) = &stream.content else { return all(to, &Message::Part(stream)) };
-        if part.proposer != self.keys.address() || part.again != Again::First {
+        if part.proposer != self.keys.address() || self.tactics.contains_key(&(part.height.0, part.round)) {
             return self.other_body(shared, to, part, &stream, 50);
         }
         let slot = (part.height.0, part.round);
@@ -123,7 +123,7 @@ impl Adversary {
         // Where signatures are cached by id, that is the lie to tell.
         let by_id = shared.plan.sabotage == Some(Sabotage::VerifyById);
         let kind = if by_id { Lie::KnownBody } else { *self.rng.pick(&Lie::ALL) };
-        let Some(lies::Told { lie, bytes, hash, again }) = lies::tell(kind, shared, &mut self.rng, &self.keys, block) else {
+        let Some(lies::Told { lie, bytes, hash }) = lies::tell(kind, shared, &mut self.rng, &self.keys, block) else {
             self.tactics.insert(slot, Tactic::Honest);
             return all(to, &Message::Part(stream.clone()));
         };
@@ -132,7 +132,7 @@ impl Adversary {
         shared.oracle.lies.insert(hash, lie);
         shared.oracle.lies_in.insert(slot, hash);
         self.tactics.insert(slot, Tactic::Lie(hash));
-        all(to, &self.block(part, bytes, again, stream))
+        all(to, &self.block(part, bytes, stream))
     }
 
     /// The block, and before or after it for some its header with another body.
@@ -142,7 +142,7 @@ impl Adversary {
             return all(to, &honest);
         };
         shared.count("lies: another body under the same header");
-        let other = self.block(part, bytes, part.again, stream);
+        let other = self.block(part, bytes, stream);
         let mut sent = Vec::new();
         for node in to {
             match self.rng.below(3) {
@@ -164,7 +164,7 @@ impl Adversary {
         shared.tell(|| format!("a liar proposes two blocks at height {} in round {}", part.height, part.round));
         let (side, forge) = (self.rng.next(), self.rng.chance(30));
         self.tactics.insert(slot, Tactic::Two { other, side, forge });
-        let second = self.block(part, bytes, Again::First, stream);
+        let second = self.block(part, bytes, stream);
         let first = Message::Part(stream.clone());
         let both = self.rng.chance(50);
         let mut sent = Vec::new();
@@ -180,9 +180,12 @@ impl Adversary {
         sent
     }
 
-    fn block(&self, part: &BlockPart, bytes: Bytes, again: Again, stream: &StreamMessage<Part>) -> Message {
-        let mut part = BlockPart { bytes, again, ..part.clone() };
+    fn block(&self, part: &BlockPart, bytes: Bytes, stream: &StreamMessage<Part>) -> Message {
+        let proposer = part.proposer;
+        let mut part = BlockPart { bytes, ..part.clone() };
+        // In another's name where the part is another's.
         self.keys.sign_part(&mut part);
+        part.proposer = proposer;
         Message::Part(StreamMessage::new(stream.stream_id.clone(), stream.sequence, StreamContent::Data(Part::Block(part))))
     }
 
@@ -249,6 +252,10 @@ impl Adversary {
                     let forged = self.forge(vote, None, name);
                     all(to, &forged).into_iter().chain(all(to, &honest)).collect()
                 }
+                95..98 => {
+                    shared.count("lies: blocks in rounds that are others'");
+                    self.junk(vote).iter().flat_map(|junk| all(to, junk)).chain(all(to, &honest)).collect()
+                }
                 _ => {
                     shared.count("lies: votes of rounds to come");
                     let ahead = Vote { round: Round::new(round_number(vote.round) + 1 + self.round_ahead()), ..vote.clone() };
@@ -257,6 +264,23 @@ impl Adversary {
                 }
             },
         }
+    }
+
+    /// Blocks that would take the places of this round and the next, in the liar's name and in everybody's.
+    fn junk(&mut self, vote: &Vote) -> Vec<Message> {
+        let mut junk = Vec::new();
+        for ahead in 0..2 {
+            let round = round_number(vote.round) + ahead;
+            for _ in 0..3 {
+                let bytes = Bytes::from(self.rng.next().to_le_bytes().to_vec());
+                let mut part =
+                    BlockPart { height: vote.height, round, proposer: self.keys.address(), bytes, signature: Signature([0; 64]) };
+                self.keys.sign_part(&mut part);
+                let stream = StreamId::new(Bytes::from(self.rng.next().to_le_bytes().to_vec()));
+                junk.push(Message::Part(StreamMessage::new(stream, 0, StreamContent::Data(Part::Block(part)))));
+            }
+        }
+        junk
     }
 
     fn round_ahead(&mut self) -> u32 {

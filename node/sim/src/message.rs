@@ -27,6 +27,8 @@ pub(crate) enum Message {
     Status(Status<Context>),
     Request(u64, Request<Context>),
     Response(u64, Response<Context>),
+    /// An answer that the codec refuses, as a liar's: the engine asks somebody else.
+    Refused(u64),
 }
 
 /// A message on its way.
@@ -48,6 +50,7 @@ impl Message {
                 (4, *number, [request.range.start().0.to_be_bytes(), request.range.end().0.to_be_bytes()].concat().into())
             }
             Self::Response(number, response) => (5, *number, Wire.encode(response)?),
+            Self::Refused(_) => return Err(WireError::Content("nobody sends what is refused")),
         };
         Ok(Letter { kind, number, bytes })
     }
@@ -71,7 +74,11 @@ impl Letter {
                 let heights = Height(u64::from_be_bytes(*from))..=Height(u64::from_be_bytes(to));
                 Message::Request(number, Request::ValueRequest(ValueRequest::new(heights)))
             }
-            _ => Message::Response(number, Wire.decode(bytes)?),
+            _ => match Wire.decode(bytes) {
+                Ok(response) => Message::Response(number, response),
+                Err(WireError::Content(_)) => Message::Refused(number),
+                Err(error) => return Err(error),
+            },
         })
     }
 }

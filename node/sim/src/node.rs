@@ -181,6 +181,7 @@ impl Node {
             Message::Response(number, Response::ValueResponse(ValueResponse { start_height, values, .. })) => {
                 hands.life.sync.answered(number, from, start_height.0, values);
             }
+            Message::Refused(number) => hands.life.sync.answered(number, from, 0, Vec::new()),
         });
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     adversary::Adversary,
     clients::{self, Client},
     federation::{self, Holder},
+    message::Message,
     node::Node,
     oracle::Oracle,
     plan::{PROGRESS_LIMIT, Plan, SECOND},
@@ -121,6 +122,9 @@ impl World {
             Event::Arrival { to, from, letter } => {
                 shared.trace("arrival", &[to as u64, from as u64, u64::from(letter.kind())], &letter.bytes);
                 match letter.open() {
+                    Ok(Message::Refused(_)) if shared.is_honest(from) => {
+                        shared.fail(Failure::Codec { node: from, error: "an honest answer is refused".to_owned() });
+                    }
                     Ok(message) => nodes[to].receive(shared, from, message),
                     Err(error) => shared.fail(Failure::Codec { node: from, error: error.to_string() }),
                 }

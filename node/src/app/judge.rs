@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use super::{
     handle::Committed,
-    port::{Origin, Proposed, StoredProposal, Tip},
+    port::{BlockProposal, Origin, Proposed, StoredProposal, Tip},
     writer::{AHEAD, BEHIND, Writer, WriterFault},
 };
 use crate::{
@@ -45,11 +45,22 @@ const OFF_CLOCK_MAX: u32 = 3;
 /// A proposal for the next height.
 #[derive(Debug)]
 pub(super) struct Candidate {
+    /// Its bytes are empty where they were put aside, and where it is not valid.
     stored: Undecided,
-    /// Whether its time was refused when it was first proposed: the proposer's clock or ours is wrong.
-    off_clock: bool,
-    /// Nothing where it was stored by an earlier process, or is not valid.
-    done: Option<Done>,
+    /// What this machine's clock said of it when it was first proposed; nothing where it was not asked.
+    on_time: Option<bool>,
+    judged: Judged,
+}
+
+/// What is known of a proposal.
+#[derive(Debug)]
+enum Judged {
+    /// It breaks a rule, or its time is refused: nothing of it is kept.
+    Invalid,
+    /// Durable and valid; it must be executed again when it is decided.
+    Stored,
+    /// Durable and valid, with what it does.
+    Done(Box<Done>),
 }
 
 /// What speaks against a block before it is executed.
@@ -69,12 +80,16 @@ struct Done {
 impl Candidate {
     /// One that an earlier process judged.
     pub(super) const fn stored(stored: Undecided) -> Self {
-        Self { stored, off_clock: false, done: None }
+        Self { stored, on_time: None, judged: Judged::Stored }
+    }
+
+    const fn is_valid(&self) -> bool {
+        !matches!(self.judged, Judged::Invalid)
     }
 
     fn summary(&self) -> StoredProposal {
-        let Undecided { height, round, proposer, hash, valid, .. } = self.stored;
-        StoredProposal { height, round, proposer, hash, valid }
+        let Undecided { height, round, proposer, hash, .. } = self.stored;
+        StoredProposal { height, round, proposer, hash, valid: self.is_valid() }
     }
 }
 
@@ -95,7 +110,7 @@ impl Writer {
         // The one that was made for this round before, by this process or an earlier one: two would be equivocation.
         let made = self.candidates.values().find(|candidate| candidate.stored.round == round && candidate.stored.proposer == own);
         if let Some(candidate) = made {
-            return Ok(Proposed { hash: candidate.stored.hash, bytes: candidate.stored.bytes.clone().into() });
+            return Ok(Proposed { hash: candidate.stored.hash, bytes: self.bytes_of(candidate)?.into() });
         }
         let timestamp = self.proposal_time()?;
         let limit = usize::try_from(self.params.max_block_bytes).unwrap_or(MAX_BLOCK_BYTES);
@@ -105,11 +120,12 @@ impl Writer {
         let accounts = accounts_of(&candidates, &built);
         let bytes = encode(&built.block)?;
         let hash = built.executed.next.hash;
-        let stored = Undecided { height, round, proposer: own, hash, valid: true, bytes };
+        let stored = Undecided { height, round, proposer: own, hash, signature: None, bytes };
         self.store.put_undecided(&stored)?;
         let proposed = Proposed { hash, bytes: stored.bytes.clone().into() };
         debug!(%height, round, txs = built.block.transactions.len(), "block proposed");
-        self.keep(Candidate { stored, off_clock: false, done: Some(Done { block: built.block, accounts, executed: built.executed }) });
+        let done = Done { block: built.block, accounts, executed: built.executed };
+        self.keep(Candidate { stored, on_time: None, judged: Judged::Done(Box::new(done)) });
         Ok(proposed)
     }
 
@@ -128,62 +144,61 @@ impl Writer {
         found
     }
 
-    pub(super) fn undecided(&self, hash: &Hash32) -> Option<Bytes> {
-        self.candidates.get(hash).map(|candidate| candidate.stored.bytes.clone().into())
+    pub(super) fn undecided(&self, hash: &Hash32) -> Result<Option<BlockProposal>, WriterFault> {
+        let Some(candidate) = self.candidates.get(hash).filter(|candidate| candidate.is_valid()) else { return Ok(None) };
+        let Undecided { height, round, proposer, signature, .. } = candidate.stored;
+        Ok(Some(BlockProposal { height, round, proposer, bytes: self.bytes_of(candidate)?.into(), signature }))
     }
 
-    pub(super) fn validate(
-        &mut self,
-        height: Height,
-        round: u32,
-        proposer: Address,
-        bytes: &[u8],
-        origin: Origin,
-    ) -> Result<StoredProposal, WriterFault> {
-        // What is no block has no header hash; the digest of its bytes is one that no block has.
-        let no_block = StoredProposal { height, round, proposer, hash: Hash32(*blake3::hash(bytes).as_bytes()), valid: false };
+    fn bytes_of(&self, candidate: &Candidate) -> Result<Vec<u8>, WriterFault> {
+        let Undecided { height, round, hash, bytes, .. } = &candidate.stored;
+        if bytes.is_empty() { Ok(self.store.undecided_bytes(*height, *round, hash)?) } else { Ok(bytes.clone()) }
+    }
+
+    pub(super) fn validate(&mut self, proposal: &BlockProposal, origin: Origin) -> Result<Option<StoredProposal>, WriterFault> {
+        let BlockProposal { height, round, proposer, ref bytes, signature } = *proposal;
         let block = match Block::decode(bytes) {
             Ok(block) => block,
             Err(error) => {
                 warn!(%height, round, %proposer, %error, "a proposal is no block");
-                return Ok(no_block);
+                return Ok(None);
             }
         };
         // A good header over another body is no block either. Under the header's hash it would take the place of the block that has it.
         if transactions_root(&block.transactions) != block.header.transactions_root {
             warn!(%height, round, %proposer, "a proposal has another body than its header names");
-            return Ok(no_block);
+            return Ok(None);
         }
         let hash = block.header.hash();
         let earlier = self.candidates.get(&hash);
-        let known = earlier.is_some_and(|candidate| candidate.done.is_some());
-        let mut off_clock = earlier.is_some_and(|candidate| candidate.off_clock);
-        // One of our own that was sent again stays known as what this node proposed in its first round.
-        let own = earlier.filter(|candidate| Some(candidate.stored.proposer) == self.config.proposer && candidate.stored.round < round);
-        let first_round = own.map_or(round, |candidate| candidate.stored.round);
-        let unfit = match self.unfit(height, proposer, &block, origin)? {
-            Some(Unfit::Rule(reason)) => Some(reason),
-            Some(Unfit::Clock(reason)) => {
-                off_clock = true;
-                Some(reason)
-            }
-            None => None,
-        };
+        // A block that was found good stays so, whoever sends it again and whenever: others may have been told.
+        if earlier.is_some_and(Candidate::is_valid) {
+            return Ok(Some(StoredProposal { height, round, proposer, hash, valid: true }));
+        }
+        let mut on_time = earlier.and_then(|candidate| candidate.on_time);
+        let unfit = self.unfit(height, proposer, &block, origin)?;
+        match (&unfit, origin) {
+            (Some(Unfit::Clock(_)), _) => on_time = Some(false),
+            (None, Origin::Proposed) => on_time = Some(true),
+            (None, Origin::Late | Origin::Synced) | (Some(Unfit::Rule(_)), _) => {}
+        }
         let done = match unfit {
-            Some(reason) => {
+            Some(Unfit::Rule(reason) | Unfit::Clock(reason)) => {
                 warn!(%height, round, %proposer, reason, "a proposal is not valid");
                 None
             }
-            None if known => self.candidates.remove(&hash).and_then(|candidate| candidate.done),
             None => self.carry_out(block)?,
         };
-        let stored = Undecided { height, round: first_round, proposer, hash, valid: done.is_some(), bytes: bytes.to_vec() };
-        let summary = StoredProposal { height, round, proposer, hash, valid: stored.valid };
+        let valid = done.is_some();
         if height == self.parent.height.next() {
-            self.store.put_undecided(&stored)?;
-            self.keep(Candidate { stored, off_clock, done });
+            let bytes = if valid { bytes.to_vec() } else { Vec::new() };
+            let stored = Undecided { height, round, proposer, hash, signature, bytes };
+            if valid {
+                self.store.put_undecided(&stored)?;
+            }
+            self.keep(Candidate { stored, on_time, judged: done.map_or(Judged::Invalid, |done| Judged::Done(Box::new(done))) });
         }
-        Ok(summary)
+        Ok(Some(StoredProposal { height, round, proposer, hash, valid }))
     }
 
     /// What speaks against a block before it is executed.
@@ -194,22 +209,21 @@ impl Writer {
         }
         match origin {
             Origin::Synced => return Ok(None),
-            Origin::Proposed if header.proposer != proposer => {
+            Origin::Proposed | Origin::Late if header.proposer != proposer => {
                 return Ok(Some(Unfit::Rule(format!("the header names proposer {}", header.proposer))));
             }
-            // Who proposed it first stands in its header.
-            Origin::Proposed | Origin::Restreamed => {}
+            Origin::Proposed | Origin::Late => {}
         }
         // Whoever steps a federation's clock moves one node after the other.
         if self.clock().is_stepped() {
             return Ok(None);
         }
         let now = self.present()?;
-        // That a block's time was judged before is only said by whoever sends it again, so it excuses one that grew old on its way and none of the future:
-        // were that decided, no clock would accept the next block for as long.
+        // A block of an earlier round may have grown old on its way, and nothing excuses one of the future: were that decided, no clock would accept the next
+        // block for as long.
         let earliest = match origin {
             Origin::Proposed => now.saturating_sub(BEHIND),
-            Origin::Restreamed | Origin::Synced => Timestamp::from_ms(0),
+            Origin::Late | Origin::Synced => Timestamp::from_ms(0),
         };
         if header.timestamp < earliest || header.timestamp > now.saturating_add(AHEAD) {
             return Ok(Some(Unfit::Clock(format!("its time is {}, the clock here {now}", header.timestamp))));
@@ -276,16 +290,16 @@ impl Writer {
             .map_err(|error| WriterFault::Broken(format!("the certificate of height {height} does not hold: {error}")))?;
         let unknown = || WriterFault::Broken(format!("the decided block {hash} of height {height} is not stored here"));
         let candidate = self.candidates.remove(hash).ok_or_else(unknown)?;
-        let done = match candidate.done {
-            Some(done) => done,
-            None => {
-                let block = Block::decode(&candidate.stored.bytes).map_err(|_| unknown())?;
+        let bytes = &self.bytes_of(&candidate)?;
+        let done = match candidate.judged {
+            Judged::Done(done) => *done,
+            Judged::Stored | Judged::Invalid => {
+                let block = Block::decode(bytes).map_err(|_| unknown())?;
                 let failed = || WriterFault::Broken(format!("the decided block {hash} of height {height} breaks a rule here"));
                 self.carry_out(block)?.ok_or_else(failed)?
             }
         };
         let Done { block, accounts, executed } = done;
-        let bytes = &candidate.stored.bytes;
         let history = self.parent.history.clone();
         let commit =
             Commit { hash: *hash, block: &block, bytes, accounts: &accounts, certificate, executed: &executed, parent_history: &history };
@@ -294,7 +308,12 @@ impl Writer {
         self.advance(executed)?;
         let theirs = block.header.timestamp;
         self.after_commit(Committed { hash: *hash, block, receipts })?;
-        self.off_clock = if candidate.off_clock { self.off_clock.saturating_add(1) } else { 0 };
+        // A block that was not held against the clock says nothing of it: somebody may have kept it back until it was old.
+        self.off_clock = match candidate.on_time {
+            Some(true) => 0,
+            Some(false) => self.off_clock.saturating_add(1),
+            None => self.off_clock,
+        };
         if self.off_clock >= OFF_CLOCK_MAX {
             let now = self.clock().now();
             return Err(WriterFault::Broken(format!(
@@ -363,12 +382,15 @@ impl Writer {
         Ok(found)
     }
 
+    /// Remembers a proposal. Where there are many, what the oldest of other nodes do and their bytes are put aside: they are durable.
     fn keep(&mut self, candidate: Candidate) {
         if self.candidates.len() >= CANDIDATES_MAX {
             let own = self.config.proposer;
-            let others = self.candidates.values_mut().filter(|candidate| Some(candidate.stored.proposer) != own);
+            let others = self.candidates.values_mut();
+            let others = others.filter(|candidate| Some(candidate.stored.proposer) != own && matches!(candidate.judged, Judged::Done(_)));
             if let Some(oldest) = others.min_by_key(|candidate| candidate.stored.round) {
-                oldest.done = None;
+                oldest.judged = Judged::Stored;
+                oldest.stored.bytes = Vec::new();
             }
         }
         self.candidates.insert(candidate.stored.hash, candidate);

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use chain::{
     hash::Hash32,
     id::{Height, TxId},
@@ -153,8 +154,9 @@ impl Writer {
             let wake = tokio::select! {
                 biased;
                 _ = &mut *stop => Wake::Stop,
-                request = requests.recv() => request.map_or(Wake::Stop, |request| Wake::Request(Box::new(request))),
+                request = requests.questions.recv() => request.map_or(Wake::Stop, |request| Wake::Request(Box::new(request))),
                 question = questions.recv() => question.map_or(Wake::Stop, Wake::Question),
+                Some(transactions) = requests.offers.recv() => Wake::Offer(transactions),
                 woken = sleep(&mut due) => Wake::Timer(woken),
                 () = clock.released(), if held_back => Wake::Released,
                 () = tokio::time::sleep_until(heartbeat.unwrap_or_else(far_away)), if heartbeat.is_some() => Wake::Heartbeat,
@@ -166,6 +168,7 @@ impl Writer {
                 Wake::Stop => return Ok(()),
                 Wake::Request(request) => self.request(*request)?,
                 Wake::Question(question) => self.question(question)?,
+                Wake::Offer(transactions) => self.offered(transactions)?,
                 Wake::Timer(woken) => drop(woken),
                 Wake::Resend => self.resend(),
                 Wake::Heartbeat | Wake::Released => {}
@@ -190,13 +193,10 @@ impl Writer {
             Request::Validators { height, answer } => give(answer, self.validators(height)),
             Request::Propose { height, round, answer } => give(answer, self.propose(height, round)),
             Request::StoredProposals { height, round, answer } => give(answer, Ok(self.stored_proposals(height, round))),
-            Request::Validate { height, round, proposer, bytes, origin, answer } => {
-                give(answer, self.validate(height, round, proposer, &bytes, origin))
-            }
-            Request::Undecided { hash, answer } => give(answer, Ok(self.undecided(&hash))),
+            Request::Validate { proposal, origin, answer } => give(answer, self.validate(&proposal, origin)),
+            Request::Undecided { hash, answer } => give(answer, self.undecided(&hash)),
             Request::Commit { certificate, answer } => give(answer, self.commit(&certificate)),
             Request::Decided { from, to, answer } => give(answer, self.decided(from, to)),
-            Request::Offer { transactions } => self.offered(transactions),
             Request::Outgoing { answer } => {
                 self.outgoing(answer);
                 Ok(())
@@ -310,6 +310,7 @@ enum Wake {
     Stop,
     Request(Box<Request>),
     Question(Question),
+    Offer(Vec<Bytes>),
     Timer(Work),
     Heartbeat,
     Resend,

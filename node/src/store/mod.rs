@@ -20,6 +20,7 @@ use std::{
 use chain::{
     block::{Block, Header},
     certificate::{CommitCertificate, ValidatorSet},
+    crypto::Signature,
     hash::Hash32,
     history::{History, NodePosition},
     id::{Address, ChainId, Height},
@@ -77,7 +78,7 @@ pub struct Present {
     pub tree: Tree,
 }
 
-/// A stored proposal.
+/// A stored proposal: a block that may be voted for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Undecided {
     /// The height that it is for.
@@ -88,8 +89,8 @@ pub struct Undecided {
     pub proposer: Address,
     /// Its header's hash.
     pub hash: Hash32,
-    /// Whether it is a block that may be voted for.
-    pub valid: bool,
+    /// The proposer's signature of the block as it was sent; none where it is this node's own or came by synchronisation.
+    pub signature: Option<Signature>,
     /// The encoded block.
     pub bytes: Vec<u8>,
 }
@@ -159,6 +160,16 @@ impl Store {
         let mut batch = database.batch();
         batch.write(Family::Undecided, &undecided_key(undecided.height, undecided.round, &undecided.hash), undecided)?;
         database.write(batch)
+    }
+
+    /// The bytes of a proposal that was made durable and not forgotten since.
+    ///
+    /// # Errors
+    /// [`StoreError`]; one that is not there is missing.
+    pub fn undecided_bytes(&self, height: Height, round: u32, hash: &Hash32) -> Result<Vec<u8>, StoreError> {
+        let (database, key) = (&self.reader.database, undecided_key(height, round, hash));
+        let found: Option<Undecided> = database.read(&database.view(), Family::Undecided, &key)?;
+        found.map(|undecided| undecided.bytes).ok_or_else(|| StoreError::Missing { what: Family::Undecided.describe(&key) })
     }
 
     /// Makes a decided block durable with everything that follows from it, forgets the proposals up to its height, and shows it to readers.

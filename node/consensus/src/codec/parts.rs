@@ -12,7 +12,7 @@ use chain::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::context::{Address, Again, BlockPart, Context, Height, Part},
+    super::context::{Address, BlockPart, Context, Height, Part},
     Blob, MAX_GOSSIP_BYTES, MAX_GOSSIP_TRANSACTIONS, MAX_MESSAGE_BYTES, MAX_PART_BYTES, Wire, WireError, decode, encode,
 };
 
@@ -24,8 +24,6 @@ struct WireBlockPart {
     height: Height,
     round: u32,
     proposer: Address,
-    sender: Address,
-    again: Again,
     bytes: Blob,
     signature: Signature,
 }
@@ -45,8 +43,6 @@ impl From<&Part> for WirePart {
                 height: part.height,
                 round: part.round,
                 proposer: part.proposer,
-                sender: part.sender,
-                again: part.again,
                 bytes: Blob(part.bytes.clone()),
                 signature: part.signature,
             }),
@@ -65,8 +61,6 @@ impl TryFrom<WirePart> for Part {
                 height: wire.height,
                 round: wire.round,
                 proposer: wire.proposer,
-                sender: wire.sender,
-                again: wire.again,
                 bytes: wire.bytes.0,
                 signature: wire.signature,
             }),

@@ -9,6 +9,7 @@ use arc_malachitebft_app_channel::app::types::{
 use arc_malachitebft_sync::ValueResponse;
 use bytes::Bytes;
 use chain::{
+    block::Block,
     certificate::{CommitCertificate, CommitSignature},
     hash::Hash32,
 };
@@ -64,6 +65,12 @@ impl Codec<Response<Context>> for Wire {
 
     fn decode(&self, bytes: Bytes) -> Result<Response<Context>, WireError> {
         let (start, blocks): (Height, Vec<WireDecided>) = decode(&bytes, MAX_RESPONSE_BYTES)?;
+        // Checked here, where the engine still knows whom to blame: whatever comes through is the block that its certificate names.
+        let is_named =
+            |decided: &WireDecided| Block::decode(&decided.block.0).is_ok_and(|block| block.header.hash() == decided.certificate.block);
+        if !blocks.iter().all(is_named) {
+            return Err(WireError::Content("a block that its certificate does not name"));
+        }
         let values = blocks.into_iter().map(|decided| raw_decided(decided.block.0, &decided.certificate)).collect();
         Ok(Response::ValueResponse(ValueResponse::new(start, values)))
     }

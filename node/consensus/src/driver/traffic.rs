@@ -7,7 +7,10 @@ use arc_malachitebft_app_channel::{
     app::{
         consensus::{ProposedValue, SignedConsensusMsg},
         streaming::{StreamContent, StreamId, StreamMessage},
-        types::{PeerId, core::Round},
+        types::{
+            PeerId,
+            core::{Context as _, Round, Validator as _},
+        },
     },
 };
 use bytes::Bytes;
@@ -15,11 +18,12 @@ use chain::{certificate::CommitCertificate, crypto::Signature, id};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Driver, EARLY_HEIGHTS, MAX_EARLY_BYTES, MAX_EARLY_PARTS, round_number};
+use super::{Driver, proposed_value};
 use crate::{
     ConsensusError,
-    context::{Address, Again, BlockPart, Context, Height, Part},
-    port::Origin,
+    context::{Address, BlockPart, Context, Height, Part},
+    others::Source,
+    port::{BlockProposal, Origin},
 };
 
 impl Driver {
@@ -35,7 +39,10 @@ impl Driver {
         };
         let Some(others) = self.others.as_mut().filter(|_| self.idle.is_some()) else { return };
         let now = Instant::now();
-        if message.height() > Height::from(self.tip.height)
+        let height = message.height().0;
+        // Whoever is further away is caught up with, not voted with.
+        if height > self.tip.height.0
+            && height <= self.tip.height.0.saturating_add(2)
             && self.validators.contains(&sender)
             && others.wakes.at().is_none()
             && self.signatures.verify_message(message)
@@ -77,26 +84,26 @@ impl Driver {
         part: Part,
     ) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
         let now = Instant::now();
-        let source = self.others.as_ref().map_or(neighbour, |others| others.source(neighbour, author));
+        let source = self.others.as_ref().and_then(|others| others.source(neighbour, author));
         if let Some(others) = &mut self.others
             && !others.hears(source, now)
         {
             return Ok(None);
         }
-        let good = match part {
+        match part {
             Part::Block(part) => return self.receive(part, source).await,
             Part::Transactions(transactions) => {
                 let bytes = transactions.iter().map(Bytes::len).sum();
                 let takes = self.others.as_mut().is_none_or(|others| others.takes_transactions(source, transactions.len(), bytes, now));
                 if !takes || !self.port.offer(transactions)? {
-                    debug!(%source, "transactions of a peer were dropped: too many for the moment");
+                    debug!(?source, "transactions of a peer were dropped: too many for the moment");
                 }
-                true
             }
-            Part::Tip(certificate) => self.learn(&certificate)?,
-        };
-        if !good {
-            self.blame(source, "a tip that proves nothing");
+            Part::Tip(certificate) => {
+                if !self.learn(&certificate)? {
+                    self.blame(source, "a tip that proves nothing");
+                }
+            }
         }
         Ok(None)
     }
@@ -115,13 +122,12 @@ impl Driver {
         Ok(true)
     }
 
-    pub(super) fn blame(&mut self, source: PeerId, what: &str) {
-        if let Some(others) = &mut self.others
-            && !others.blame(source, Instant::now())
-        {
-            warn!(%source, what, "a peer sends too much that proves nothing; it is not listened to for a while");
+    pub(super) fn blame(&mut self, source: Source, what: &str) {
+        let Some(others) = &mut self.others else { return };
+        if others.blame(source, Instant::now()) {
+            warn!(?source, what, "a peer sends too much that proves nothing; of its messages, one a second is looked at");
         } else {
-            debug!(%source, what, "a message proved nothing");
+            debug!(?source, what, "a message proved nothing");
         }
     }
 
@@ -134,19 +140,17 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends a block to those who vote on it.
-    pub(super) async fn publish(
-        &mut self,
-        height: Height,
-        round: Round,
-        proposer: Address,
-        again: Again,
-        bytes: Bytes,
-    ) -> Result<(), ConsensusError> {
+    /// Sends a block to those who vote on it: one of our own, or another's as he signed it.
+    pub(super) async fn publish(&mut self, block: BlockProposal) -> Result<(), ConsensusError> {
         let Some(keys) = self.keys.as_ref().filter(|_| self.others.is_some()) else { return Ok(()) };
-        let mut part =
-            BlockPart { height, round: round_number(round), proposer, sender: keys.address(), again, bytes, signature: Signature([0; 64]) };
-        keys.sign_part(&mut part);
+        let BlockProposal { height, round, proposer, bytes, signature } = block;
+        let mut part = BlockPart { height: height.into(), round, proposer: Address(proposer), bytes, signature: Signature([0; 64]) };
+        match signature {
+            Some(signature) => part.signature = signature,
+            None if part.proposer == keys.address() => keys.sign_part(&mut part),
+            // It came by synchronisation, so nobody asks for it to be proposed.
+            None => return Ok(()),
+        }
         self.send(Part::Block(part)).await
     }
 
@@ -158,31 +162,41 @@ impl Driver {
         sent.map_err(|_| ConsensusError::EngineEnded("its network has stopped".to_owned()))
     }
 
-    /// Judges a block that a validator sent, or keeps it until its parent is committed.
-    pub(super) async fn receive(&mut self, part: BlockPart, source: PeerId) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
-        let next = Height::from(self.tip.height.next());
-        if part.height < next || part.height.0 > next.0.saturating_add(EARLY_HEIGHTS) {
+    /// Judges a block that the proposer of its round sent, or keeps it until its parent is committed.
+    pub(super) async fn receive(&mut self, part: BlockPart, source: Source) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
+        if !self.parts.wants(&part) {
             return Ok(None);
         }
-        if !self.validators.contains(&part.sender) || !self.signatures.verify_part(&part) {
-            self.blame(source, "a block part that no validator signed");
+        // Who decides the heights after the next is not known before it is committed: their parts are looked at again then.
+        let is_next = part.height == Height::from(self.tip.height.next());
+        let turn = self.turn(&part);
+        let may = if is_next { part.proposer == turn } else { self.validators.contains(&part.proposer) };
+        if !may || !self.signatures.verify_part(&part) {
+            self.blame(source, "a block part that no proposer signed");
             return Ok(None);
         }
-        if part.height > next {
-            let bytes: usize = self.early.iter().map(|kept| kept.bytes.len()).sum();
-            if self.early.len() < MAX_EARLY_PARTS && bytes.saturating_add(part.bytes.len()) <= MAX_EARLY_BYTES {
-                self.early.push_back(part);
-            }
+        if !is_next {
+            self.parts.keep(part);
             return Ok(None);
         }
         self.judge(part).await
     }
 
-    pub(super) async fn judge(&self, part: BlockPart) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
-        let origin = match part.again {
-            Again::First => Origin::Proposed,
-            Again::Restreamed => Origin::Restreamed,
-        };
-        self.validate(part.height, part.round, part.proposer, part.bytes, origin).await.map(Some)
+    /// Who may propose in the round of a block of the next height.
+    fn turn(&self, part: &BlockPart) -> Address {
+        *Context.select_proposer(&self.validators, part.height, Round::new(part.round)).address()
+    }
+
+    /// Judges a block of the next height whose signature has been verified.
+    pub(super) async fn judge(&mut self, part: BlockPart) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
+        let turn = self.turn(&part);
+        if part.proposer != turn || !self.parts.takes(&part) {
+            return Ok(None);
+        }
+        // Where others have decided this height already, it is no longer a question of the clock.
+        let origin = if part.round < self.parts.round() || self.is_behind() { Origin::Late } else { Origin::Proposed };
+        let BlockPart { height, round, proposer, bytes, signature } = part;
+        let block = BlockProposal { height: height.into(), round, proposer: proposer.0, bytes, signature: Some(signature) };
+        Ok(self.port.validate(block, origin).await?.as_ref().map(proposed_value))
     }
 }

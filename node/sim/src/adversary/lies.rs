@@ -11,7 +11,7 @@ use chain::{
     state::MemoryState,
     time::{Duration, Timestamp},
 };
-use consensus::{context::Again, signing::Keys};
+use consensus::signing::Keys;
 use contracts::{
     call::{Body, Call, PutGroup, Transaction, Transfer},
     execute::{self, VerifiedTransaction},
@@ -48,8 +48,6 @@ pub(crate) enum Lie {
     Missing,
     NotLater,
     Future,
-    /// In the future, and said to have been judged before.
-    FutureAgain,
     Past,
     Oversized,
     Garbage,
@@ -57,7 +55,7 @@ pub(crate) enum Lie {
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Version,
         Self::ChainId,
         Self::Height,
@@ -75,7 +73,6 @@ impl Lie {
         Self::Missing,
         Self::NotLater,
         Self::Future,
-        Self::FutureAgain,
         Self::Past,
         Self::Oversized,
         Self::Garbage,
@@ -101,7 +98,6 @@ impl Lie {
             Self::Missing => "lies: a transaction taken out",
             Self::NotLater => "lies: time not after the parent's",
             Self::Future => "lies: time in the future",
-            Self::FutureAgain => "lies: time in the future, said to be judged before",
             Self::Past => "lies: time in the past",
             Self::Oversized => "lies: oversized",
             Self::Garbage => "lies: bytes that are no block",
@@ -116,7 +112,6 @@ pub(super) struct Told {
     pub(super) lie: Lie,
     pub(super) bytes: Bytes,
     pub(super) hash: Hash32,
-    pub(super) again: Again,
 }
 
 /// A block that breaks one rule, made of one that breaks none; nothing where this rule cannot be broken now.
@@ -125,7 +120,6 @@ pub(super) fn tell(lie: Lie, shared: &Shared, rng: &mut Rng, keys: &Keys, honest
     let header = &mut block.header;
     let twisted = |hash: Hash32| Hash32(*blake3::hash(&hash.0).as_bytes());
     let present = shared.true_time();
-    let mut again = Again::First;
     match lie {
         Lie::Version => header.version += 1,
         Lie::ChainId => header.chain_id.0 = twisted(header.chain_id.0),
@@ -165,12 +159,9 @@ pub(super) fn tell(lie: Lie, shared: &Shared, rng: &mut Rng, keys: &Keys, honest
             block.header.transactions_root = transactions_root(&block.transactions);
         }
         Lie::NotLater => block.header.timestamp = shared.oracle.parent.timestamp,
-        Lie::Future | Lie::FutureAgain => {
+        Lie::Future => {
             let ahead = Duration::from_ms(rng.between(6_000, 7_200_000));
             block = build(shared, keys, &shared.oracle.state, present.saturating_add(ahead), &[])?;
-            if lie == Lie::FutureAgain {
-                again = Again::Restreamed;
-            }
         }
         Lie::Past => {
             let parent = shared.oracle.parent.timestamp;
@@ -191,13 +182,13 @@ pub(super) fn tell(lie: Lie, shared: &Shared, rng: &mut Rng, keys: &Keys, honest
         }
     }
     let bytes = block.encode().ok()?.into();
-    Some(Told { lie, bytes, hash: block.header.hash(), again })
+    Some(Told { lie, bytes, hash: block.header.hash() })
 }
 
 /// What is no block has no header hash; nodes name it by the digest of its bytes.
 fn unreadable(lie: Lie, bytes: Vec<u8>) -> Told {
     let hash = Hash32(*blake3::hash(&bytes).as_bytes());
-    Told { lie, bytes: bytes.into(), hash, again: Again::First }
+    Told { lie, bytes: bytes.into(), hash }
 }
 
 /// Another block in order for the same height.

@@ -188,7 +188,7 @@ impl Life {
 
     /// The bytes of a block that was judged here.
     pub(super) fn stored(&self, id: BlockHash) -> Option<Bytes> {
-        block_on(self.app.port.undecided(id.0)).ok().flatten()
+        block_on(self.app.port.undecided(id.0)).ok().flatten().map(|block| block.bytes)
     }
 
     /// Whether the application would begin a height of its own accord.
