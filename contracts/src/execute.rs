@@ -257,7 +257,12 @@ pub fn dry_run(
     engine.rehearse(transaction).map(|_| ())
 }
 
-fn check_links(parent: &Parent, header: &Header) -> Result<(), InvalidBlock> {
+/// Whether a header follows the parent's: version, chain, height, hashes, a later time, a validator as its proposer. It costs nothing, so a block that fails is
+/// refused before its signatures are verified.
+///
+/// # Errors
+/// [`InvalidBlock`] with the first field that is another.
+pub fn check_links(parent: &Parent, header: &Header) -> Result<(), InvalidBlock> {
     number(HeaderField::Version, u64::from(HEADER_VERSION), u64::from(header.version))?;
     same(HeaderField::ChainId, parent.chain_id.0, header.chain_id.0)?;
     number(HeaderField::Height, parent.height.next().0, header.height.0)?;

@@ -231,8 +231,9 @@ async fn a_block_that_was_found_good_stays_good_whoever_sends_it_again() {
     assert!(is_valid(judge(&app, Height(1), 0, proposer, good.bytes.clone(), Origin::Proposed).await));
     passed.store(60_000, Ordering::SeqCst);
     let other = address_of(&resident(1));
-    for (sender, origin) in [(other, Origin::Proposed), (other, Origin::Late), (proposer, Origin::Proposed)] {
-        assert!(is_valid(judge(&app, Height(1), 1, sender, good.bytes.clone(), origin).await), "{origin:?}");
+    for origin in [Origin::Proposed, Origin::Late] {
+        assert_eq!(judge(&app, Height(1), 1, other, good.bytes.clone(), origin).await, None, "of another's round: {origin:?}");
+        assert!(is_valid(judge(&app, Height(1), 4, proposer, good.bytes.clone(), origin).await), "{origin:?}");
     }
     assert_eq!(app.port.undecided(good.hash).await.unwrap().map(|block| (block.round, block.proposer)), Some((0, proposer)));
     assert_eq!(app.port.commit(solo.certify(Height(1), good.hash)).await.unwrap().height, Height(1));

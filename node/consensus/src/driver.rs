@@ -319,15 +319,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Proposals of this height that arrived too early, or before this process began.
+    /// Proposals of this height that arrived before the round or before this process began.
     async fn known_proposals(&mut self, height: Height, round: Round) -> Result<Vec<ProposedValue<Context>>, ConsensusError> {
-        let mut known = Vec::new();
-        if id::Height::from(height) == self.first {
-            let stored = self.port.stored_proposals(height.into(), round_number(round)).await?;
-            known.extend(stored.iter().map(proposed_value));
-        }
-        for part in self.parts.due() {
-            known.extend(self.judge(part).await?);
+        // Those that were judged while the engine waited may have found its queue full.
+        let stored = self.port.stored_proposals(height.into(), round_number(round)).await?;
+        let mut known: Vec<_> = stored.iter().map(proposed_value).collect();
+        for (source, part) in self.parts.due() {
+            known.extend(self.judge(source, part).await?);
         }
         Ok(known)
     }

@@ -69,9 +69,9 @@ impl Others {
         Some(author.unwrap_or(neighbour)).filter(|author| self.known.contains(author))
     }
 
-    /// Whether a node may still send transactions of so many bytes; each counts for a little more than its bytes.
+    /// Whether a node may still send transactions of so many bytes; each counts for a little more than its bytes, and a message for a kibibyte at least.
     pub(crate) fn takes_transactions(&mut self, from: Source, count: usize, bytes: usize, now: Instant) -> bool {
-        let cost = (bytes as u64).saturating_add((count as u64).saturating_mul(64));
+        let cost = (bytes as u64).saturating_add((count as u64).saturating_mul(64)).max(1024);
         self.transactions.take(from, cost, now)
     }
 

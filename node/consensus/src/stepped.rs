@@ -4,7 +4,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use arc_malachitebft_app_channel::{AppMsg, NetworkMsg};
+use arc_malachitebft_app_channel::{AppMsg, NetworkMsg, app::types::PeerId};
 use tokio::sync::mpsc;
 
 use super::{
@@ -25,7 +25,7 @@ impl fmt::Debug for Answers {
 }
 
 impl Answers {
-    /// Begins on the application's last committed block; what is to be sent goes to `network`, whose receiver must keep up.
+    /// Begins on the application's last committed block; what is to be sent goes to `network`, whose receiver must keep up, and comes from the nodes `known`.
     ///
     /// # Errors
     /// [`ConsensusError::App`].
@@ -34,10 +34,11 @@ impl Answers {
         network: mpsc::Sender<NetworkMsg<Context>>,
         keys: Keys,
         signatures: Signatures,
+        known: HashSet<PeerId>,
     ) -> Result<Self, ConsensusError> {
         let tip = port.tip().await?;
         let validators = port.validators(tip.height.next()).await?;
-        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(HashSet::new()))))
+        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(known))))
     }
 
     /// Answers one question; only the question what to do after a height is answered later, by [`Self::go_on`].

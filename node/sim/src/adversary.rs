@@ -113,7 +113,11 @@ impl Adversary {
                 self.tactics.insert(slot, Tactic::Honest);
                 self.other_body(shared, to, part, &stream, 100)
             }
-            50..66 => self.two_blocks(shared, to, part, &block, &stream),
+            50..56 => {
+                self.tactics.insert(slot, Tactic::Honest);
+                self.starve(shared, to, part, &stream)
+            }
+            56..68 => self.two_blocks(shared, to, part, &block, &stream),
             _ => self.lie(shared, to, part, &block, &stream),
         }
     }
@@ -149,6 +153,24 @@ impl Adversary {
                 0 => sent.push((*node, honest.clone())),
                 1 => sent.extend([(*node, honest.clone()), (*node, other.clone())]),
                 _ => sent.push((*node, other.clone())),
+            }
+        }
+        sent
+    }
+
+    /// The block for all but one, who gets what is no block and would take the places of this round; then perhaps silence, so that the block must come from others.
+    fn starve(&mut self, shared: &mut Shared, to: &[usize], part: &BlockPart, stream: &StreamMessage<Part>) -> Sent {
+        shared.count("lies: what is no block in place of one");
+        let victim = to.get(self.rng.index(to.len())).copied();
+        let mut sent = Vec::new();
+        for node in to {
+            if Some(*node) == victim {
+                for _ in 0..3 {
+                    let bytes = Bytes::from(self.rng.next().to_le_bytes().to_vec());
+                    sent.push((*node, self.block(part, bytes, stream)));
+                }
+            } else {
+                sent.push((*node, Message::Part(stream.clone())));
             }
         }
         sent

@@ -2,7 +2,7 @@
 //!
 //! Everything that happens is put into one digest, the trace, by which two runs of a seed are compared. Called by `node`, `clients` and `world`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use arc_malachitebft_app_channel::app::types::{PeerId, core::Timeout};
 use chain::{
@@ -144,6 +144,11 @@ impl Shared {
 
     pub(crate) fn is_honest(&self, node: usize) -> bool {
         !self.plan.liars.contains(&node)
+    }
+
+    /// The nodes of everybody's configuration.
+    pub(crate) fn known(&self) -> HashSet<PeerId> {
+        self.peers.iter().copied().collect()
     }
 
     pub(crate) fn peer(&self, node: usize) -> PeerId {

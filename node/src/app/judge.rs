@@ -3,7 +3,7 @@
 //! A block is executed at most once while this process lives: the result is kept by header hash until a block of its height is committed.
 //! Every answer that consensus may act on is durable before it is given.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use chain::{
@@ -40,7 +40,7 @@ const DECIDED_BYTES_MAX: usize = 8 << 20;
 const CANDIDATES_MAX: usize = 64;
 
 /// Blocks in a row that the others decided and that were refused here for their time, after which this machine's clock is taken to be wrong.
-const OFF_CLOCK_MAX: u32 = 3;
+const OFF_CLOCK_MAX: usize = 3;
 
 /// A proposal for the next height.
 #[derive(Debug)]
@@ -55,8 +55,10 @@ pub(super) struct Candidate {
 /// What is known of a proposal.
 #[derive(Debug)]
 enum Judged {
-    /// It breaks a rule, or its time is refused: nothing of it is kept.
-    Invalid,
+    /// It breaks a rule, for ever: nothing of it is kept, and it is not looked at again.
+    Broken,
+    /// Its time was refused: nothing of it is kept, and later it may be good.
+    OffClock,
     /// Durable and valid; it must be executed again when it is decided.
     Stored,
     /// Durable and valid, with what it does.
@@ -84,7 +86,7 @@ impl Candidate {
     }
 
     const fn is_valid(&self) -> bool {
-        !matches!(self.judged, Judged::Invalid)
+        matches!(self.judged, Judged::Stored | Judged::Done(_))
     }
 
     fn summary(&self) -> StoredProposal {
@@ -170,13 +172,21 @@ impl Writer {
             return Ok(None);
         }
         let hash = block.header.hash();
+        // Nobody who follows the rules signs another's block for a round of his own; judged, it would be known as bad when its proposer sends it.
+        if matches!(origin, Origin::Proposed | Origin::Late) && block.header.proposer != proposer {
+            warn!(%height, round, %proposer, of = %block.header.proposer, "a proposal is another's block");
+            return Ok(None);
+        }
         let earlier = self.candidates.get(&hash);
-        // A block that was found good stays so, whoever sends it again and whenever: others may have been told.
-        if earlier.is_some_and(Candidate::is_valid) {
-            return Ok(Some(StoredProposal { height, round, proposer, hash, valid: true }));
+        // A block that was found good stays so, whoever sends it again and whenever: others may have been told. One that breaks a rule is not carried out again.
+        match earlier.map(|candidate| &candidate.judged) {
+            Some(Judged::Stored | Judged::Done(_)) => return Ok(Some(StoredProposal { height, round, proposer, hash, valid: true })),
+            Some(Judged::Broken) => return Ok(Some(StoredProposal { height, round, proposer, hash, valid: false })),
+            Some(Judged::OffClock) | None => {}
         }
         let mut on_time = earlier.and_then(|candidate| candidate.on_time);
-        let unfit = self.unfit(height, proposer, &block, origin)?;
+        let unfit = self.unfit(height, &block, origin)?;
+        let failed = if matches!(unfit, Some(Unfit::Clock(_))) { Judged::OffClock } else { Judged::Broken };
         match (&unfit, origin) {
             (Some(Unfit::Clock(_)), _) => on_time = Some(false),
             (None, Origin::Proposed) => on_time = Some(true),
@@ -196,22 +206,19 @@ impl Writer {
             if valid {
                 self.store.put_undecided(&stored)?;
             }
-            self.keep(Candidate { stored, on_time, judged: done.map_or(Judged::Invalid, |done| Judged::Done(Box::new(done))) });
+            self.keep(Candidate { stored, on_time, judged: done.map_or(failed, |done| Judged::Done(Box::new(done))) });
         }
         Ok(Some(StoredProposal { height, round, proposer, hash, valid }))
     }
 
     /// What speaks against a block before it is executed.
-    fn unfit(&mut self, height: Height, proposer: Address, block: &Block, origin: Origin) -> Result<Option<Unfit>, WriterFault> {
+    fn unfit(&mut self, height: Height, block: &Block, origin: Origin) -> Result<Option<Unfit>, WriterFault> {
         let header = &block.header;
         if header.height != height || height != self.parent.height.next() {
             return Ok(Some(Unfit::Rule(format!("block of height {} for height {height} after {}", header.height, self.parent.height))));
         }
         match origin {
             Origin::Synced => return Ok(None),
-            Origin::Proposed | Origin::Late if header.proposer != proposer => {
-                return Ok(Some(Unfit::Rule(format!("the header names proposer {}", header.proposer))));
-            }
             Origin::Proposed | Origin::Late => {}
         }
         // Whoever steps a federation's clock moves one node after the other.
@@ -233,6 +240,11 @@ impl Writer {
 
     /// Executes a block that somebody made; nothing where it breaks a rule.
     fn carry_out(&self, block: Block) -> Result<Option<Done>, WriterFault> {
+        // Before the signatures, which cost most.
+        if let Err(invalid) = execute::check_links(&self.parent, &block.header) {
+            warn!(height = %block.header.height, %invalid, "a proposal is not valid");
+            return Ok(None);
+        }
         let transactions = match self.verify_all(&block) {
             Ok(transactions) => transactions,
             Err(index) => {
@@ -293,7 +305,7 @@ impl Writer {
         let bytes = &self.bytes_of(&candidate)?;
         let done = match candidate.judged {
             Judged::Done(done) => *done,
-            Judged::Stored | Judged::Invalid => {
+            Judged::Stored | Judged::Broken | Judged::OffClock => {
                 let block = Block::decode(bytes).map_err(|_| unknown())?;
                 let failed = || WriterFault::Broken(format!("the decided block {hash} of height {height} breaks a rule here"));
                 self.carry_out(block)?.ok_or_else(failed)?
@@ -309,12 +321,15 @@ impl Writer {
         let theirs = block.header.timestamp;
         self.after_commit(Committed { hash: *hash, block, receipts })?;
         // A block that was not held against the clock says nothing of it: somebody may have kept it back until it was old.
-        self.off_clock = match candidate.on_time {
-            Some(true) => 0,
-            Some(false) => self.off_clock.saturating_add(1),
-            None => self.off_clock,
-        };
-        if self.off_clock >= OFF_CLOCK_MAX {
+        match candidate.on_time {
+            Some(true) => self.off_clock.clear(),
+            Some(false) if self.off_clock.len() < CANDIDATES_MAX => self.off_clock.push(candidate.stored.proposer),
+            Some(false) => {}
+            None => {}
+        }
+        let distinct: BTreeSet<_> = self.off_clock.iter().collect();
+        // One who lies about the time is not believed, however often.
+        if self.off_clock.len() >= OFF_CLOCK_MAX && distinct.len() > self.parent.validators.members().len().saturating_sub(1) / 3 {
             let now = self.clock().now();
             return Err(WriterFault::Broken(format!(
                 "this machine's clock shows {now} and the others have decided {OFF_CLOCK_MAX} blocks in a row that are of another time, the last of {theirs}: \
@@ -410,8 +425,7 @@ fn encode(block: &Block) -> Result<Vec<u8>, WriterFault> {
 
 /// The accounts of the transactions that entered a block: those neither refused nor left, in order.
 fn accounts_of(candidates: &[VerifiedTransaction], built: &execute::Built) -> Vec<Address> {
-    let out: std::collections::BTreeSet<usize> =
-        built.refused.iter().map(|(position, _)| *position).chain(built.left.iter().copied()).collect();
+    let out: BTreeSet<usize> = built.refused.iter().map(|(position, _)| *position).chain(built.left.iter().copied()).collect();
     let inside = candidates.iter().enumerate().filter(|(position, _)| !out.contains(position));
     inside.map(|(_, transaction)| transaction.get().body().account).collect()
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use chain::{
     hash::Hash32,
-    id::{Height, TxId},
+    id::{Address, Height, TxId},
     params::Params,
     record::Key,
     state::MemoryState,
@@ -73,8 +73,8 @@ pub(super) struct Writer {
     pub(super) waiting: HashMap<TxId, Vec<oneshot::Sender<Result<Included, SubmitError>>>>,
     /// Proposals for the next height, by header hash.
     pub(super) candidates: HashMap<Hash32, Candidate>,
-    /// Blocks in a row that were decided although their time was refused here.
-    pub(super) off_clock: u32,
+    /// The proposers of blocks in a row that were decided although their time was refused here.
+    pub(super) off_clock: Vec<Address>,
     /// What goes to other nodes.
     pub(super) outbox: Outbox,
     pub(super) events: broadcast::Sender<Arc<Committed>>,
@@ -110,7 +110,7 @@ impl Writer {
             pool,
             waiting: HashMap::new(),
             candidates,
-            off_clock: 0,
+            off_clock: Vec::new(),
             outbox: Outbox::new(),
             events,
             pending,

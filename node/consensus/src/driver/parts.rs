@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 
 use chain::id;
 
-use crate::context::BlockPart;
+use crate::{context::BlockPart, others::Source};
 
 /// How many rounds ahead of its own the engine looks.
 const ROUNDS_AHEAD: u32 = 10;
-/// Different blocks of one round that are looked at: as many as the engine keeps, and enough to prove that somebody proposed two.
+/// Blocks of one round that are looked at of one author while a round is under way: as many as the engine keeps.
+///
+/// Of an author, not of all: a liar who proposes in a round could otherwise use up its places with what is no block, and the block that others have locked
+/// would never be taken from them. In the next round each may send again: what was too old for its own round is judged otherwise then.
 const BLOCKS_OF_A_ROUND: usize = 2;
 /// How far ahead of the next height blocks are kept; whoever is further behind catches up by synchronisation.
 const EARLY_HEIGHTS: u64 = 2;
@@ -19,6 +22,8 @@ const EARLY_HEIGHTS: u64 = 2;
 const EARLY_PARTS: usize = 2;
 /// Bytes of blocks that are kept, of all proposers together.
 const EARLY_BYTES: usize = 16 << 20;
+/// Of these, of one proposer.
+const EARLY_BYTES_OF_ONE: usize = 4 << 20;
 
 /// What is known of blocks on their way.
 #[derive(Debug)]
@@ -27,9 +32,9 @@ pub(super) struct Parts {
     next: id::Height,
     /// Its round that is under way.
     round: u32,
-    /// The digests of its blocks that were judged, by round.
-    judged: BTreeMap<u32, Vec<[u8; 32]>>,
-    early: Vec<BlockPart>,
+    /// The digests of its blocks that were judged while this round was under way, by author and by their rounds.
+    judged: BTreeMap<(Source, u32), Vec<[u8; 32]>>,
+    early: Vec<(Source, BlockPart)>,
 }
 
 impl Parts {
@@ -41,6 +46,7 @@ impl Parts {
     pub(super) fn begin(&mut self, height: id::Height, round: u32) {
         if height == self.next {
             self.round = round;
+            self.judged.clear();
         }
     }
 
@@ -49,7 +55,7 @@ impl Parts {
         self.next = height.next();
         self.round = 0;
         self.judged.clear();
-        self.early.retain(|part| part.height.0 > height.0);
+        self.early.retain(|(_, part)| part.height.0 > height.0);
     }
 
     /// The round that is under way; 0 before the first.
@@ -64,33 +70,35 @@ impl Parts {
         height >= next && height <= next.saturating_add(EARLY_HEIGHTS) && part.round <= ahead.saturating_add(ROUNDS_AHEAD)
     }
 
-    /// Whether a block of the next height is to be judged: one that was before, or one of the first two of its round.
-    pub(super) fn takes(&mut self, part: &BlockPart) -> bool {
+    /// Whether a block of the next height is to be judged: each once of an author in a round, and two of those that belong to one round.
+    pub(super) fn takes(&mut self, author: Source, part: &BlockPart) -> bool {
         let digest = *blake3::hash(&part.bytes).as_bytes();
-        let blocks = self.judged.entry(part.round).or_default();
-        if !blocks.contains(&digest) {
-            if blocks.len() >= BLOCKS_OF_A_ROUND {
-                return false;
-            }
-            blocks.push(digest);
+        let blocks = self.judged.entry((author, part.round)).or_default();
+        if blocks.len() >= BLOCKS_OF_A_ROUND || blocks.contains(&digest) {
+            return false;
         }
+        blocks.push(digest);
         true
     }
 
     /// Keeps a verified block of a later height, if its proposer has not used up his share.
-    pub(super) fn keep(&mut self, part: BlockPart) {
-        let of_his = |kept: &&BlockPart| kept.proposer == part.proposer && kept.height == part.height;
-        let bytes: usize = self.early.iter().map(|kept| kept.bytes.len()).sum();
-        let has_room = bytes.saturating_add(part.bytes.len()) <= EARLY_BYTES;
-        if has_room && self.early.iter().filter(of_his).count() < EARLY_PARTS && !self.early.contains(&part) {
-            self.early.push(part);
+    pub(super) fn keep(&mut self, author: Source, part: BlockPart) {
+        let bytes = |of_all: bool| -> usize {
+            let counted = self.early.iter().filter(|(_, kept)| of_all || kept.proposer == part.proposer);
+            counted.map(|(_, kept)| kept.bytes.len()).sum::<usize>().saturating_add(part.bytes.len())
+        };
+        let of_his = |(_, kept): &&(Source, BlockPart)| kept.proposer == part.proposer && kept.height == part.height;
+        let has_room = bytes(true) <= EARLY_BYTES && bytes(false) <= EARLY_BYTES_OF_ONE;
+        let is_known = self.early.iter().any(|(_, kept)| *kept == part);
+        if has_room && !is_known && self.early.iter().filter(of_his).count() < EARLY_PARTS {
+            self.early.push((author, part));
         }
     }
 
     /// The kept blocks of the height that is next now.
-    pub(super) fn due(&mut self) -> Vec<BlockPart> {
+    pub(super) fn due(&mut self) -> Vec<(Source, BlockPart)> {
         let next = self.next.0;
-        let (due, later) = std::mem::take(&mut self.early).into_iter().partition(|part| part.height.0 <= next);
+        let (due, later) = std::mem::take(&mut self.early).into_iter().partition(|(_, part)| part.height.0 <= next);
         self.early = later;
         due
     }
@@ -110,22 +118,32 @@ mod tests {
         BlockPart { height: Height(height), round, proposer, bytes, signature: Signature([0; 64]) }
     }
 
-    /// Two junk blocks of anybody took the engine's places for a round, and the proposer's was dropped: one validator could halt the chain.
+    fn author(seed: u8) -> Source {
+        Some(crate::peer_id(&ed25519_dalek::SigningKey::from_bytes(&[seed; 32])).unwrap().parse().unwrap())
+    }
+
+    /// Two junk blocks of anybody took the engine's places for a round, and the proposer's was dropped; then two of a liar in his own round took them from the
+    /// block that others had locked there: one validator could halt the chain.
     #[test]
-    fn a_liar_has_two_places_in_his_own_rounds_and_few_in_heights_to_come() {
+    fn a_liar_has_two_places_in_a_round_and_takes_none_from_those_who_send_a_block_on() {
         let mut parts = Parts::new(id::Height(5));
-        assert!(parts.takes(&part(5, 1, 1, 1)) && parts.takes(&part(5, 1, 1, 2)) && !parts.takes(&part(5, 1, 1, 3)));
-        assert!(parts.takes(&part(5, 1, 1, 2)), "one that was judged may be judged again");
-        assert!(parts.takes(&part(5, 2, 2, 3)), "another's round");
+        let (liar, honest) = (author(1), author(2));
+        assert!(parts.takes(liar, &part(5, 1, 1, 1)) && parts.takes(liar, &part(5, 1, 1, 2)) && !parts.takes(liar, &part(5, 1, 1, 3)));
+        assert!(parts.takes(honest, &part(5, 1, 1, 3)), "sent on by another");
+        assert!(!parts.takes(honest, &part(5, 1, 1, 3)), "judged once in a round");
+        parts.begin(id::Height(5), 2);
+        assert!(parts.takes(honest, &part(5, 1, 1, 3)), "it may have been too old in its own round");
         for content in 0..100 {
-            parts.keep(part(6, 0, 1, content));
-            parts.keep(part(7, 0, 1, content));
+            parts.keep(liar, part(6, 0, 1, content));
+            parts.keep(liar, part(7, 0, 1, content));
         }
-        parts.keep(part(6, 0, 2, 1));
+        parts.keep(honest, part(6, 0, 2, 1));
         assert_eq!(parts.early.len(), 5);
+        parts.keep(honest, part(7, 0, 2, 5_300_000));
+        assert_eq!(parts.early.len(), 5, "more than a full block");
         parts.committed(id::Height(5));
         assert_eq!((parts.due().len(), parts.early.len()), (3, 2));
-        assert!(parts.takes(&part(6, 1, 1, 3)), "what was judged of an earlier height is forgotten");
+        assert!(parts.takes(liar, &part(6, 1, 1, 3)), "what was judged of an earlier height is forgotten");
     }
 
     #[test]

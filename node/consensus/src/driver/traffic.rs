@@ -176,10 +176,10 @@ impl Driver {
             return Ok(None);
         }
         if !is_next {
-            self.parts.keep(part);
+            self.parts.keep(source, part);
             return Ok(None);
         }
-        self.judge(part).await
+        self.judge(source, part).await
     }
 
     /// Who may propose in the round of a block of the next height.
@@ -188,15 +188,22 @@ impl Driver {
     }
 
     /// Judges a block of the next height whose signature has been verified.
-    pub(super) async fn judge(&mut self, part: BlockPart) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
-        let turn = self.turn(&part);
-        if part.proposer != turn || !self.parts.takes(&part) {
+    pub(super) async fn judge(&mut self, source: Source, part: BlockPart) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
+        if part.proposer != self.turn(&part) {
+            return Ok(None);
+        }
+        if !self.parts.takes(source, &part) {
+            self.blame(source, "a block more than a round has, or once more");
             return Ok(None);
         }
         // Where others have decided this height already, it is no longer a question of the clock.
         let origin = if part.round < self.parts.round() || self.is_behind() { Origin::Late } else { Origin::Proposed };
         let BlockPart { height, round, proposer, bytes, signature } = part;
         let block = BlockProposal { height: height.into(), round, proposer: proposer.0, bytes, signature: Some(signature) };
-        Ok(self.port.validate(block, origin).await?.as_ref().map(proposed_value))
+        let stored = self.port.validate(block, origin).await?;
+        if stored.is_none() {
+            self.blame(source, "what its proposer signed is no block of his");
+        }
+        Ok(stored.as_ref().map(proposed_value))
     }
 }

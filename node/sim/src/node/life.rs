@@ -125,7 +125,7 @@ impl Life {
         let config = AppConfig { chain_id: genesis.chain_id(), proposer, clock: reading, limits: Limits::default() };
         let app = app::start(config, opened)?;
         let (network, outgoing) = mpsc::channel(OUTGOING);
-        let answers = block_on(Answers::begin(app.port.clone(), network, node.keys.clone(), node.signatures));
+        let answers = block_on(Answers::begin(app.port.clone(), network, node.keys.clone(), node.signatures, shared.known()));
         let answers = answers.map_err(|error| error.to_string())?;
         Ok(Self {
             app,
