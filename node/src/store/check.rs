@@ -31,7 +31,12 @@ pub(super) fn open_checked(database: Database, genesis: &Genesis) -> Result<Open
     let validators = check_roots(&database, &view, genesis, newest.as_ref(), &state, &tree)?;
 
     let mut undecided = Vec::new();
-    database.each(&view, Family::Undecided, &height_key(tip.height.next()), |key, value| {
+    let next = height_key(tip.height.next());
+    // From the first on, although those of earlier heights are deleted: a damaged file is to be found wherever it is.
+    database.each(&view, Family::Undecided, &[], |key, value| {
+        if *key < next[..] {
+            return Ok(Walk::On);
+        }
         undecided.push(db::decode(Family::Undecided, key, &value?)?);
         Ok::<_, StoreError>(Walk::On)
     })?;

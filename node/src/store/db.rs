@@ -12,8 +12,8 @@ use chain::{
     state::ReadFault,
 };
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, ReadOptions,
-    SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode,
+    Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -22,6 +22,15 @@ use crate::seal;
 
 /// What a stored record of the node may measure at most, in bytes.
 pub const MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// What all families together keep of the files in memory, indexes and filters of files among it; the system keeps the rest, as long as it has room.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// What all families together keep in memory before it is written to files. It is what a node that has committed for a while holds beside its state.
+const WRITE_BUFFER_BYTES: usize = 8 << 20;
+
+/// In what pieces a family takes memory for what is not written to files yet. RocksDB's own measure, a megabyte, would fill the common limit with empty pieces.
+const WRITE_PIECE_BYTES: usize = 64 << 10;
 
 /// A family of keys; each is a RocksDB column family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,11 +91,15 @@ impl Family {
     }
 }
 
+/// What somebody does whose database is damaged.
+const WAY_ON: &str = "restore or resync (put the whole data directory back from a backup and start with --rejoin; or, with other nodes, move db/ away, keep all the \
+                      rest, keys/ above all, and start with --rejoin)";
+
 /// Why the database does not answer; every one stops the node.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
     /// A value whose checksum does not match, or whose bytes are no such record.
-    #[error("{what} was changed or damaged ({why}): restore the database from a backup or resync")]
+    #[error("{what} was changed or damaged ({why}): {WAY_ON}")]
     Damaged {
         /// Family and key.
         what: String,
@@ -94,15 +107,13 @@ pub enum StoreError {
         why: String,
     },
     /// A value that must be there is not.
-    #[error("{what} is missing: restore the database from a backup or resync")]
+    #[error("{what} is missing: {WAY_ON}")]
     Missing {
         /// Family and key.
         what: String,
     },
     /// RocksDB found one of its files damaged or missing, or cannot read it.
-    #[error(
-        "damaged file {file}: {message}: restore or resync (put the directory back from a backup, or move it away and let the node sync)"
-    )]
+    #[error("damaged file {file}: {message}: {WAY_ON}")]
     Corrupt {
         /// The file, as exactly as it is known.
         file: String,
@@ -111,7 +122,8 @@ pub enum StoreError {
     },
     /// Written by another version of this program.
     #[error(
-        "the database in {path} has schema {found}, this program needs {expected}: run the version that wrote it, or move the directory away and resync"
+        "the database in {path} has schema {found}, this program needs {expected}: run the version that wrote it; or, with other nodes, move db/ away, keep all the \
+         rest, keys/ above all, and start with --rejoin"
     )]
     Schema {
         /// Where.
@@ -122,7 +134,11 @@ pub enum StoreError {
         expected: u32,
     },
     /// Of another chain than the genesis document.
-    #[error("the database belongs to chain {found}, the genesis document to {expected}: restore the one that was exchanged or changed")]
+    #[error(
+        "the database belongs to chain {found}, genesis.json to {expected}. Ask another node which is right (GET /api/v1/status): if it is {found}, put the federation's \
+         genesis.json back, which was exchanged or changed; if it is {expected}, this is another chain's database: move db/ and wal/ away, keep keys/, and start with \
+         --rejoin"
+    )]
     WrongChain {
         /// The database's.
         found: String,
@@ -132,6 +148,17 @@ pub enum StoreError {
     /// There is a database where none may be, or none where one must be.
     #[error("{0}")]
     Place(String),
+    /// There is no room for what must be written.
+    #[error(
+        "the database in {path} cannot be written: {message}. The disk is full, or a limit of this process is reached: make room and start again; nothing that was \
+         committed is lost"
+    )]
+    Full {
+        /// Where.
+        path: String,
+        /// RocksDB's words.
+        message: String,
+    },
     /// Any other failure of RocksDB or the disk.
     #[error("the database in {path} failed: {message}")]
     Database {
@@ -148,7 +175,7 @@ impl StoreError {
     pub const fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } | Self::Missing { .. } | Self::Corrupt { .. } => true,
-            Self::Schema { .. } | Self::WrongChain { .. } | Self::Place(_) | Self::Database { .. } => false,
+            Self::Schema { .. } | Self::WrongChain { .. } | Self::Place(_) | Self::Full { .. } | Self::Database { .. } => false,
         }
     }
 }
@@ -195,10 +222,16 @@ impl Database {
         options.set_max_total_wal_size(64 << 20);
         options.set_keep_log_file_num(4);
         options.set_max_open_files(256);
+        options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
+        let mut tables = BlockBasedOptions::default();
+        tables.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+        tables.set_cache_index_and_filter_blocks(true);
         let families = Family::ALL.iter().map(|family| {
             let mut options = Options::default();
             options.set_compression_type(DBCompressionType::Lz4);
-            options.set_write_buffer_size(16 << 20);
+            options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+            options.set_arena_block_size(WRITE_PIECE_BYTES);
+            options.set_block_based_table_factory(&tables);
             ColumnFamilyDescriptor::new(family.name(), options)
         });
         let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| files::explain(path, &error))?;
@@ -247,7 +280,7 @@ impl Database {
         from: &[u8],
         mut each: impl FnMut(&[u8], Result<Vec<u8>, StoreError>) -> Result<Walk, E>,
     ) -> Result<(), E> {
-        let options = ReadOptions::default();
+        let options = walk_options();
         let rows = view.iterator_cf_opt(self.family(family)?, options, IteratorMode::From(from, Direction::Forward));
         for row in rows {
             let (key, sealed) = row.map_err(|error| self.explain(&error))?;
@@ -266,7 +299,7 @@ impl Database {
         from: &[u8],
         mut each: impl FnMut(&[u8], Result<Vec<u8>, StoreError>) -> Result<Walk, E>,
     ) -> Result<(), E> {
-        let options = ReadOptions::default();
+        let options = walk_options();
         let rows = view.iterator_cf_opt(self.family(family)?, options, IteratorMode::From(from, Direction::Reverse));
         for row in rows {
             let (key, sealed) = row.map_err(|error| self.explain(&error))?;
@@ -293,6 +326,13 @@ impl Database {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whoever walks reads most values once, and would drive out of memory what is read often.
+fn walk_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options
 }
 
 /// Whether a walk over keys goes on.

@@ -38,7 +38,8 @@ pub fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
     let other = || StoreError::Database { path: path.display().to_string(), message: message.clone() };
     match error.kind() {
         rocksdb::ErrorKind::Corruption => corrupt(),
-        // A file that is missing or cannot be read is named with its path; a full disk and a second process are no damage.
+        rocksdb::ErrorKind::IOError if is_full(&message) => StoreError::Full { path: path.display().to_string(), message: message.clone() },
+        // A file that is missing or cannot be read is named with its path; a second process is no damage.
         rocksdb::ErrorKind::IOError if named_file(&message).is_some() && !is_passing(&message) => corrupt(),
         // Column families that the manifest does not know any more.
         rocksdb::ErrorKind::InvalidArgument if message.to_lowercase().contains("column famil") => corrupt(),
@@ -60,9 +61,14 @@ pub fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
     }
 }
 
+/// Whether the disk, its quota or this process's limit has no room.
+fn is_full(message: &str) -> bool {
+    ["No space left", "Disk quota", "File too large"].iter().any(|words| message.contains(words))
+}
+
 /// Whether an input or output error has nothing to do with what is stored.
 fn is_passing(message: &str) -> bool {
-    ["No space left", "lock ", "Too many open files", "Disk quota"].iter().any(|words| message.contains(words))
+    ["lock ", "Too many open files"].iter().any(|words| message.contains(words))
 }
 
 /// The file that RocksDB's sentence names, whether it is there or not; where it names none, the one that it must be.

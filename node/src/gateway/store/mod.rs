@@ -23,7 +23,8 @@ use chain::{
 };
 use firmware_core::DeviceId;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode,
+    Options, WriteBatch, WriteOptions,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -40,6 +41,13 @@ const SCHEMA_VERSION: u32 = 2;
 
 /// The most that one record may measure, in bytes.
 const MAX_RECORD_BYTES: usize = 64 << 10;
+
+/// What all tables together keep of their files in memory, and before it is written to files.
+const CACHE_BYTES: usize = 2 << 20;
+const WRITE_BUFFER_BYTES: usize = 4 << 20;
+
+/// In what pieces a table takes memory for what is not written yet: eight of RocksDB's own measure, a megabyte, would be more than all may have.
+const WRITE_PIECE_BYTES: usize = 64 << 10;
 
 /// What RocksDB keeps in every database that is one.
 const MARK_OF_A_DATABASE: &str = "CURRENT";
@@ -251,9 +259,15 @@ impl Store {
         options.set_paranoid_checks(true);
         options.set_keep_log_file_num(2);
         options.set_max_total_wal_size(32 << 20);
+        options.set_db_write_buffer_size(WRITE_BUFFER_BYTES);
+        let mut tables = BlockBasedOptions::default();
+        tables.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+        tables.set_cache_index_and_filter_blocks(true);
         let tables = Table::ALL.map(|table| {
             let mut options = Options::default();
             options.set_compression_type(DBCompressionType::Lz4);
+            options.set_block_based_table_factory(&tables);
+            options.set_arena_block_size(WRITE_PIECE_BYTES);
             ColumnFamilyDescriptor::new(table.name(), options)
         });
         let db = DB::open_cf_descriptors(&options, path, tables).map_err(|error| failure(path, &error))?;
