@@ -17,6 +17,7 @@ pub mod report;
 pub mod resident;
 pub mod roam;
 pub mod rows;
+pub mod sync;
 pub mod unit;
 pub mod view;
 pub mod world;

@@ -407,7 +407,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// The most memory that a process had, MB of a million bytes; 0 where the system does not say.
-fn most_memory_mb(pid: Option<u32>) -> f64 {
+pub(crate) fn most_memory_mb(pid: Option<u32>) -> f64 {
     let text = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok()).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: f64 = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or_default();

@@ -133,10 +133,16 @@ fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
 }
 
 #[test]
-fn four_validators_under_load_lose_no_token() {
+fn four_validators_under_load_lose_no_token_and_one_that_lost_its_disk_fetches_their_chain() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
-    let report = run(&["load", "--validators", "4", "--clients", "6", "--seconds", "2"], &folder.path().join("load.json"));
-    assert!(report["sessions"].as_u64() >= Some(1), "{report:#}");
-    assert_eq!((&report["conservation_ok"], &report["validators"]), (&true.into(), &4.into()));
+    let kept = folder.path().join("chain");
+    let kept = kept.to_str().expect("a path");
+    let load = run(&["load", "--validators", "4", "--clients", "6", "--seconds", "2", "--data", kept], &folder.path().join("load.json"));
+    assert!(load["sessions"].as_u64() >= Some(1), "{load:#}");
+    assert_eq!((&load["conservation_ok"], &load["validators"]), (&true.into(), &4.into()));
+
+    let sync = run(&["sync", kept], &folder.path().join("sync.json"));
+    assert_eq!((&sync["nodes"], &sync["same_root"]), (&4.into(), &true.into()), "{sync:#}");
+    assert!(sync["blocks"].as_u64() >= Some(1) && sync["blocks_per_second"].as_f64() > Some(0.0), "{sync:#}");
 }

@@ -15,6 +15,7 @@ use testnet::{
     chaos, demo, load,
     replay::{self, Fraction},
     rows::Filter,
+    sync,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet replay sessions.csv --site TRO --group-limit 0.1
   watt-testnet replay sessions.csv --site ASK --site TRO --site BAR --align --roaming 0.2 --chaos 7
   watt-testnet load --clients 64 --seconds 20 --json load.json
+  watt-testnet sync /tmp/chain --json sync.json
   watt-testnet chaos --seed 7 --minutes 3 --json chaos.json
 
 Exit codes: 0 ok, 1 failed or not equal, 2 usage.";
@@ -48,6 +50,17 @@ enum Command {
     Load(LoadArgs),
     /// Four nodes under charging load that are killed, paused and cut off, on the real clock.
     Chaos(ChaosArgs),
+    /// How fast a node with an empty disk fetches a kept chain of several nodes from the others.
+    Sync(SyncArgs),
+}
+
+#[derive(Args)]
+struct SyncArgs {
+    /// The folder with node-0, node-1 and so on, as --data of the other commands keeps it; it is copied and not changed.
+    chain: PathBuf,
+    /// Write the numbers to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -192,6 +205,7 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
             replay::run(&replay::Options { file, filter, group_limit, roaming, seed, chaos, json, data }).await
         }
         Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
+        Command::Sync(SyncArgs { chain, json }) => sync::run(&sync::Options { chain, json }).await,
         Command::Load(LoadArgs { validators, clients, seconds, json, data }) => {
             load::run(&load::Options { validators, clients, seconds, json, data }).await
         }
