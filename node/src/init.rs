@@ -116,6 +116,18 @@ pub enum InitError {
         "the genesis document does not name the validator {0} with the network key of this directory: it was made without this node's member.json, or the keys were made again since"
     )]
     NotInGenesis(String),
+    /// The addresses are not those of the chain's nodes.
+    #[error(
+        "{file} has no line for the validator of condominium {condominium} (…/p2p/{name}), whom genesis.json names: the two files are of different federations, or one was \
+         changed. Both are made together by wattd genesis",
+        file = federation::PEERS_FILE
+    )]
+    PeersOfAnother {
+        /// Which.
+        condominium: String,
+        /// Its node's name in the network.
+        name: String,
+    },
     /// A document that cannot be used.
     #[error("{0}")]
     Document(String),

@@ -1,9 +1,10 @@
 //! Four whole `wattd` processes that decide together: one chain, whoever is asked; silence without work; one may die, two stop it.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
+mod solo;
 mod wattd;
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use wattd::{Home, federate, observe};
 
@@ -148,4 +149,83 @@ fn a_validator_that_runs_twice_is_stopped_and_an_older_disk_votes_again_only_aft
     }
     agreed(&left);
     drop(voting);
+}
+
+/// What is refused with exit code 3, with these words.
+fn refused(home: &Home, words: &[&str]) {
+    let (code, text) = home.refusal(&[]).expect("it must not start");
+    assert_eq!(code, 3, "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+}
+
+#[test]
+fn a_full_disk_a_damaged_log_and_a_damaged_block_stop_one_node_with_a_word_and_the_others_go_on() {
+    let homes = federate(4);
+    let all: Vec<&Home> = homes.iter().collect();
+    let running: Vec<_> = homes[..3].iter().map(|home| home.start(&[])).collect();
+    let sell = || homes[0].sell(homes[0].next_sale());
+
+    // The disk is full: the database's log can grow no more.
+    let mut full = homes[3].start_on_a_small_disk(200);
+    let (code, text) = loop {
+        sell();
+        if let Some(ended) = full.ended() {
+            break ended;
+        }
+        assert!(homes[0].next_sale() < 300, "it writes on: {}", homes[3].logged());
+    };
+    drop(full);
+    assert!(code == 1 && text.contains("make room and start again") && !text.contains("panicked"), "{code}: {text}");
+    sell();
+    let room = homes[3].start(&[]);
+    agreed(&all);
+    room.stop();
+
+    // A byte of its log of consensus changes, and what is said there is done.
+    let log = homes[3].data.wal().join("wal");
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, [&whole[..1], &[whole[1] ^ 0x40], &whole[2..]].concat()).unwrap();
+    refused(&homes[3], &["wal/wal", "contradict", "--rejoin"]);
+    sell();
+    fs::write(&log, whole).unwrap();
+
+    // So does a byte of a block: the database is moved away, everything else is kept, and the node fetches the chain as one that may have forgotten its votes.
+    {
+        let db = solo::tamper(&homes[3].data.database());
+        let family = db.cf_handle("blocks").unwrap();
+        let mut block = db.get_cf(family, 2_u64.to_be_bytes()).unwrap().unwrap();
+        block[40] ^= 1;
+        db.put_cf(family, 2_u64.to_be_bytes(), block).unwrap();
+    }
+    refused(&homes[3], &["blocks of height 2", "move db/ away", "keys/ above all", "--rejoin"]);
+    fs::rename(homes[3].data.database(), homes[3].folder.path().join("damaged")).unwrap();
+    let again = homes[3].start(&["--rejoin"]);
+    sell();
+    agreed(&all);
+    drop((again, running));
+}
+
+#[test]
+fn a_node_of_another_chain_and_one_with_a_wrong_name_for_a_peer_are_told_what_to_compare() {
+    let homes = federate(4);
+    // The third was given another genesis document with the same keys, the fourth another name for the first.
+    let genesis = fs::read_to_string(homes[2].data.genesis_file()).unwrap();
+    fs::write(homes[2].data.genesis_file(), genesis.replace("\"FED\"", "\"FAD\"")).unwrap();
+    let config = fs::read_to_string(homes[3].data.config_file()).unwrap();
+    let name = |home: &Home| node::config::Config::read(&home.data.config_file()).unwrap();
+    let names: Vec<String> = name(&homes[3]).network.peers.iter().map(|peer| peer.rsplit('/').next().unwrap().to_owned()).collect();
+    let wrong = names[0].replace(&names[0][20..24], "1111");
+    fs::write(homes[3].data.config_file(), config.replace(&names[0], &wrong)).unwrap();
+
+    let running: Vec<_> = homes.iter().map(|home| home.start(&[])).collect();
+    running[2].says("They speak of another chain");
+    running[3].says("something answers there and does not speak with this node");
+    running[0].says("compare genesis.json");
+    // Three are needed, and there are three: the fourth hears of the first through the second.
+    homes[1].sell(1);
+    agreed(&[&homes[0], &homes[1], &homes[3]]);
+    assert_eq!(homes[2].height(), 0);
+    drop(running);
 }

@@ -157,7 +157,7 @@ pub enum StartError {
     #[error("the network key cannot be used: {0}")]
     NetworkKey(String),
     /// The directory.
-    #[error("cannot make the directory of consensus {}: {message}", path.display())]
+    #[error("cannot use the directory of consensus {}: {message}", path.display())]
     Directory {
         /// Where.
         path: PathBuf,
@@ -203,7 +203,8 @@ pub enum StartError {
     /// The database is older than the log.
     #[error(
         "the log of consensus is at height {log}, but the database ends at {tip}: an older copy of the database was restored, or one of its files (db/*.log, \
-         db/MANIFEST-*) is missing or cut short. Restore the newest database, or resync (with other validators, start with --rejoin)"
+         db/MANIFEST-*) is missing or cut short. Restore the newest database, or resync: with other validators, keep everything, keys/ above all, and start with \
+         --rejoin"
     )]
     DatabaseBehindLog {
         /// The log's height.

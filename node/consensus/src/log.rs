@@ -85,7 +85,15 @@ async fn check(path: &Path, tip: Height) -> Result<(), StartError> {
     if !head.starts_with(&VERSION) {
         return Err(damaged("its head", "it is not of the version that this program writes".to_owned()));
     }
-    check_lengths(entries).map_err(|entry| damaged(&format!("entry {entry}"), "its length does not fit its bytes".to_owned()))?;
+    let torn =
+        check_lengths(entries).map_err(|entry| damaged(&format!("entry {entry}"), "its length does not fit its bytes".to_owned()))?;
+    if let Some(bytes) = torn {
+        warn!(
+            log = %path.display(), bytes,
+            "the log of consensus ends in the middle of an entry and is read up to there. So a crash leaves it, and nothing is lost, as nothing is sent before its \
+             entry is whole. If this machine has not crashed, somebody cut the file short, and votes may be missing from it: stop this node and start it with --rejoin"
+        );
+    }
 
     let mut log = open(path).await?;
     let height = log.sequence();
@@ -121,9 +129,9 @@ pub(super) async fn open(path: &Path) -> Result<Log, StartError> {
     }
 }
 
-/// Follows the lengths of all entries. An entry that a crash cut off is none, as the engine sends nothing before its entry is whole on the disk; one whose
-/// bytes are all there behind a wrong length is damaged, and its index is given.
-fn check_lengths(entries: &[u8]) -> Result<(), usize> {
+/// Follows the lengths of all entries and gives how many bytes of one that was cut off are at the end. Such an entry is none, as the engine sends nothing before
+/// its entry is whole on the disk; one whose bytes are all there behind a wrong length is damaged, and its index is given as the error.
+fn check_lengths(entries: &[u8]) -> Result<Option<usize>, usize> {
     let mut rest = entries;
     for index in 0.. {
         let Some((head, behind)) = rest.split_at_checked(ENTRY_HEAD_BYTES) else { break };
@@ -137,7 +145,7 @@ fn check_lengths(entries: &[u8]) -> Result<(), usize> {
             None => break,
         }
     }
-    Ok(())
+    Ok(Some(rest.len()).filter(|left| *left > 0))
 }
 
 /// Whether some beginning of these bytes has this CRC-32.
@@ -193,9 +201,10 @@ mod tests {
         // CRC-32 of "123456789" as the standard's check value has it.
         let whole = entry(b"123456789", 0xCBF4_3926);
         let two = [whole.clone(), whole.clone()].concat();
-        assert_eq!(check_lengths(&two), Ok(()));
+        assert_eq!(check_lengths(&two), Ok(None));
         for cut in 0..whole.len() {
-            assert_eq!(check_lengths(&two[..whole.len() + cut]), Ok(()), "cut after {cut} bytes of the second");
+            let torn = Some(cut).filter(|cut| *cut > 0);
+            assert_eq!(check_lengths(&two[..whole.len() + cut]), Ok(torn), "cut after {cut} bytes of the second");
         }
         let mut longer = two;
         longer[whole.len() + 3] ^= 1;

@@ -315,6 +315,7 @@ pub fn join(options: &JoinOptions) -> Result<Joined, InitError> {
     let genesis = source.genesis().map_err(|error| InitError::Document(error.to_string()))?;
     let all = read_peers(&options.from.join(PEERS_FILE))?;
     let bad = |error: consensus::StartError| InitError::Peer(error.to_string());
+    let strangers = compare_peers(&genesis, &all)?;
     let (network_key, config, address) = match &options.observer {
         None => {
             let config = Config::read(&data.config_file()).map_err(|error| InitError::Document(error.to_string()))?;
@@ -355,7 +356,26 @@ pub fn join(options: &JoinOptions) -> Result<Joined, InitError> {
     // Last: a directory with a genesis document is a complete one.
     write(&data.genesis_file(), &document(&genesis)?)?;
     let peer = own_peer.unwrap_or_else(|| format!("/p2p/{own}"));
-    Ok(Joined { chain_id: genesis.chain_id(), peer, peers: config.network.peers.len(), warnings: warnings(&genesis) })
+    let stranger =
+        |peer: String| format!("{PEERS_FILE} names {peer}, which is no validator's node of this genesis document: is it an observer?");
+    let warnings = warnings(&genesis).into_iter().chain(strangers.into_iter().map(stranger)).collect();
+    Ok(Joined { chain_id: genesis.chain_id(), peer, peers: config.network.peers.len(), warnings })
+}
+
+/// Gives the peers that are no validator's node; a validator whose node is not among them would never be spoken to.
+fn compare_peers(genesis: &Genesis, peers: &[String]) -> Result<Vec<String>, InitError> {
+    let bad = |error: consensus::StartError| InitError::Peer(error.to_string());
+    let names = peers.iter().map(|peer| consensus::peer_id_in(peer).map_err(bad)).collect::<Result<Vec<_>, _>>()?;
+    let mut validators = BTreeSet::new();
+    for member in &genesis.validators {
+        let name = consensus::peer_id_of(&member.network_key.0).map_err(bad)?;
+        if !names.contains(&name) {
+            return Err(InitError::PeersOfAnother { condominium: member.condominium.to_string(), name });
+        }
+        validators.insert(name);
+    }
+    let strangers = peers.iter().zip(&names).filter(|(_, name)| !validators.contains(*name));
+    Ok(strangers.map(|(peer, _)| peer.clone()).collect())
 }
 
 fn read_peers(path: &std::path::Path) -> Result<Vec<String>, InitError> {
@@ -375,6 +395,11 @@ fn read_peers(path: &std::path::Path) -> Result<Vec<String>, InitError> {
 fn listen_beside(address: &str, listen: &Listen) -> Result<String, InitError> {
     let bad = |error: consensus::StartError| InitError::Peer(error.to_string());
     let port = consensus::port_in(address).map_err(bad)?;
+    if consensus::listen_address_in(address).is_ok_and(|address| address.ip().is_unspecified()) {
+        return Err(InitError::Peer(format!(
+            "{address} is every address of a machine and none that others reach: give the one that this node has for them, such as /ip4/192.0.2.7/tcp/{port}"
+        )));
+    }
     if let Some(listen) = &listen.network {
         return Ok(listen.clone());
     }
@@ -397,4 +422,60 @@ fn write_config(data: &DataDir, config: &Config) -> Result<(), InitError> {
 
 fn document(value: &impl Serialize) -> Result<Vec<u8>, InitError> {
     serde_json::to_vec_pretty(value).map_err(|error| InitError::Encoding(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(folder: &std::path::Path, name: &str, address: &str) -> Result<Prepared, InitError> {
+        let listen = Listen::default();
+        prepare(&PrepareOptions {
+            data: DataDir::new(folder.join(name)),
+            name: name.to_owned(),
+            address: address.to_owned(),
+            roles: None,
+            accounts: None,
+            listen,
+        })
+    }
+
+    #[test]
+    fn an_address_that_is_no_machines_is_refused_before_others_write_it_down() {
+        let folder = tempfile::tempdir().unwrap();
+        for address in ["/ip4/0.0.0.0/tcp/8422", "/ip6/::/tcp/8422"] {
+            let refused = prepared(folder.path(), "ASK", address).unwrap_err().to_string();
+            assert!(refused.contains("none that others reach") && refused.contains("8422"), "{refused}");
+        }
+        assert!(!folder.path().join("ASK").exists());
+        assert!(prepared(folder.path(), "ASK", "/ip4/192.0.2.7/tcp/8422").is_ok());
+    }
+
+    #[test]
+    fn addresses_that_are_not_those_of_the_chains_nodes_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["ASK", "TRO"];
+        let members: Vec<_> = (11..)
+            .zip(names)
+            .map(|(host, name)| prepared(folder.path(), name, &format!("/ip4/192.0.2.{host}/tcp/8422")).unwrap().member)
+            .collect();
+        let out = folder.path().join("federation");
+        found(&GenesisOptions::of("west".to_owned()), &members, &DataDir::new(out.clone())).unwrap();
+        let joined = |name: &str| join(&JoinOptions { data: DataDir::new(folder.path().join(name)), from: out.clone(), observer: None });
+        let peers = fs::read_to_string(out.join(PEERS_FILE)).unwrap();
+
+        // Another federation's list: one of its lines is of a stranger, and one of ours is missing.
+        let stranger = prepared(folder.path(), "BAR", "/ip4/192.0.2.13/tcp/8422").unwrap().member;
+        let stranger = peer_of(&read_member(&stranger).unwrap()).unwrap();
+        let ours = peers.lines().nth(1).unwrap();
+        fs::write(out.join(PEERS_FILE), peers.replace(ours, &stranger)).unwrap();
+        let refused = joined("ASK").unwrap_err();
+        let InitError::PeersOfAnother { condominium, name } = &refused else { panic!("{refused}") };
+        assert!(condominium == "2" && ours.ends_with(name.as_str()), "{refused}");
+        assert!(!folder.path().join("ASK").join("genesis.json").exists(), "nothing is written");
+
+        fs::write(out.join(PEERS_FILE), format!("{peers}{stranger}\n")).unwrap();
+        let good = joined("ASK").unwrap();
+        assert!(good.peers == 2 && good.warnings.iter().any(|warning| warning.contains(&stranger)), "{:?}", good.warnings);
+    }
 }

@@ -178,7 +178,21 @@ impl Home {
 
     /// Starts the node and waits until it has decided the height with which every start begins.
     pub fn start(&self, arguments: &[&str]) -> Running<'_> {
-        let mut running = self.spawn(arguments);
+        self.ready(self.spawn(arguments))
+    }
+
+    /// As [`Home::start`], on a disk on which no file can grow beyond so many blocks of 512 bytes.
+    pub fn start_on_a_small_disk(&self, blocks: u32) -> Running<'_> {
+        let log = File::create(self.log()).unwrap();
+        // An ignored signal stays ignored: writing beyond the limit fails like writing to a full disk, instead of ending the process.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_wattd"), "run", "--data"]).arg(self.data.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.ready(Running { home: self, child })
+    }
+
+    fn ready<'a>(&'a self, mut running: Running<'a>) -> Running<'a> {
         let until = Instant::now() + PATIENCE;
         while self.http("GET", "/api/v1/health", &[]).is_none_or(|(status, _)| status != 200) {
             let ended = running.child.try_wait().unwrap();
@@ -301,6 +315,19 @@ impl Running<'_> {
         while self.home.height() < height {
             assert!(Instant::now() < until, "{}", fs::read_to_string(self.home.log()).unwrap());
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it has logged this.
+    pub fn says(&self, words: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let logged = self.home.logged();
+            if logged.contains(words) {
+                return logged;
+            }
+            assert!(Instant::now() < until, "{words:?} is not in: {logged}");
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
