@@ -60,6 +60,8 @@ pub struct SyncReport {
     pub blocks_per_second: f64,
     /// Transactions a second, likewise.
     pub tx_per_second: f64,
+    /// Processor time that the process took for all of it, its start included, s: where other work is done on the machine, a better measure than the time.
+    pub cpu_seconds: f64,
     /// The most memory that the process had, MB.
     pub rss_mb: f64,
     /// Whether the block that it came to is the others'.
@@ -71,6 +73,7 @@ pub struct SyncReport {
 /// # Errors
 /// Where there is no such chain, or nodes do not start or stand still.
 pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
+    report::writable(options.json.as_deref())?;
     let kept: Vec<_> = (0..).map(|number| options.chain.join(format!("node-{number}"))).take_while(|dir| dir.is_dir()).collect();
     anyhow::ensure!(
         kept.len() >= 2,
@@ -112,7 +115,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     }
     let (first_height, first_at) = first.context("a block was fetched")?;
     let seconds = moved.duration_since(first_at).as_secs_f64();
-    let rss_mb = most_memory_mb(process.id());
+    let (cpu_seconds, rss_mb) = (rounded(processor_seconds(process.id())), most_memory_mb(process.id()));
     let root = |node: &Fetched| {
         let client = node.client.clone();
         async move { client.block(target).await.map(|block| block.header.state_root) }
@@ -129,6 +132,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         seconds: rounded(seconds),
         blocks_per_second: per_second(blocks),
         tx_per_second: per_second(transactions),
+        cpu_seconds,
         rss_mb,
         same_root,
     };
@@ -136,6 +140,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     println!("blocks         {:>10} in {} s, after {} s to the first", report.blocks, report.seconds, report.first_block_seconds);
     println!("blocks/s       {:>10}", report.blocks_per_second);
     println!("transactions/s {:>10}", report.tx_per_second);
+    println!("processor      {:>10} s", report.cpu_seconds);
     println!("memory         {:>10} MB", report.rss_mb);
     if let Some(path) = &options.json {
         report::write(&report, path).with_context(|| format!("writing {}", path.display()))?;
@@ -206,6 +211,15 @@ async fn transactions(client: &Client, from: Height, to: Height) -> anyhow::Resu
             Some(_) | None => return Ok(count),
         }
     }
+}
+
+/// The processor time that a process has taken, in Linux's hundredths of a second; 0 where the system does not say.
+fn processor_seconds(pid: Option<u32>) -> f64 {
+    let text = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok()).unwrap_or_default();
+    // Behind the name, which may hold anything: fields 14 and 15 of all, user and system.
+    let behind = text.rsplit_once(") ").map_or("", |(_, behind)| behind);
+    let ticks: u32 = behind.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
+    f64::from(ticks) / 100.0
 }
 
 /// Where the API of a node listens, as its configuration says.
