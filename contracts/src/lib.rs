@@ -19,6 +19,7 @@ pub mod groups;
 pub mod ledger;
 pub mod mandates;
 pub mod money;
+pub mod pattern;
 pub mod reason;
 pub mod roles;
 pub mod sessions;

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod federation;
 pub mod link;
 pub mod load;
+pub mod pattern;
 pub mod provision;
 pub mod replay;
 pub mod report;

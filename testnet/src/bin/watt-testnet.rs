@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use testnet::{
-    chaos, demo, load,
+    chaos, demo, load, pattern,
     replay::{self, Fraction},
     rows::Filter,
     sync,
@@ -34,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet replay sessions.csv --limit 10 --data /tmp/chain
   watt-testnet replay sessions.csv --site TRO --group-limit 0.1
   watt-testnet replay sessions.csv --site ASK --site TRO --site BAR --align --roaming 0.2 --chaos 7
+  watt-testnet pattern sessions.csv --json pattern.json
   watt-testnet load --clients 64 --seconds 20 --json load.json
   watt-testnet sync /tmp/chain --json sync.json
   watt-testnet chaos --seed 7 --minutes 3 --json chaos.json
@@ -46,6 +47,8 @@ enum Command {
     Demo(DemoArgs),
     /// Recorded charging sessions, carried out on a node and compared with the record.
     Replay(ReplayArgs),
+    /// How well the usage pattern tells residents apart, measured on recorded sessions.
+    Pattern(PatternArgs),
     /// How many whole sessions nodes settle in a second, on the real clock.
     Load(LoadArgs),
     /// Four nodes under charging load that are killed, paused and cut off, on the real clock.
@@ -110,6 +113,18 @@ struct ReplayArgs {
     /// Keep the chains in this empty or new folder, under node-0, node-1 and so on, in the order of the sites; a temporary one is removed.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct PatternArgs {
+    /// The sessions, in the format of `replay`.
+    file: PathBuf,
+    /// Only this site; may be given several times.
+    #[arg(long, value_name = "S")]
+    site: Vec<String>,
+    /// Write the report to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -203,6 +218,10 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
         Command::Replay(ReplayArgs { file, site, align, roaming, seed, chaos, limit, group_limit, json, data }) => {
             let filter = Filter { sites: site, limit, align };
             replay::run(&replay::Options { file, filter, group_limit, roaming, seed, chaos, json, data }).await
+        }
+        Command::Pattern(PatternArgs { file, site, json }) => {
+            let filter = Filter { sites: site, limit: None, align: false };
+            pattern::run(&pattern::Options { file, filter, json })
         }
         Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
         Command::Sync(SyncArgs { chain, json }) => sync::run(&sync::Options { chain, json }).await,
