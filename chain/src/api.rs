@@ -15,7 +15,7 @@ use crate::{
     merkle::Path,
     quantity::{Amount, Currents, WattHours},
     receipt::{Event, Receipt, SessionReceipt, SkipReason},
-    record::{Account, Card, Clearing, Condominium, Connector, Group, Mandate, Redemption, Roaming, Role, RoleGrant, Session},
+    record::{Account, AskedStart, Card, Clearing, Condominium, Connector, Group, Mandate, Redemption, Roaming, Role, RoleGrant, Session},
     tariff::Tariff,
     time::{Duration, Timestamp},
     tree::StateProof,
@@ -554,6 +554,15 @@ pub struct MandateView {
     pub mandate: Mandate,
     /// What sessions of the present UTC day use of it.
     pub used_today: Amount,
+}
+
+/// One of `GET /accounts/{address}/starts`: a start by a card that the account may confirm.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AskedStartView {
+    /// Where the card was shown.
+    pub connector: ConnectorId,
+    /// What it asks for.
+    pub start: AskedStart,
 }
 
 /// One of `GET /cards`.

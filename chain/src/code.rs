@@ -136,6 +136,7 @@ codes! {
     115 MandatePrice "mandate_price" "the tariff has a higher price than the mandate accepts" "charge elsewhere, or grant a mandate that accepts it";
     116 UnknownCard "unknown_card" "no such card is bound in this condominium" "have a manager bind the card";
     117 CardBound "card_bound" "the card's commitment is bound already" "bind the card under a new key";
+    118 NothingToConfirm "nothing_to_confirm" "no such start waits for the account's confirmation" "show the card again, and confirm within ten minutes";
 }
 
 impl fmt::Display for Code {

@@ -382,6 +382,24 @@ pub enum Event {
         /// The card.
         card: CardId,
     },
+    /// A card asks for a session that its account has to confirm.
+    StartAsked {
+        /// Whose confirmation.
+        account: Address,
+        /// Where.
+        connector: ConnectorId,
+        /// The card.
+        card: CardId,
+        /// The block time from which it can be confirmed no more.
+        until: Timestamp,
+    },
+    /// A session was opened by a card, and its account has confirmed it.
+    StartConfirmed {
+        /// Which.
+        session: SessionId,
+        /// The card.
+        card: CardId,
+    },
 }
 
 impl Event {
@@ -397,7 +415,8 @@ impl Event {
             | Self::ReadingHandled { session, .. }
             | Self::SessionStopping { session, .. }
             | Self::SessionIdle { session, .. }
-            | Self::SessionMandated { session, .. } => Some(*session),
+            | Self::SessionMandated { session, .. }
+            | Self::StartConfirmed { session, .. } => Some(*session),
             Self::SessionSettled(bill) => Some(bill.session),
             Self::AccountRegistered { .. }
             | Self::TokensSold { .. }
@@ -423,7 +442,8 @@ impl Event {
             | Self::MandateGranted { .. }
             | Self::MandateRevoked { .. }
             | Self::CardBound { .. }
-            | Self::CardReleased { .. } => None,
+            | Self::CardReleased { .. }
+            | Self::StartAsked { .. } => None,
         }
     }
 
@@ -441,6 +461,7 @@ impl Event {
             | Self::MandateGranted { account, .. }
             | Self::MandateRevoked { account, .. }
             | Self::CardBound { account, .. }
+            | Self::StartAsked { account, .. }
             | Self::CardReleased { account, .. } => (Some(*account), None),
             Self::Transferred { from, to, .. } => (Some(*from), Some(*to)),
             Self::SessionSettled(bill) => (Some(bill.account), None),
@@ -464,7 +485,8 @@ impl Event {
             | Self::PaymentReceived { .. }
             | Self::PaymentMissing { .. }
             | Self::PositionLimitSet { .. }
-            | Self::SessionMandated { .. } => (None, None),
+            | Self::SessionMandated { .. }
+            | Self::StartConfirmed { .. } => (None, None),
         };
         first.into_iter().chain(second)
     }

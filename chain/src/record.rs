@@ -470,6 +470,8 @@ pub struct MandateTerms {
     pub expires: Timestamp,
     /// The connectors that it is for, by number; empty for all of the condominium.
     pub connectors: Vec<u32>,
+    /// How unusual a start must look to the gateway, in thousandths, to need the account's confirmation; above 1,000 none does.
+    pub confirm_from: u16,
 }
 
 /// A mandate of an account for a condominium.
@@ -498,6 +500,25 @@ pub struct Card {
     pub account: Address,
     /// The block time of the binding.
     pub bound_at: Timestamp,
+}
+
+/// A start that a card has asked for and that waits for the confirmation of the card's account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AskedStart {
+    /// Who has to confirm, and pays.
+    pub account: Address,
+    /// The card that was shown.
+    pub card: CardId,
+    /// The version of the tariff that is shown to him.
+    pub tariff_version: u32,
+    /// What would be locked.
+    pub max_spend: Amount,
+    /// How long it may take, counted from the first grant.
+    pub max_duration: Duration,
+    /// The energy that is likely to be needed.
+    pub energy_target: Option<WattHours>,
+    /// The block time from which it can be confirmed no more.
+    pub until: Timestamp,
 }
 
 /// What an open session that a card has started counts for in its account's mandate.

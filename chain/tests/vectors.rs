@@ -20,8 +20,8 @@ use chain::{
     quantity::{Amount, Cost, Currents},
     receipt::{Receipt, receipts_root},
     record::{
-        Account, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Payment, Redemption,
-        Roaming, Role, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, AskedStart, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Payment,
+        Redemption, Roaming, Role, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
     },
     state::ReadFault,
     time::Timestamp,
@@ -255,6 +255,7 @@ impl Parts<'_> {
             "card" => Key::Card(self.condominium(), CardId(self.hash())),
             "mandate_day" => Key::MandateDay(self.address(), self.condominium()),
             "mandate_use" => Key::MandateUse(SessionId(self.hash())),
+            "asked_start" => Key::AskedStart(ConnectorId::new(self.condominium(), self.u32())),
             other => panic!("no table {other}"),
         }
     }
@@ -290,6 +291,7 @@ fn record(table: &str, vector: &Value) {
         "card" => either::<Card>(vector),
         "mandate_day" => either::<MandateDay>(vector),
         "mandate_use" => either::<MandateUse>(vector),
+        "asked_start" => either::<AskedStart>(vector),
         other => panic!("no table {other}"),
     }
 }

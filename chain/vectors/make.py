@@ -170,15 +170,20 @@ def records():
     put("a later clearing", "clearing", [U32_MAX], {"from": 1767614400000, "until": U64_MAX, "height": U64_MAX, "index": U32_MAX})
     put("a payment that is due", "payment", [1, 2, 3], dict(amount=85_000_000, report=None))
     put("one that was sent", "payment", [U32_MAX, 0, U32_MAX], dict(amount=U64_MAX, report=dict(treasurer=ALICE, at=1767614400000, payment=digest(6))))
-    terms = dict(max_per_session=10_000_000, max_per_day=20_000_000, max_price_per_kwh=300_000, max_price_per_hour=0, expires=1770206400000, connectors=[17, 3])
+    terms = dict(max_per_session=10_000_000, max_per_day=20_000_000, max_price_per_kwh=300_000, max_price_per_hour=0, expires=1770206400000, connectors=[17, 3],
+                 confirm_from=950)
     put("a mandate for two connectors", "mandate", [ALICE, 1], dict(terms=terms, granted_at=1767614400000))
-    put("the widest mandate", "mandate", [ZERO, U32_MAX], dict(granted_at=U64_MAX, terms=dict.fromkeys(terms, U64_MAX) | dict(connectors=[U32_MAX] * 64)))
+    put("the widest mandate", "mandate", [ZERO, U32_MAX], dict(granted_at=U64_MAX, terms=dict.fromkeys(terms, U64_MAX) | dict(connectors=[U32_MAX] * 64, confirm_from=65_535)))
     put("a mandate for every connector", "mandate", [BOB, 0], dict(granted_at=0, terms=dict.fromkeys(terms, 0) | dict(connectors=[])))
     put("a card", "card", [1, digest(8)], dict(account=ALICE, bound_at=1767614400000))
     put("the last card", "card", [U32_MAX, b"\xff" * 32], dict(account=ZERO, bound_at=U64_MAX))
     put("what a day used", "mandate_day", [ALICE, 1], dict(day=20458, used=12_000_000))
     put("the most that a day can use", "mandate_day", [ZERO, U32_MAX], dict(day=U64_MAX, used=U64_MAX))
     put("what a card's session counts for", "mandate_use", [digest(1)], dict(card=digest(8), day=20458, amount=10_000_000))
+    asked = dict(account=ALICE, card=digest(8), tariff_version=2, max_spend=10_000_000, max_duration=36_000_000, energy_target=8_000, until=1767615000000)
+    put("a start that waits", "asked_start", [1, 17], asked)
+    put("the largest one", "asked_start", [U32_MAX, U32_MAX], dict(account=ZERO, card=b"\xff" * 32, tariff_version=U32_MAX, max_spend=U64_MAX, max_duration=U64_MAX, energy_target=U64_MAX, until=U64_MAX))
+    put("one of which no energy is known", "asked_start", [0, 0], asked | dict(energy_target=None))
     put("the most that one can count for", "mandate_use", [digest(2)], dict(card=ZERO, day=U64_MAX, amount=U64_MAX))
     assert {record["table"] for record in stored} == set(TABLES)
     save(__file__, "records.json", dict(good=stored, bad=refused))
@@ -234,6 +239,8 @@ EVENTS = [
     dict(card_bound=dict(condominium=1, card=digest(8), account=ALICE)),
     dict(card_released=dict(condominium=1, card=digest(8), account=BOB)),
     dict(session_mandated=dict(session=digest(1), card=digest(8))),
+    dict(start_asked=dict(account=ALICE, connector=(1, 17), card=digest(8), until=1767615000000)),
+    dict(start_confirmed=dict(session=digest(1), card=digest(8))),
 ]
 assert {name for event in EVENTS for name in event} == {name for name, _ in EVENT.variants}
 

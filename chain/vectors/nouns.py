@@ -57,10 +57,11 @@ CLEARING_HEAD = Struct(latest=U32)
 CLEARING = Struct(**{"from": Option(TIMESTAMP), "until": TIMESTAMP, "height": HEIGHT, "index": U32})
 PAYMENT = Struct(amount=AMOUNT, report=Option(Struct(treasurer=ADDRESS, at=TIMESTAMP, payment=HASH)))
 MANDATE_TERMS = Struct(max_per_session=AMOUNT, max_per_day=AMOUNT, max_price_per_kwh=AMOUNT, max_price_per_hour=AMOUNT, expires=TIMESTAMP,
-                       connectors=List(U32))
+                       connectors=List(U32), confirm_from=U16)
 MANDATE = Struct(terms=MANDATE_TERMS, granted_at=TIMESTAMP)
 MANDATE_DAY = Struct(day=U64, used=AMOUNT)
 MANDATE_USE = Struct(card=HASH, day=U64, amount=AMOUNT)
+ASKED_START = Struct(account=ADDRESS, card=HASH, tariff_version=U32, max_spend=AMOUNT, max_duration=DURATION, energy_target=Option(WATT_HOURS), until=TIMESTAMP)
 CARD = Struct(account=ADDRESS, bound_at=TIMESTAMP)
 REDEMPTION = Struct(account=ADDRESS, amount=AMOUNT, requested_at=TIMESTAMP, payee=HASH)
 PARAMS = Struct(
@@ -116,6 +117,8 @@ EVENT = Enum(
     ("card_bound", Struct(condominium=U32, card=HASH, account=ADDRESS)),
     ("card_released", Struct(condominium=U32, card=HASH, account=ADDRESS)),
     ("session_mandated", Struct(session=HASH, card=HASH)),
+    ("start_asked", Struct(account=ADDRESS, connector=ID, card=HASH, until=TIMESTAMP)),
+    ("start_confirmed", Struct(session=HASH, card=HASH)),
 )
 RECEIPT = Struct(cause=CAUSE, outcome=OUTCOME, events=List(EVENT))
 
@@ -141,7 +144,8 @@ TABLES = dict(
     queue=(10, C + N + "QI", HASH), due=(11, T + S, UNIT), redemption=(12, S, REDEMPTION), position=(13, C + C, AMOUNT), invite=(14, A + "Q", TIMESTAMP),
     params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT), session_times=(18, S, SESSION_TIMES),
     roaming=(19, C + C, ROAMING), clearing_head=(20, "", CLEARING_HEAD), clearing=(21, N, CLEARING), payment=(22, C + C + N, PAYMENT),
-    mandate=(23, A + C, MANDATE), card=(24, C + S, CARD), mandate_day=(25, A + C, MANDATE_DAY), mandate_use=(26, S, MANDATE_USE))
+    mandate=(23, A + C, MANDATE), card=(24, C + S, CARD), mandate_day=(25, A + C, MANDATE_DAY), mandate_use=(26, S, MANDATE_USE),
+    asked_start=(27, C + N, ASKED_START))
 ROLES = [name for name, _ in ROLE.variants]
 
 

@@ -214,7 +214,7 @@ CODES = dict(
     reading_falling=80, reading_gap=81, reading_replay=82, reading_backwards=83, reading_ahead=84, reading_impossible=85, reading_not_metering=86,
     reading_after_stop=87, reading_before_grant=88, reading_not_yours=89,
     unknown_payment=100, payment_reported=101, payment_not_reported=102, nothing_to_clear=103,
-    no_mandate=110, mandate_expired=111, mandate_connector=112, mandate_session=113, mandate_day=114, mandate_price=115, unknown_card=116, card_bound=117,
+    no_mandate=110, mandate_expired=111, mandate_connector=112, mandate_session=113, mandate_day=114, mandate_price=115, unknown_card=116, card_bound=117, nothing_to_confirm=118,
 )
 
 

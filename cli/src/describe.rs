@@ -11,7 +11,10 @@ use chain::{
     record::{Control, EndReason, Fault, MandateTerms, PlugSignal, Role, Service},
     tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement, TariffRestrictions},
 };
-use contracts::call::{Body, Call, PaymentAnswer, Priority, RedeemAnswer};
+use contracts::{
+    call::{Body, Call, OpenSessionByMandate, PaymentAnswer, Priority, RedeemAnswer},
+    pattern::HIGHEST,
+};
 
 use crate::quantity::{amperes, clock, count, duration, kwh, time, tokens};
 
@@ -199,20 +202,42 @@ pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
             (if call.account.is_some() { "Bind a card to an account" } else { "Release a card" }.to_owned(), lines)
         }
         Call::OpenSessionByMandate(call) => {
-            let mut lines = vec![
-                ("card", call.card.to_string()),
-                ("connector", call.connector.to_string()),
-                ("tariff version", call.tariff_version.to_string()),
-                ("longest duration", duration(call.max_duration)),
-            ];
-            lines.extend(call.energy_target.map(|energy| ("energy likely needed", kwh(energy))));
-            (format!("Start a charge for a card and lock {} of its owner for it", money(call.max_spend)), lines)
+            (format!("Start a charge for a card and lock {} of its owner for it", money(call.max_spend)), start_lines(call))
         }
+        Call::AskStart(call) => {
+            let title = format!("Have a card's owner confirm a charge that would lock {} of his", money(call.start.max_spend));
+            (title, start_lines(&call.start))
+        }
+        Call::ConfirmStart(call) => (
+            format!("Start the charge that your card has asked for and lock {} for it", money(call.start.max_spend)),
+            start_lines(&call.start),
+        ),
     }
+}
+
+fn start_lines(start: &OpenSessionByMandate) -> Vec<Line> {
+    let mut lines = vec![
+        ("card", start.card.to_string()),
+        ("connector", start.connector.to_string()),
+        ("tariff version", start.tariff_version.to_string()),
+        ("longest duration", duration(start.max_duration)),
+    ];
+    lines.extend(start.energy_target.map(|energy| ("energy likely needed", kwh(energy))));
+    lines
 }
 
 fn payment_lines(clearing: u32, debtor: CondominiumId, creditor: CondominiumId, last: Line) -> Vec<Line> {
     vec![("clearing", clearing.to_string()), ("from condominium", debtor.to_string()), ("to condominium", creditor.to_string()), last]
+}
+
+/// Which starts need a confirmation, in words.
+#[must_use]
+pub fn confirm_from(score: u16) -> String {
+    match score {
+        0 => "every start".to_owned(),
+        1..=HIGHEST => format!("starts that score {score} of {HIGHEST} or more"),
+        _ => "never by your own wish".to_owned(),
+    }
 }
 
 /// What a mandate allows, in words.
@@ -226,6 +251,7 @@ pub fn mandate(terms: &MandateTerms, currency: &str) -> Vec<Line> {
         ("at most per hour", tokens(terms.max_price_per_hour, currency)),
         ("until", time(terms.expires)),
         ("connectors", if connectors.is_empty() { "all".to_owned() } else { connectors.join(", ") }),
+        ("needs your confirmation", confirm_from(terms.confirm_from)),
     ]
 }
 
@@ -484,6 +510,10 @@ pub fn event(event: &Event, currency: &str) -> String {
         Event::CardBound { condominium, card, account } => format!("card {card} of {account} bound in condominium {condominium}"),
         Event::CardReleased { condominium, card, account } => format!("card {card} of {account} released in condominium {condominium}"),
         Event::SessionMandated { session, card } => format!("session {session} was started by card {card}"),
+        Event::StartAsked { account, connector, card, until } => {
+            format!("card {card} at connector {connector} waits for a confirmation by {account} until {}", time(*until))
+        }
+        Event::StartConfirmed { session, card } => format!("session {session} was started by card {card} and confirmed"),
         Event::PositionPosted { debtor, creditor, amount } => {
             format!("condominium {debtor} owes condominium {creditor} {} more", money(*amount))
         }

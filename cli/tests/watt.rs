@@ -5,8 +5,8 @@ mod fake;
 
 use chain::{
     api::{
-        CardOrderDone, CommittedTransaction, CondominiumView, Page, PaymentState, PaymentView, ProvenReceipt, RoamingView, SessionView,
-        StatementView, Submitted, Unit,
+        AskedStartView, CardOrderDone, CommittedTransaction, CondominiumView, Page, PaymentState, PaymentView, ProvenReceipt, RoamingView,
+        SessionView, StatementView, Submitted, Unit,
     },
     block::{HEADER_VERSION, Header},
     card_order::{CardAction, CardOrder},
@@ -18,14 +18,14 @@ use chain::{
     merkle,
     quantity::{Amount, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler, receipts_root},
-    record::{Condominium, CostByComponent, EndReason, MandateTerms, Roaming},
+    record::{AskedStart, Condominium, CostByComponent, EndReason, MandateTerms, Roaming},
     time::Duration,
 };
 use cli::{
     client::{Client, EventFilter, EventId},
     wallet::Wallet,
 };
-use contracts::call::{BindCard, Call, GrantMandate, StopSession, Transaction, Transfer};
+use contracts::call::{BindCard, Call, ConfirmStart, GrantMandate, OpenSessionByMandate, StopSession, Transaction, Transfer};
 use ed25519_dalek::SigningKey;
 
 use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator};
@@ -352,9 +352,49 @@ async fn a_mandate_is_granted_with_the_limits_that_were_typed() {
         max_price_per_hour: Amount::ZERO,
         expires: status().now.min(status().timestamp).saturating_add(Duration::from_hours(90 * 24)),
         connectors: vec![17],
+        confirm_from: 950,
     };
     let expected = Call::GrantMandate(GrantMandate { condominium: CondominiumId(1), terms });
     assert_eq!(Transaction::decode(&post.body).unwrap().body().call, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_confirmed_is_exactly_what_the_card_has_asked_for() {
+    let home = Home::new();
+    let fake = Fake::default();
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.json("/transactions", &committed(TxId(Hash32::ZERO)));
+    let starts = format!("/accounts/{}/starts", home.address());
+    let asked = |number: u32| AskedStartView {
+        connector: ConnectorId::new(CondominiumId(1), number),
+        start: AskedStart {
+            account: home.address(),
+            card: CardId(Hash32([0xca; 32])),
+            tariff_version: 2,
+            max_spend: Amount::from_micro(3_000_000),
+            max_duration: Duration::from_hours(5),
+            energy_target: None,
+            until: status().now,
+        },
+    };
+    let page = |items: Vec<AskedStartView>| Page { items, next: None };
+    // Nothing at first, then two for good.
+    fake.json(&starts, &page(Vec::new())).json(&starts, &page(vec![asked(17), asked(18)]));
+    let url = fake.listen().await;
+    let nothing = home.watt(&url, &["charge", "confirm", "--yes"]);
+    assert_eq!(code(&nothing), 1, "{}", text(&nothing.stderr));
+    let several = home.watt(&url, &["charge", "confirm", "--yes"]);
+    assert!(code(&several) == 1 && text(&several.stderr).contains("1-17, 1-18"), "{}", text(&several.stderr));
+    let list = home.watt(&url, &["charge", "confirm", "--list"]);
+    assert!(code(&list) == 0 && text(&list.stdout).contains("1-18"), "{}", text(&list.stdout));
+    assert!(fake.asked().iter().all(|asked| asked.method != "POST"), "nothing was signed");
+    let output = home.watt(&url, &["charge", "confirm", "1-18", "--yes"]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let post = fake.asked().into_iter().find(|asked| asked.method == "POST").expect("it was submitted");
+    let AskedStartView { connector, start } = asked(18);
+    let AskedStart { card, tariff_version, max_spend, max_duration, energy_target, .. } = start;
+    let start = OpenSessionByMandate { card, connector, tariff_version, max_spend, max_duration, energy_target };
+    assert_eq!(Transaction::decode(&post.body).unwrap().body().call, Call::ConfirmStart(ConfirmStart { start }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::calls::{
     answer_payment::{AnswerPayment, PaymentAnswer},
+    ask_start::AskStart,
     attest::{Attest, Reading, ReadingFlags},
     bind_card::BindCard,
     cancel_session::CancelSession,
     clear_positions::ClearPositions,
     confirm_redeem::{ConfirmRedeem, RedeemAnswer},
+    confirm_start::ConfirmStart,
     grant_charge::{GrantCharge, Skipped},
     grant_mandate::GrantMandate,
     grant_role::GrantRole,
@@ -103,6 +105,10 @@ pub enum Call {
     BindCard(BindCard),
     /// Tag 27: [`OpenSessionByMandate`].
     OpenSessionByMandate(OpenSessionByMandate),
+    /// Tag 28: [`AskStart`].
+    AskStart(AskStart),
+    /// Tag 29: [`ConfirmStart`].
+    ConfirmStart(ConfirmStart),
 }
 
 /// What every call can do.
@@ -156,6 +162,8 @@ impl Call {
             Self::RevokeMandate(call) => call,
             Self::BindCard(call) => call,
             Self::OpenSessionByMandate(call) => call,
+            Self::AskStart(call) => call,
+            Self::ConfirmStart(call) => call,
         }
     }
 }
@@ -217,13 +225,15 @@ mod tests {
             Call::RevokeMandate(RevokeMandate { condominium }),
             Call::BindCard(BindCard { condominium, card: CARD, account: Some(account) }),
             Call::OpenSessionByMandate(tap(connector(1))),
+            Call::AskStart(AskStart { start: tap(connector(1)) }),
+            Call::ConfirmStart(ConfirmStart { start: tap(connector(1)) }),
         ]
     }
 
     #[test]
     fn every_call_has_its_tag_and_the_name_that_json_gives_it() {
         let all = all();
-        assert_eq!(all.len(), 28);
+        assert_eq!(all.len(), 30);
         for (tag, call) in (0_u32..).zip(&all) {
             assert_eq!(codec::encode(call).unwrap()[..4], tag.to_le_bytes(), "{call:?}");
             let json = serde_json::to_value(call).unwrap();

@@ -6,12 +6,22 @@ use chain::{
     code::{Code, Rejection},
     id::{Address, CondominiumId, SessionId},
     quantity::Amount,
-    record::{Key, MandateDay, MandateTerms, MandateUse, Session},
+    record::{Card, Hints, Key, Mandate, MandateDay, MandateTerms, MandateUse, Session},
     tariff::{Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
 
-use crate::{failure::Fault, ledger::Ledger};
+use crate::{
+    call::OpenSessionByMandate,
+    context::CallContext,
+    failure::{Failure, Fault},
+    ledger::Ledger,
+    sessions::{
+        self,
+        opening::{self, Opening},
+    },
+    tariff,
+};
 
 /// The longest that a mandate may hold: 366 days.
 pub const MAX_VALIDITY: Duration = Duration::from_hours(366 * 24);
@@ -21,6 +31,9 @@ pub const MAX_NAMED_CONNECTORS: usize = 64;
 
 /// The most cards that are bound in a condominium.
 pub const MAX_CARDS: u32 = 4_096;
+
+/// How long a start waits for its confirmation.
+pub const CONFIRM_WITHIN: Duration = Duration::from_mins(10);
 
 const MS_PER_DAY: u64 = 24 * 3_600_000;
 
@@ -60,6 +73,60 @@ pub fn check_prices(terms: &MandateTerms, tariff: &Tariff) -> Result<(), Rejecti
         }
     }
     Ok(())
+}
+
+/// What a start under a mandate is checked to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Start {
+    /// Who pays.
+    pub account: Address,
+    /// The day that it counts for.
+    day: u64,
+    /// What that day uses with it.
+    used: Amount,
+}
+
+/// Whether a card may start a session under its account's mandate.
+///
+/// # Errors
+/// In this order: [`Code::UnknownCard`], [`Code::NoMandate`], [`Code::MandateExpired`], [`Code::MandateConnector`], [`Code::MandateSession`],
+/// [`Code::MandateDay`], [`Code::UnknownConnector`], [`Code::UnknownTariff`], [`Code::MandatePrice`].
+pub(crate) fn check_start(ledger: &Ledger<'_>, context: &CallContext<'_>, call: &OpenSessionByMandate) -> Result<Start, Failure> {
+    let now = context.block.timestamp;
+    let site = call.connector.condominium;
+    let Card { account, .. } = ledger.get(&Key::Card(site, call.card))?.ok_or(Code::UnknownCard)?;
+    let mandate: Mandate = ledger.get(&Key::Mandate(account, site))?.ok_or(Code::NoMandate)?;
+    if mandate.terms.expires <= now {
+        return Err(Rejection::of(Code::MandateExpired, mandate.terms.expires.ms(), now.ms()).into());
+    }
+    if !mandate.terms.connectors.is_empty() && !mandate.terms.connectors.contains(&call.connector.number) {
+        return Err(Code::MandateConnector.into());
+    }
+    let day = day_of(now);
+    let used = count(&mandate.terms, used_on(ledger, account, site, day)?, call.max_spend)?;
+    let connector = ledger.connector(call.connector)?.ok_or(Code::UnknownConnector)?;
+    let (_, version) = tariff::in_force(ledger, sessions::tariff_at(site, &connector), now)?.ok_or(Code::UnknownTariff)?;
+    check_prices(&mandate.terms, &version.tariff)?;
+    Ok(Start { account, day, used })
+}
+
+/// Opens a session that was checked, and counts it for its day.
+///
+/// # Errors
+/// Those of every opening; nothing is written then.
+pub(crate) fn open(
+    ledger: &mut Ledger<'_>,
+    context: &CallContext<'_>,
+    call: &OpenSessionByMandate,
+    start: &Start,
+) -> Result<SessionId, Failure> {
+    let OpenSessionByMandate { card, connector, tariff_version, max_spend, max_duration, energy_target } = *call;
+    let Start { account, day, used } = *start;
+    let hints = Hints { energy_target, ..Hints::default() };
+    let id = opening::open(ledger, context, &Opening { account, connector, tariff_version, max_spend, max_duration, hints })?;
+    ledger.put(&Key::MandateUse(id), &MandateUse { card, day, amount: max_spend })?;
+    ledger.put(&Key::MandateDay(account, connector.condominium), &MandateDay { day, used })?;
+    Ok(id)
 }
 
 /// Whether a session may lock `amount` under terms of which `used` is used today; gives what is used with it.

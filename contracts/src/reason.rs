@@ -43,6 +43,7 @@ pub fn unit(call: &Call, rejection: &Rejection) -> Option<Unit> {
     match (rejection.code, call) {
         (Code::OverLimit, Call::OpenSession(call)) => Some(over_limit(call, rejection).1),
         (Code::OverLimit, Call::OpenSessionByMandate(call)) => Some(over_limit_of_tap(call, rejection).1),
+        (Code::OverLimit, Call::ConfirmStart(call)) => Some(over_limit_of_tap(&call.start, rejection).1),
         (Code::OverLimit, Call::TopUpSession(_)) => Some(Unit::MicroTokens),
         (Code::OverLimit | Code::InvalidRange, Call::PutTariff(_) | Call::RegisterAccount(_) | Call::GrantMandate(_)) => {
             Some(Unit::UnixMilliseconds)
@@ -215,6 +216,25 @@ pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
                 (Code::UnknownTariff, "call.tariff_version"),
             ]
         }
+        Call::AskStart(_) | Call::ConfirmStart(_) => &[
+            (Code::ZeroValue, "call.start"),
+            (Code::NothingToConfirm, "call.start"),
+            (Code::UnknownCard, "call.start.card"),
+            (Code::NoMandate, "call.start.card"),
+            (Code::MandateExpired, "call.start.card"),
+            (Code::MandateConnector, "call.start.connector"),
+            (Code::MandatePrice, "call.start.connector"),
+            (Code::UnknownCondominium, "call.start.connector"),
+            (Code::UnknownConnector, "call.start.connector"),
+            (Code::ConnectorBusy, "call.start.connector"),
+            (Code::ConnectorOutOfService, "call.start.connector"),
+            (Code::MandateSession, "call.start.max_spend"),
+            (Code::MandateDay, "call.start.max_spend"),
+            (Code::InsufficientFunds, "call.start.max_spend"),
+            (Code::PositionLimit, "call.start.max_spend"),
+            (Code::StaleTariff, "call.start.tariff_version"),
+            (Code::UnknownTariff, "call.start.tariff_version"),
+        ],
         Call::ReportFault(_) => {
             &[(Code::UnknownConnector, "call.connector"), (Code::ReadingAhead, "call.at"), (Code::SessionMismatch, "call.session")]
         }

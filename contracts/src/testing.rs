@@ -141,6 +141,7 @@ pub fn mandate() -> GrantMandate {
             max_price_per_hour: Amount::ZERO,
             expires: NOON.saturating_add(Duration::from_hours(30 * 24)),
             connectors: Vec::new(),
+            confirm_from: 900,
         },
     }
 }

@@ -966,10 +966,9 @@ class World:
             self.put(dict(account=account, bound_at=self.now), "card", condominium, card)
             self.emit("card_bound", condominium=condominium, card=card, account=account)
 
-    def open_session_by_mandate(self, card, connector, tariff_version, max_spend, max_duration, energy_target):
-        demand(max_spend and max_duration and energy_target != 0, "zero_value")
+    def may_start(self, card, connector, tariff_version, max_spend, max_duration, energy_target):
+        """Card and mandate of a start: whose it is, the day that it counts for, and what the day uses with it."""
         site = connector[0]
-        self.need_role(site, "gateway")
         bound = self.get("card", site, card)
         demand(bound, "unknown_card")
         account = bound["account"]
@@ -990,10 +989,42 @@ class World:
         for limit, dimensions in (("max_price_per_kwh", ("ENERGY",)), ("max_price_per_hour", ("TIME", "PARKING_TIME"))):
             highest = max([component["price"] for component in prices if component["dimension"] in dimensions], default=0)
             demand(highest <= terms[limit], "mandate_price", terms[limit], highest)
+        return account, day, used
+
+    def start(self, account, day, used, card, connector, tariff_version, max_spend, max_duration, energy_target):
         self.open(account, connector, tariff_version, max_spend, max_duration, dict(energy_target=energy_target, state_of_charge=None, depart_by=None))
         self.put(dict(card=card, day=day, amount=max_spend), "mandate_use", self.id)
-        self.put(dict(day=day, used=used), "mandate_day", account, site)
-        self.emit("session_mandated", session=self.id, card=card)
+        self.put(dict(day=day, used=used), "mandate_day", account, connector[0])
+
+    @staticmethod
+    def no_zeros(start):
+        demand(start["max_spend"] and start["max_duration"] and start["energy_target"] != 0, "zero_value")
+
+    def open_session_by_mandate(self, **start):
+        self.no_zeros(start)
+        self.need_role(start["connector"][0], "gateway")
+        self.start(*self.may_start(**start), **start)
+        self.emit("session_mandated", session=self.id, card=start["card"])
+
+    def ask_start(self, start):
+        self.no_zeros(start)
+        self.need_role(start["connector"][0], "gateway")
+        account, _, _ = self.may_start(**start)
+        until = self.now + 10 * 60_000
+        rest = {name: value for name, value in start.items() if name != "connector"}
+        self.put(dict(account=account, until=until) | rest, "asked_start", *start["connector"])
+        self.emit("start_asked", account=account, connector=start["connector"], card=start["card"], until=until)
+
+    def confirm_start(self, start):
+        self.no_zeros(start)
+        asked = self.get("asked_start", *start["connector"])
+        demand(asked and asked["account"] == self.account and self.now < asked["until"], "nothing_to_confirm")
+        demand(all(asked[name] == value for name, value in start.items() if name != "connector"), "nothing_to_confirm")
+        account, day, used = self.may_start(**start)
+        demand(account == self.account, "nothing_to_confirm")
+        self.start(account, day, used, **start)
+        self.drop("asked_start", *start["connector"])
+        self.emit("start_confirmed", session=self.id, card=start["card"])
 
 
 def check_tariff(document):

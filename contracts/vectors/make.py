@@ -26,6 +26,11 @@ ID_1, ID_2 = derive("transaction id", b"1"), derive("transaction id", b"2")
 
 EVERYTHING = dict(start_time=0, end_time=1439, day_of_week=[name for name, _ in DAY.variants], min_energy=0, max_energy=U64_MAX, min_power=1,
                   max_power=U32_MAX, min_duration=0, max_duration=U64_MAX)
+STARTS = [
+    dict(card=ID_1, connector=(1, 17), tariff_version=1, max_spend=10 * TOKEN, max_duration=36_000_000, energy_target=None),
+    dict(card=ZERO, connector=(U32_MAX, U32_MAX), tariff_version=U32_MAX, max_spend=U64_MAX, max_duration=U64_MAX, energy_target=U64_MAX),
+]
+
 CALLS = dict(
     register_account=[
         dict(account=address(RESIDENT), condominium=1, invite=None),
@@ -91,15 +96,14 @@ CALLS = dict(
     set_position_limit=[dict(condominium=1, limit=500 * TOKEN), dict(condominium=U32_MAX, limit=U64_MAX)],
     grant_mandate=[
         dict(condominium=1, terms=mandate(connectors=[17, 3])),
-        dict(condominium=U32_MAX, terms=mandate(**dict.fromkeys(mandate(), U64_MAX) | dict(connectors=[U32_MAX] * 64))),
+        dict(condominium=U32_MAX, terms=mandate(**dict.fromkeys(mandate(), U64_MAX) | dict(connectors=[U32_MAX] * 64, confirm_from=65_535))),
         dict(condominium=0, terms=mandate(**dict.fromkeys(mandate(), 0) | dict(connectors=[]))),
     ],
     revoke_mandate=[dict(condominium=1), dict(condominium=U32_MAX)],
     bind_card=[dict(condominium=1, card=ID_1, account=address(RESIDENT)), dict(condominium=U32_MAX, card=b"\xff" * 32, account=None)],
-    open_session_by_mandate=[
-        dict(card=ID_1, connector=(1, 17), tariff_version=1, max_spend=10 * TOKEN, max_duration=36_000_000, energy_target=None),
-        dict(card=ZERO, connector=(U32_MAX, U32_MAX), tariff_version=U32_MAX, max_spend=U64_MAX, max_duration=U64_MAX, energy_target=U64_MAX),
-    ],
+    open_session_by_mandate=STARTS,
+    ask_start=[dict(start=start) for start in STARTS],
+    confirm_start=[dict(start=start) for start in STARTS],
 )
 assert list(CALLS) == [name for name, _ in CALL.variants]
 

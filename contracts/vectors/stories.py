@@ -199,7 +199,7 @@ def opening(connector, spend=10 * TOKEN, span=10 * HOUR, **fields):
 
 def mandate(**fields):
     return dict(max_per_session=10 * TOKEN, max_per_day=15 * TOKEN, max_price_per_kwh=300_000, max_price_per_hour=0, expires=NOON + 30 * DAY_MS,
-                connectors=[]) | fields
+                connectors=[], confirm_from=900) | fields
 
 
 def tap(connector, card, spend=10 * TOKEN, span=10 * HOUR, **fields):
@@ -1158,6 +1158,44 @@ def automatic_start():
     s.step("cancelled", RESIDENT, "cancel_session", session=third, facts=[(("mandate_day", address(RESIDENT), 1), dict(used=0))])
     s.wait(HOUR)
     taps("when the mandate is over", ("mandate_expired", NOON + 13 * HOUR, NOON + 13 * HOUR))
+
+    s = Story("a start is confirmed")
+    s.step("the card is bound", MANAGER, "bind_card", condominium=1, card=card, account=address(RESIDENT))
+    start = tap((1, 1), card, energy_target=8_000)
+
+    def asks(what, expect="applied", who=GATEWAY, facts=(), **fields):
+        s.step(what, who, "ask_start", expect, facts=facts, start=start | fields)
+
+    def confirms(what, expect="nothing_to_confirm", who=RESIDENT, facts=(), **fields):
+        return s.step(what, who, "confirm_start", expect, facts=facts, start=start | fields)
+
+    asks("without a mandate", "no_mandate")
+    s.step("a mandate", RESIDENT, "grant_mandate", condominium=1, terms=mandate())
+    confirms("before it was asked")
+    asks("for nothing", "zero_value", max_spend=0)
+    asks("by its owner", "not_allowed", who=RESIDENT)
+    asks("for more than a session may", ("mandate_session", 10 * TOKEN, 10 * TOKEN + 1), max_spend=10 * TOKEN + 1)
+    asks("asked", facts=[("start_asked", dict(account=address(RESIDENT), until=NOON + 600_000)), (account(RESIDENT), dict(held=0)),
+                         (("asked_start", 1, 1), dict(account=address(RESIDENT), max_spend=10 * TOKEN))])
+    confirms("by another", who=VISITOR)
+    confirms("at another connector", connector=(1, 2))
+    confirms("for less", max_spend=9 * TOKEN)
+    confirms("of no energy", "zero_value", energy_target=0)
+    confirms("confirmed", "applied", facts=[("session_opened", dict(account=address(RESIDENT), escrow=10 * TOKEN)), ("start_confirmed", dict(card=card)),
+                                            (("asked_start", 1, 1), None), (("mandate_day", address(RESIDENT), 1), dict(used=10 * TOKEN))])
+    confirms("twice")
+    asks("for more than a day may", ("mandate_day", 15 * TOKEN, 15 * TOKEN + 1), connector=(1, 2), max_spend=5 * TOKEN + 1)
+    asks("elsewhere", connector=(1, 2), max_spend=2 * TOKEN)
+    asks("and again, in its place", connector=(1, 2), max_spend=3 * TOKEN, facts=[(("asked_start", 1, 2), dict(max_spend=3 * TOKEN))])
+    confirms("the one before", connector=(1, 2), max_spend=2 * TOKEN)
+    s.step("released", RESIDENT, "bind_card", condominium=1, card=card, account=None)
+    confirms("of a card that is nobody's", "unknown_card", connector=(1, 2), max_spend=3 * TOKEN)
+    s.step("bound to a visitor", MANAGER, "bind_card", condominium=1, card=card, account=address(VISITOR))
+    s.step("who has a mandate", VISITOR, "grant_mandate", condominium=1, terms=mandate())
+    confirms("of what is another's card now", connector=(1, 2), max_spend=3 * TOKEN)
+    asks("the visitor is asked", connector=(1, 2), max_spend=TOKEN)
+    s.wait(600_000)
+    confirms("too late", who=VISITOR, connector=(1, 2), max_spend=TOKEN)
 
     s = Story("a visitor's card").change(*account(VISITOR), balance=20 * TOKEN).change("condominium", 2, minted=20 * TOKEN)
     s.step("is bound", MANAGER, "bind_card", condominium=1, card=card, account=address(VISITOR))

@@ -12,6 +12,7 @@ INVITE = Struct(issuer=ADDRESS, serial=U64, expires=TIMESTAMP, signature=SIGNATU
 INVITE_SIGNED = Struct(chain_id=HASH, condominium=U32, issuer=ADDRESS, serial=U64, expires=TIMESTAMP)
 READING = Struct(session=HASH, sequence=U64, at=TIMESTAMP, register_wh=WATT_HOURS, power_w=U32, flags=U32, samples_root=HASH, sample_count=U32)
 ONE_SESSION = Struct(session=HASH)
+START = Struct(card=HASH, connector=ID, tariff_version=U32, max_spend=AMOUNT, max_duration=DURATION, energy_target=Option(WATT_HOURS))
 CALL = Enum(
     ("register_account", Struct(account=ADDRESS, condominium=U32, invite=Option(INVITE))),
     ("sell_tokens", Struct(condominium=U32, account=ADDRESS, amount=AMOUNT, sale=U64, payment=HASH)),
@@ -43,7 +44,9 @@ CALL = Enum(
     ("grant_mandate", Struct(condominium=U32, terms=MANDATE_TERMS)),
     ("revoke_mandate", Struct(condominium=U32)),
     ("bind_card", Struct(condominium=U32, card=HASH, account=Option(ADDRESS))),
-    ("open_session_by_mandate", Struct(card=HASH, connector=ID, tariff_version=U32, max_spend=AMOUNT, max_duration=DURATION, energy_target=Option(WATT_HOURS))),
+    ("open_session_by_mandate", START),
+    ("ask_start", Struct(start=START)),
+    ("confirm_start", Struct(start=START)),
 )
 BODY = Struct(chain_id=HASH, account=ADDRESS, signer=ADDRESS, nonce=U64, valid_until=TIMESTAMP, call=CALL)
 GENESIS = Struct(

@@ -4,20 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 use chain::{
-    api::SessionView,
+    api::{AskedStartView, SessionView},
     card_order::{CardAction, CardOrder},
     crypto::address_of,
     hash::Hash32,
     id::CardId,
     quantity::Amount,
-    record::MandateTerms,
+    record::{AskedStart, MandateTerms},
     time::{Duration, Timestamp},
 };
 use cli::{
     client::{Client, ClientError, SessionFilter},
     wallet::Wallet,
 };
-use contracts::call::{BindCard, Call, GrantMandate};
+use contracts::call::{BindCard, Call, ConfirmStart, GrantMandate, OpenSessionByMandate};
 use ed25519_dalek::SigningKey;
 use firmware_core::CardOutcome;
 use testnet::{
@@ -123,6 +123,7 @@ async fn a_card_starts_a_charge_without_further_action_and_what_is_left_comes_ba
         max_price_per_hour: Amount::ZERO,
         expires: Timestamp::from_ms(garage.now_ms).saturating_add(Duration::from_hours(24)),
         connectors: vec![place.number],
+        confirm_from: 1_000,
     };
     commit(&mut garage, &resident, Call::GrantMandate(GrantMandate { condominium, terms: terms.clone() })).await;
     assert_eq!(show(&mut garage, &UID).await, CardOutcome::Accepted);
@@ -159,6 +160,29 @@ async fn a_card_starts_a_charge_without_further_action_and_what_is_left_comes_ba
     let left = client.account(account).await.unwrap().account;
     assert_eq!((left.balance, left.held), (tokens(50).checked_sub(receipt.paid).unwrap(), Amount::ZERO));
     assert_eq!(client.mandates(account).await.unwrap()[0].used_today, receipt.paid);
+
+    // From now on every start needs his word: the card alone takes nothing, and what he confirms is what was asked.
+    let terms = MandateTerms { confirm_from: 0, expires: terms.expires, ..terms };
+    commit(&mut garage, &resident, Call::GrantMandate(GrantMandate { condominium, terms })).await;
+    garage.places[0].unit.plug_in(&SourceSession { plug_in_ms: now_ms, plug_out_ms: now_ms + 60 * MINUTE_MS, ..source }, now_ms).unwrap();
+    assert_eq!(show(&mut garage, &UID).await, CardOutcome::Pending);
+    assert_eq!(client.account(account).await.unwrap().account.held, Amount::ZERO);
+    let asked = client.asked_starts(account).await.unwrap();
+    let [AskedStartView { connector, start }] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((*connector, start.card, start.max_spend), (place, card, tokens(5)));
+    let AskedStart { card: shown, tariff_version, max_spend, max_duration, energy_target, .. } = *start;
+    let start = OpenSessionByMandate { card: shown, connector: place, tariff_version, max_spend, max_duration, energy_target };
+    commit(&mut garage, &resident, Call::ConfirmStart(ConfirmStart { start })).await;
+    garage.places[0].unit.post(now_ms).await.unwrap();
+    assert_eq!(garage.places[0].unit.card_outcome(), CardOutcome::Accepted);
+    assert_eq!(client.account(account).await.unwrap().account.held, tokens(5));
+    assert!(client.asked_starts(account).await.unwrap().is_empty());
+    let now_ms = garage.now_ms;
+    garage.places[0].unit.plug_out(now_ms).unwrap();
+    for _ in 0..3 {
+        garage.places[0].unit.post(now_ms).await.unwrap();
+        garage.lines.advance(now_ms).await.unwrap();
+    }
 
     // Its owner has the key destroyed: the card is nobody's.
     let erase = order(&resident, CardAction::Erase, garage.now_ms);

@@ -61,6 +61,8 @@ pub enum Key {
     MandateDay(Address, CondominiumId),
     /// [`super::MandateUse`] of an open session that was started under a mandate.
     MandateUse(SessionId),
+    /// [`super::AskedStart`] at a connector, the last one; a lapsed one stays until the next.
+    AskedStart(ConnectorId),
 }
 
 impl Key {
@@ -81,7 +83,7 @@ impl Key {
                 bytes.extend(condominium(id.condominium));
                 bytes.extend(id.number.to_be_bytes());
             }
-            Self::Connector(id) => {
+            Self::Connector(id) | Self::AskedStart(id) => {
                 bytes.extend(condominium(id.condominium));
                 bytes.extend(id.number.to_be_bytes());
             }
@@ -163,6 +165,7 @@ impl Key {
             Self::Card(..) => 24,
             Self::MandateDay(..) => 25,
             Self::MandateUse(..) => 26,
+            Self::AskedStart(..) => 27,
         }
     }
 }

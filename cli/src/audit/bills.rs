@@ -16,7 +16,7 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::{
-    call::{Call, OpenSession, OpenSessionByMandate, Reading},
+    call::{Call, ConfirmStart, OpenSession, OpenSessionByMandate, Reading},
     execute::VerifiedTransaction,
     sessions::MAX_GRANT_SPANS,
     tariff::{Counted, Interval, due, energy_within, flat_cost, interval_cost},
@@ -132,7 +132,8 @@ impl Bills {
                 self.connector_tariffs.insert(put.connector, TariffId::new(put.connector.condominium, put.tariff));
             }
             Call::OpenSession(OpenSession { connector, tariff_version, max_duration, .. })
-            | Call::OpenSessionByMandate(OpenSessionByMandate { connector, tariff_version, max_duration, .. }) => {
+            | Call::OpenSessionByMandate(OpenSessionByMandate { connector, tariff_version, max_duration, .. })
+            | Call::ConfirmStart(ConfirmStart { start: OpenSessionByMandate { connector, tariff_version, max_duration, .. } }) => {
                 for event in &receipt.events {
                     if let (Event::SessionOpened { session, escrow, .. }, Some(tariff)) = (event, self.connector_tariffs.get(connector)) {
                         let followed = Followed {
@@ -173,7 +174,8 @@ impl Bills {
             | Call::SetPositionLimit(_)
             | Call::GrantMandate(_)
             | Call::RevokeMandate(_)
-            | Call::BindCard(_) => {}
+            | Call::BindCard(_)
+            | Call::AskStart(_) => {}
         }
     }
 
@@ -267,7 +269,9 @@ impl Bills {
             | Event::MandateRevoked { .. }
             | Event::CardBound { .. }
             | Event::CardReleased { .. }
-            | Event::SessionMandated { .. } => {}
+            | Event::SessionMandated { .. }
+            | Event::StartAsked { .. }
+            | Event::StartConfirmed { .. } => {}
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use chain::{
     api::{
-        AccountView, BlockReceipts, BlockView, CardView, ClearingView, CondominiumView, ConnectorView, GroupView, Health, MandateView,
-        Page, PaymentView, PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView, RoleView,
-        SessionView, StatementView, Status, TariffView, TransactionView,
+        AccountView, AskedStartView, BlockReceipts, BlockView, CardView, ClearingView, CondominiumView, ConnectorView, GroupView, Health,
+        MandateView, Page, PaymentView, PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView,
+        RoleView, SessionView, StatementView, Status, TariffView, TransactionView,
     },
     certificate::ValidatorSet,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
@@ -381,6 +381,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn mandates(&self, address: Address) -> Result<Vec<MandateView>, ClientError> {
         self.list(&format!("/accounts/{address}/mandates")).await
+    }
+
+    /// `GET /accounts/{address}/starts`: what the account's cards have asked for and it may still confirm.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn asked_starts(&self, address: Address) -> Result<Vec<AskedStartView>, ClientError> {
+        self.list(&format!("/accounts/{address}/starts")).await
     }
 
     /// `GET /cards`: the cards that are bound, in one condominium and of one account where they are named.

@@ -7,7 +7,10 @@ use ::chain::{
     time::Duration,
 };
 use clap::{Args, Subcommand};
-use contracts::call::{Call, GrantMandate, RevokeMandate};
+use contracts::{
+    call::{Call, GrantMandate, RevokeMandate},
+    pattern::HIGHEST,
+};
 
 use super::{CommandError, Context};
 use crate::{
@@ -38,7 +41,10 @@ pub enum Mandate {
   watt mandate grant --session 10 --day 20 --per-kwh 0.30
   watt mandate grant --session 10 --day 20 --per-kwh 0.30 --per-hour 1 --valid 90d --connector 17 --connector 18
 
-A tariff counts as dear as its dearest hour: a charge that waits may come into it.")]
+A tariff counts as dear as its dearest hour: a charge that waits may come into it.
+
+How unusual a start looks is told from hour, type of day and the time since your last charge: 950 is more unusual than 95 % of your last 60, 0 is every start. It is
+a signal and no proof; until ten of your charges are known there is none. docs/mandates.md says how well it tells people apart.")]
 pub struct Grant {
     /// The most tokens that one charge may lock
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
@@ -55,12 +61,24 @@ pub struct Grant {
     /// How long it is good, at most 366 days
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "365d")]
     valid: Duration,
+    /// From which score on, 0 to 1000, a start that is unusual for you needs your confirmation (`watt charge confirm`); `never` for none
+    #[arg(long, value_name = "SCORE", value_parser = parse_score, default_value = "950")]
+    confirm_from: u16,
     /// Only at this connector, by number; may be given several times [default: all of the condominium]
     #[arg(long = "connector", value_name = "NUMBER")]
     connectors: Vec<u32>,
     /// Where [default: the only one]
     #[arg(long, value_name = "NUMBER")]
     condominium: Option<u32>,
+}
+
+/// A score, or `never`.
+fn parse_score(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(score) if score <= HIGHEST => Ok(score),
+        _ if text == "never" => Ok(u16::MAX),
+        _ => Err(format!("expected 0 to {HIGHEST}, or never")),
+    }
 }
 
 /// Take a mandate back; charges that run go on
@@ -104,6 +122,7 @@ impl Grant {
             max_price_per_hour: self.per_hour,
             expires,
             connectors: self.connectors,
+            confirm_from: self.confirm_from,
         };
         let done = context.submit(&status, Call::GrantMandate(GrantMandate { condominium, terms })).await?;
         let facts = Facts::new().with("mandate for", format!("condominium {condominium}")).with("good until", time(expires));
@@ -126,7 +145,7 @@ impl List {
         let currency = context.status().await?.currency;
         let mandates = context.client().mandates(account).await?;
         context.put(&mandates, || {
-            let columns = ["CONDOMINIUM", "A SESSION", "A DAY", "USED TODAY", "PER KWH", "PER HOUR", "UNTIL", "CONNECTORS"];
+            let columns = ["CONDOMINIUM", "A SESSION", "A DAY", "USED TODAY", "PER KWH", "PER HOUR", "UNTIL", "CONNECTORS", "ASKS FROM"];
             let mut rows = Rows::new(&columns, "There is no mandate: cards start nothing.");
             for view in &mandates {
                 let Record { terms, .. } = &view.mandate;
@@ -141,6 +160,7 @@ impl List {
                     money(terms.max_price_per_hour),
                     time(terms.expires),
                     if numbers.is_empty() { "all".to_owned() } else { numbers.join(", ") },
+                    if terms.confirm_from > HIGHEST { "never".to_owned() } else { terms.confirm_from.to_string() },
                 ]);
             }
             rows.text()

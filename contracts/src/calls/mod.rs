@@ -1,11 +1,13 @@
 //! One file per call: its values, its checks, what it does, its tests.
 
 pub mod answer_payment;
+pub mod ask_start;
 pub mod attest;
 pub mod bind_card;
 pub mod cancel_session;
 pub mod clear_positions;
 pub mod confirm_redeem;
+pub mod confirm_start;
 pub mod grant_charge;
 pub mod grant_mandate;
 pub mod grant_role;

@@ -11,23 +11,12 @@ use chain::{
     id::{CardId, ConnectorId},
     quantity::{Amount, WattHours},
     receipt::Event,
-    record::{Card, Hints, Key, Mandate, MandateDay, MandateUse, Role},
+    record::Role,
     time::Duration,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    call::Action,
-    context::CallContext,
-    failure::Failure,
-    ledger::Ledger,
-    mandates, roles,
-    sessions::{
-        self,
-        opening::{self, Opening},
-    },
-    tariff,
-};
+use crate::{call::Action, context::CallContext, failure::Failure, ledger::Ledger, mandates, roles};
 
 /// Opens a session for a card, within the mandate of its account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -59,29 +48,11 @@ impl Action for OpenSessionByMandate {
     }
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
-        let now = context.block.timestamp;
-        let site = self.connector.condominium;
-        roles::require(ledger, context, site, Role::Gateway)?;
-        let Card { account, .. } = ledger.get(&Key::Card(site, self.card))?.ok_or(Code::UnknownCard)?;
-        let mandate: Mandate = ledger.get(&Key::Mandate(account, site))?.ok_or(Code::NoMandate)?;
-        if mandate.terms.expires <= now {
-            return Err(Rejection::of(Code::MandateExpired, mandate.terms.expires.ms(), now.ms()).into());
-        }
-        if !mandate.terms.connectors.is_empty() && !mandate.terms.connectors.contains(&self.connector.number) {
-            return Err(Code::MandateConnector.into());
-        }
-        let day = mandates::day_of(now);
-        let used = mandates::count(&mandate.terms, mandates::used_on(ledger, account, site, day)?, self.max_spend)?;
-        let connector = ledger.connector(self.connector)?.ok_or(Code::UnknownConnector)?;
-        let (_, version) = tariff::in_force(ledger, sessions::tariff_at(site, &connector), now)?.ok_or(Code::UnknownTariff)?;
-        mandates::check_prices(&mandate.terms, &version.tariff)?;
-        let Self { connector, tariff_version, max_spend, max_duration, energy_target, .. } = *self;
-        let hints = Hints { energy_target, ..Hints::default() };
+        roles::require(ledger, context, self.connector.condominium, Role::Gateway)?;
+        let start = mandates::check_start(ledger, context, self)?;
         // The last checks and the first writes: both or neither.
-        let id = opening::open(ledger, context, &Opening { account, connector, tariff_version, max_spend, max_duration, hints })?;
-        ledger.put(&Key::MandateUse(id), &MandateUse { card: self.card, day, amount: max_spend })?;
-        ledger.put(&Key::MandateDay(account, site), &MandateDay { day, used })?;
-        ledger.emit(Event::SessionMandated { session: id, card: self.card });
+        let session = mandates::open(ledger, context, self, &start)?;
+        ledger.emit(Event::SessionMandated { session, card: self.card });
         Ok(())
     }
 }
@@ -90,7 +61,7 @@ impl Action for OpenSessionByMandate {
 mod tests {
     use chain::{
         id::{Address, CondominiumId, SessionId, TariffId},
-        record::{Connector, Fault, MandateTerms, SessionState},
+        record::{Connector, Fault, Hints, Key, Mandate, MandateDay, MandateTerms, MandateUse, SessionState},
         tariff::{PriceComponent, TariffDimension},
         time::Timestamp,
     };

@@ -24,7 +24,7 @@ use contracts::{
 
 use super::{
     clearing::{Abroad, Owing, Period},
-    mandates::{Grant, Start, Tally},
+    mandates::{Asked, Grant, Start, Tally},
     prices::Costs,
 };
 
@@ -201,6 +201,8 @@ pub struct Model {
     pub invites: BTreeMap<(Address, u64), u64>,
     pub mandates: BTreeMap<(Address, u32), Grant>,
     pub tallies: BTreeMap<(Address, u32), Tally>,
+    /// The last start at each connector that somebody was to confirm.
+    pub asked: BTreeMap<Local, Asked>,
     /// Whose, and since when.
     pub cards: BTreeMap<(u32, CardId), (Address, u64)>,
     pub height: u64,
@@ -242,6 +244,7 @@ impl Model {
             invites: BTreeMap::new(),
             mandates: BTreeMap::new(),
             tallies: BTreeMap::new(),
+            asked: BTreeMap::new(),
             cards: BTreeMap::new(),
             height: 0,
             now: genesis.timestamp.ms(),
@@ -409,6 +412,8 @@ impl Model {
             Call::RevokeMandate(call) => self.revoke_mandate(sender, call),
             Call::BindCard(call) => self.bind_card(sender, call),
             Call::OpenSessionByMandate(call) => self.open_session_by_mandate(sender, call),
+            Call::AskStart(call) => self.ask_start(sender, call),
+            Call::ConfirmStart(call) => self.confirm_start(sender, call),
         }
     }
 

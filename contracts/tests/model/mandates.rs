@@ -9,7 +9,7 @@ use chain::{
     tariff::TariffDimension,
     time::Timestamp,
 };
-use contracts::call::{BindCard, GrantMandate, OpenSessionByMandate, RevokeMandate};
+use contracts::call::{AskStart, BindCard, ConfirmStart, GrantMandate, OpenSessionByMandate, RevokeMandate};
 
 use super::ledger::{Model, Ruling, Sender, no, not};
 
@@ -41,6 +41,21 @@ pub struct Start {
     pub card: CardId,
     pub day: u64,
     pub amount: u64,
+}
+
+/// What somebody is to confirm, and until when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    pub account: Address,
+    pub start: OpenSessionByMandate,
+    pub until: u64,
+}
+
+fn no_zeros(call: &OpenSessionByMandate) -> Ruling<()> {
+    if call.max_spend.micro() == 0 || call.max_duration.ms() == 0 || call.energy_target.is_some_and(WattHours::is_zero) {
+        return no(Code::ZeroValue);
+    }
+    Ok(())
 }
 
 impl Model {
@@ -107,12 +122,40 @@ impl Model {
     }
 
     pub fn open_session_by_mandate(&mut self, sender: &Sender, call: &OpenSessionByMandate) -> Ruling<Vec<Event>> {
-        let amount = call.max_spend.micro();
-        if amount == 0 || call.max_duration.ms() == 0 || call.energy_target.is_some_and(WattHours::is_zero) {
-            return no(Code::ZeroValue);
+        no_zeros(call)?;
+        self.only(call.connector.condominium.0, Role::Gateway, sender)?;
+        let account = self.may_start(call)?;
+        let mut events = self.start(&Sender { account, ..*sender }, call)?;
+        events.push(Event::SessionMandated { session: SessionId(sender.id.0), card: call.card });
+        Ok(events)
+    }
+
+    pub fn ask_start(&mut self, sender: &Sender, AskStart { start }: &AskStart) -> Ruling<Vec<Event>> {
+        no_zeros(start)?;
+        self.only(start.connector.condominium.0, Role::Gateway, sender)?;
+        let account = self.may_start(start)?;
+        let until = self.now + 600_000;
+        self.asked.insert((start.connector.condominium.0, start.connector.number), Asked { account, start: *start, until });
+        let until = Timestamp::from_ms(until);
+        Ok(vec![Event::StartAsked { account, connector: start.connector, card: start.card, until }])
+    }
+
+    pub fn confirm_start(&mut self, sender: &Sender, ConfirmStart { start }: &ConfirmStart) -> Ruling<Vec<Event>> {
+        no_zeros(start)?;
+        let place = (start.connector.condominium.0, start.connector.number);
+        let waits = |asked: &Asked| asked.account == sender.account && asked.start == *start && self.now < asked.until;
+        if !self.asked.get(&place).is_some_and(waits) || self.may_start(start)? != sender.account {
+            return no(Code::NothingToConfirm);
         }
-        let site = call.connector.condominium.0;
-        self.only(site, Role::Gateway, sender)?;
+        let mut events = self.start(sender, start)?;
+        self.asked.remove(&place);
+        events.push(Event::StartConfirmed { session: SessionId(sender.id.0), card: start.card });
+        Ok(events)
+    }
+
+    /// Whose start it is, where card and mandate allow it.
+    fn may_start(&self, call: &OpenSessionByMandate) -> Ruling<Address> {
+        let (site, amount) = (call.connector.condominium.0, call.max_spend.micro());
         let (account, _) = *self.cards.get(&(site, call.card)).ok_or(Code::UnknownCard)?;
         let terms = self.mandates.get(&(account, site)).ok_or(Code::NoMandate)?.terms.clone();
         if self.now >= terms.expires.ms() {
@@ -144,17 +187,21 @@ impl Model {
         if per_hour > terms.max_price_per_hour.micro() {
             return not(Code::MandatePrice, terms.max_price_per_hour.micro(), per_hour);
         }
+        Ok(account)
+    }
+
+    /// Opens it for the sender, whose start it is.
+    fn start(&mut self, payer: &Sender, call: &OpenSessionByMandate) -> Ruling<Vec<Event>> {
+        let (account, site, amount, today) = (payer.account, call.connector.condominium.0, call.max_spend.micro(), self.now / DAY);
         let hints = Hints { energy_target: call.energy_target, ..Hints::default() };
-        let payer = Sender { account, ..*sender };
-        let mut events = self.open(&payer, call.connector, call.tariff_version, (call.max_spend, call.max_duration), hints)?;
-        let session = SessionId(sender.id.0);
+        let events = self.open(payer, call.connector, call.tariff_version, (call.max_spend, call.max_duration), hints)?;
+        let session = SessionId(payer.id.0);
         self.charges.get_mut(&session).expect("just opened").start = Some(Start { card: call.card, day: today, amount });
         let tally = self.tallies.entry((account, site)).or_default();
         if tally.day != today {
             *tally = Tally { day: today, parts: Vec::new() };
         }
         tally.parts.push((session, amount));
-        events.push(Event::SessionMandated { session, card: call.card });
         Ok(events)
     }
 

@@ -7,16 +7,18 @@ use chain::{
     id::{CondominiumId, ConnectorId, GroupId, Height, TariffId},
     quantity::{Amount, WattHours, Watts},
     record::{
-        Account, Card, Condominium, Connector, GrantSpan, Group, Key, Mandate, MandateDay, MandateUse, MeterState, Redemption, RoleGrant,
-        Session, SessionState, SessionTimes, Signer, SignerScope, TariffHead, TariffVersion,
+        Account, AskedStart, Card, Condominium, Connector, GrantSpan, Group, Key, Mandate, MandateDay, MandateUse, MeterState, Redemption,
+        RoleGrant, Session, SessionState, SessionTimes, Signer, SignerScope, TariffHead, TariffVersion,
     },
     tariff::TariffDimension,
     time::{Duration, Timestamp},
 };
+use contracts::call::OpenSessionByMandate;
 use serde::Serialize;
 
 use super::{
     ledger::{Charge, Model, components, currents},
+    mandates::Asked,
     prices,
 };
 
@@ -53,6 +55,12 @@ impl Model {
         for ((account, site), grant) in &self.mandates {
             let mandate = Mandate { terms: grant.terms.clone(), granted_at: Timestamp::from_ms(grant.at) };
             rows.put(&Key::Mandate(*account, CondominiumId(*site)), &mandate);
+        }
+        for ((site, number), Asked { account, start, until }) in &self.asked {
+            let OpenSessionByMandate { card, connector: _, tariff_version, max_spend, max_duration, energy_target } = *start;
+            let until = Timestamp::from_ms(*until);
+            let asked = AskedStart { account: *account, card, tariff_version, max_spend, max_duration, energy_target, until };
+            rows.put(&Key::AskedStart(ConnectorId::new(CondominiumId(*site), *number)), &asked);
         }
         for ((account, site), tally) in &self.tallies {
             let day = MandateDay { day: tally.day, used: Amount::from_micro(tally.sum()) };

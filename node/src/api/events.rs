@@ -267,5 +267,7 @@ const fn name_of(event: &Event) -> &'static str {
         Event::CardBound { .. } => "card_bound",
         Event::CardReleased { .. } => "card_released",
         Event::SessionMandated { .. } => "session_mandated",
+        Event::StartAsked { .. } => "start_asked",
+        Event::StartConfirmed { .. } => "start_confirmed",
     }
 }

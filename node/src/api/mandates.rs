@@ -1,11 +1,11 @@
-//! What accounts let cards start, and which cards are bound.
+//! What accounts let cards start, what waits for their confirmation, and which cards are bound.
 
 use axum::{Json, extract::State};
 use chain::{
-    api::{CardView, MandateView, Page},
+    api::{AskedStartView, CardView, MandateView, Page},
     hash::Hash32,
-    id::{Address, CardId, CondominiumId},
-    record::{Card, Key, Mandate},
+    id::{Address, CardId, CondominiumId, ConnectorId},
+    record::{AskedStart, Card, Key, Mandate},
 };
 use contracts::{
     ledger::Ledger,
@@ -42,6 +42,31 @@ pub async fn mandates(
         let used = used_on(&Ledger::new(&snapshot), account, condominium, today);
         let used_today = used.map_err(|fault| ApiProblem::internal(&fault.to_string()))?;
         views.push(MandateView { account, condominium, mandate, used_today });
+    }
+    Ok(Json(query.of(views)?))
+}
+
+/// The most connectors that are looked at for starts that wait; they are asked for one at a time, and each has one at most.
+const MAX_ASKED: u32 = 10_000;
+
+/// `GET /accounts/{address}/starts`: what the account's cards have asked for and it may still confirm.
+pub async fn starts(
+    State(state): State<ApiState>,
+    Path(address): Path<String>,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Json<Page<AskedStartView>>, ApiProblem> {
+    let account: Address = parse(&address, "account")?;
+    let snapshot = state.app.snapshot()?;
+    let now = state.clock.now();
+    let table = [Key::AskedStart(ConnectorId::new(CondominiumId(0), 0)).table()];
+    let mut views = Vec::new();
+    for (key, start) in snapshot.records::<AskedStart>(&table, None, MAX_ASKED)? {
+        let Some((condominium, number)) = key.get(1..).and_then(|id| id.split_first_chunk::<4>()) else { continue };
+        let Ok(number) = <[u8; 4]>::try_from(number) else { continue };
+        if start.account == account && start.until > now {
+            let connector = ConnectorId::new(CondominiumId(u32::from_be_bytes(*condominium)), u32::from_be_bytes(number));
+            views.push(AskedStartView { connector, start });
+        }
     }
     Ok(Json(query.of(views)?))
 }

@@ -144,6 +144,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/accounts/{address}/transactions", get(accounts::transactions))
         .route("/accounts/{address}/proof", get(proofs::account))
         .route("/accounts/{address}/mandates", get(mandates::mandates))
+        .route("/accounts/{address}/starts", get(mandates::starts))
         .route("/cards", get(mandates::cards))
         .route("/redemptions", get(accounts::redemptions))
         .route("/roles", get(accounts::roles))

@@ -42,6 +42,9 @@ pub struct GatewayConfig {
     /// For how many days raw samples are kept, counted from when they were taken, at least 90 (so long may a reading be disputed); 0: for ever. Those of a
     /// session that is not settled always are.
     pub keep_samples_days: u32,
+    /// From which score of unusualness on, 0 to 1,000, a start by a card needs its owner's confirmation, whoever the owner is; above 1,000: where his mandate
+    /// wants it. The lower of both holds.
+    pub confirm_from: u16,
     /// Where units send from now on, `host:port`; empty: where they send already.
     pub server: String,
 }
@@ -64,6 +67,7 @@ impl Default for GatewayConfig {
             unit_messages_per_s: 20,
             unit_burst: 5_000,
             keep_samples_days: 3 * 365,
+            confirm_from: u16::MAX,
             server: String::new(),
         }
     }

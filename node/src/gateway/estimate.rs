@@ -3,7 +3,10 @@
 //! An escrow comes back, a charge that ends early does not: so the most that he needs is taken from his largest charge, and the middle one only tells the
 //! scheduler what is likely. Called by the desk when a card starts a charge.
 
-use chain::{quantity::WattHours, time::Duration};
+use chain::{
+    quantity::WattHours,
+    time::{Duration, Timestamp},
+};
 
 /// The charges that are looked at, the newest.
 pub(super) const CHARGES: usize = 20;
@@ -24,6 +27,21 @@ pub(super) struct Past {
     pub energy: WattHours,
     /// From the first grant to the end.
     pub duration: Duration,
+    /// When its session was opened.
+    pub opened_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// A card has started it and nobody has confirmed that.
+    pub is_unconfirmed: bool,
+}
+
+#[cfg(test)]
+impl Past {
+    /// A charge that its owner has started himself, at no time that matters.
+    pub fn of(wh: u64, duration: Duration) -> Self {
+        let energy = WattHours::new(wh);
+        Self { energy, duration, opened_at: Timestamp::from_ms(0), ended_at: Timestamp::from_ms(0), is_unconfirmed: false }
+    }
 }
 
 /// What the next charge is likely to need.
@@ -59,7 +77,7 @@ mod tests {
     use super::*;
 
     fn charge(wh: u64, hours: u64) -> Past {
-        Past { energy: WattHours::new(wh), duration: Duration::from_hours(hours) }
+        Past::of(wh, Duration::from_hours(hours))
     }
 
     #[test]
@@ -80,7 +98,7 @@ mod tests {
         let mut past = vec![charge(5_000, 2); CHARGES];
         past.push(charge(90_000, 20));
         assert_eq!(need(&past).most, Some(WattHours::new(6_250)));
-        let huge = need(&[Past { energy: WattHours::MAX, duration: Duration::from_ms(u64::MAX) }; 3]);
+        let huge = need(&[Past::of(u64::MAX, Duration::from_ms(u64::MAX)); 3]);
         assert_eq!((huge.most, huge.duration.ms()), (Some(WattHours::MAX), u64::MAX));
     }
 }

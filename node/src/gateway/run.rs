@@ -7,10 +7,11 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use chain::{
-    id::{Address, ConnectorId, Height, SessionId},
+    id::{Address, ConnectorId, Height, SessionId, TxId},
+    receipt::Event,
     time::{Duration, Timestamp},
 };
-use contracts::ledger::Ledger;
+use contracts::{ledger::Ledger, pattern::CHARGES};
 use firmware_core::ProtocolError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,7 +19,7 @@ use super::{
     GatewayError,
     cards::{Asked, Ordered},
     desk::{Desk, DeskError},
-    estimate::{CHARGES, Past},
+    estimate::Past,
     http::{Ask, Question},
     store::{Store, Write},
 };
@@ -270,21 +271,35 @@ impl Loop {
     }
 }
 
-/// The newest charges of an account, as far as the chain has settled them.
+/// The newest charges of an account, as far as the chain has settled them, newest first.
 fn past_of(snapshot: &Snapshot<'_>, account: Address) -> Result<Vec<Past>, DeskError> {
     // Some of them were cancelled or brought nothing.
     let most = u32::try_from(CHARGES.saturating_mul(2)).unwrap_or(u32::MAX);
     let failed = |error: StoreError| DeskError::State(contracts::failure::Fault(error.to_string()));
-    let mut past = Vec::new();
+    let mut past: Vec<Past> = Vec::new();
     for (_, session) in snapshot.account_sessions(&account, None, most).map_err(failed)?.entries {
         let Some(location) = snapshot.settlement(session).map_err(failed)? else { continue };
         let Some((receipt, _)) = snapshot.receipt(location).map_err(failed)? else { continue };
-        if let Some(bill) = receipt.bill_of(session) {
-            let from = bill.first_granted_at.unwrap_or(bill.ended_at);
-            past.push(Past { energy: bill.energy, duration: bill.ended_at.since(from) });
-        }
+        let Some(bill) = receipt.bill_of(session) else { continue };
+        let from = bill.first_granted_at.unwrap_or(bill.ended_at);
+        // Of the newest alone it is asked.
+        let is_newest = !bill.energy.is_zero() && past.iter().all(|charge| charge.energy.is_zero());
+        past.push(Past {
+            energy: bill.energy,
+            duration: bill.ended_at.since(from),
+            opened_at: bill.opened_at,
+            ended_at: bill.ended_at,
+            is_unconfirmed: is_newest && is_by_card_alone(snapshot, session).map_err(failed)?,
+        });
     }
     Ok(past)
+}
+
+/// Whether a card has started a session and nobody has confirmed it.
+fn is_by_card_alone(snapshot: &Snapshot<'_>, session: SessionId) -> Result<bool, StoreError> {
+    let Some(location) = snapshot.transaction(TxId(session.0))? else { return Ok(false) };
+    let receipt = snapshot.receipt(location)?;
+    Ok(receipt.is_some_and(|(receipt, _)| receipt.events.iter().any(|event| matches!(event, Event::SessionMandated { .. }))))
 }
 
 /// The end of the round under way; never where there is none.

@@ -212,6 +212,8 @@ fn matters(receipts: &[Receipt]) -> bool {
         | Event::CardBound { .. }
         | Event::CardReleased { .. }
         | Event::SessionMandated { .. }
+        | Event::StartAsked { .. }
+        | Event::StartConfirmed { .. }
         | Event::AccountRegistered { .. }
         | Event::TokensSold { .. }
         | Event::RedemptionRequested { .. }

@@ -91,7 +91,9 @@ impl Garage {
             | Event::MandateRevoked { .. }
             | Event::CardBound { .. }
             | Event::CardReleased { .. }
-            | Event::SessionMandated { .. } => {}
+            | Event::SessionMandated { .. }
+            | Event::StartAsked { .. }
+            | Event::StartConfirmed { .. } => {}
         }
     }
 

@@ -250,6 +250,8 @@ impl Tables {
             | Event::CardBound { .. }
             | Event::CardReleased { .. }
             | Event::SessionMandated { .. }
+            | Event::StartAsked { .. }
+            | Event::StartConfirmed { .. }
             | Event::ReadingHandled { .. }
             | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }

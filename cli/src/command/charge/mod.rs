@@ -1,6 +1,7 @@
 //! `watt charge`: from a price to a bill.
 
 mod cancel;
+mod confirm;
 mod quote;
 mod start;
 mod stop;
@@ -27,6 +28,8 @@ pub enum Charge {
     Watch(watch::Watch),
     /// Stop a charge; what is not used comes back
     Stop(stop::Stop),
+    /// Confirm a charge that your card has asked for, or show what waits for you
+    Confirm(confirm::Confirm),
     /// Give up a charge that still waits; everything comes back
     Cancel(cancel::Cancel),
 }
@@ -39,6 +42,7 @@ impl Charge {
             Self::Topup(command) => command.run(context).await,
             Self::Watch(command) => command.run(context).await,
             Self::Stop(command) => command.run(context).await,
+            Self::Confirm(command) => command.run(context).await,
             Self::Cancel(command) => command.run(context).await,
         }
     }

@@ -7,11 +7,14 @@ use chain::{
     record::{MandateTerms, Role},
     time::{Duration, Timestamp},
 };
-use contracts::call::{BindCard, Call, GrantMandate, OpenSessionByMandate, RevokeMandate};
+use contracts::call::{AskStart, BindCard, Call, ConfirmStart, GrantMandate, OpenSessionByMandate, RevokeMandate};
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{Generator, HOUR, TOKEN};
-use crate::ledger::{Local, Model};
+use crate::{
+    ledger::{Local, Model},
+    mandates::Asked,
+};
 
 impl Generator {
     pub(super) fn grant_mandate(&mut self, model: &Model) -> (Address, Call) {
@@ -45,6 +48,7 @@ impl Generator {
             max_price_per_hour: price(&mut self.rng),
             expires: Timestamp::from_ms(expires),
             connectors,
+            confirm_from: self.rng.random_range(0..1_002),
         };
         let sender = if self.one_in(30) { self.anybody() } else { self.resident(model) };
         (sender, Call::GrantMandate(GrantMandate { condominium: CondominiumId(site), terms }))
@@ -126,5 +130,23 @@ impl Generator {
             energy_target: self.one_in(2).then(|| WattHours::new(self.rng.random_range(0..20))),
         };
         (self.staff(model, site, Role::Gateway), Call::OpenSessionByMandate(call))
+    }
+
+    pub(super) fn ask(&mut self, model: &Model) -> (Address, Call) {
+        match self.tap(model) {
+            (sender, Call::OpenSessionByMandate(start)) => (sender, Call::AskStart(AskStart { start })),
+            other => other,
+        }
+    }
+
+    pub(super) fn confirm_start(&mut self, model: &Model) -> (Address, Call) {
+        let asked: Vec<Asked> = model.asked.values().copied().collect();
+        let open: Vec<Asked> = asked.iter().filter(|asked| asked.until > model.now).copied().collect();
+        let chosen = if self.one_in(8) { asked.choose(&mut self.rng) } else { open.choose(&mut self.rng) };
+        let Some(Asked { account, mut start, .. }) = chosen.copied() else { return self.ask(model) };
+        if self.one_in(10) {
+            start.max_spend = Amount::from_micro(start.max_spend.micro() - 1);
+        }
+        (if self.one_in(10) { self.anybody() } else { account }, Call::ConfirmStart(ConfirmStart { start }))
     }
 }

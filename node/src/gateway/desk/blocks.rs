@@ -46,6 +46,8 @@ pub(in crate::gateway) struct News {
     pub stopped: Vec<SessionId>,
     /// Sessions whose limit has changed.
     limits: Vec<SessionId>,
+    /// Starts that their accounts are asked to confirm, and by which card.
+    asked: Vec<(ConnectorId, CardId)>,
     /// Readings that were refused.
     refused: Vec<(SessionId, u64, Code)>,
     /// Sessions that are settled.
@@ -115,7 +117,9 @@ impl Desk {
                 | Event::MandateRevoked { .. }
                 | Event::CardBound { .. }
                 | Event::CardReleased { .. }
-                | Event::SessionMandated { .. } => {}
+                | Event::SessionMandated { .. }
+                | Event::StartConfirmed { .. } => {}
+                Event::StartAsked { connector, card, .. } => news.asked.push((*connector, *card)),
             }
         }
         news.connectors.sort_unstable();
@@ -231,6 +235,11 @@ impl Desk {
         let present = Present { now, settings: &self.settings, params: &self.params };
         for session in &news.settled {
             self.unserved.is_settled(session);
+        }
+        for (id, card) in &news.asked {
+            if let Some(start) = self.places.get_mut(id).and_then(|place| place.start.as_mut()) {
+                start.asked(*card);
+            }
         }
         for session in &news.limits {
             if let Some(open) = self.sessions.get(session).and_then(|id| self.places.get_mut(id)).and_then(|place| place.open.as_mut()) {

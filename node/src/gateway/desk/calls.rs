@@ -76,6 +76,9 @@ impl Desk {
         if let Call::OpenSessionByMandate(opening) = call {
             self.start_refused(opening);
         }
+        if let Call::AskStart(asking) = call {
+            self.start_refused(&asking.start);
+        }
         if let Call::ReportFault(report) = call {
             if let Some(session) = &report.session {
                 rest(self, session);

@@ -12,16 +12,17 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::{
-    call::{Call, OpenSessionByMandate},
+    call::{AskStart, Call, OpenSessionByMandate},
     ledger::Ledger,
     mandates::{check_prices, day_of, used_on},
-    tariff::{QuoteRequest, in_force, quote},
+    tariff::{QuoteRequest, Zone, in_force, quote},
 };
 use firmware_core::{CardOutcome, Head, Presented};
 
 use super::{Desk, DeskError};
 use crate::gateway::{
     estimate::{self, Past},
+    habit,
     units::KnownUnit,
 };
 
@@ -44,6 +45,10 @@ enum Stage {
     Shown(Vec<CardId>),
     /// The chain is to open a session.
     Decided(OpenSessionByMandate),
+    /// The chain is to have the card's account confirm it.
+    Unusual(OpenSessionByMandate),
+    /// The account is asked.
+    Asked(OpenSessionByMandate),
     /// It did.
     Opened,
     /// Nothing starts.
@@ -69,16 +74,26 @@ pub(in crate::gateway) type History<'a> = &'a dyn Fn(Address) -> Result<Vec<Past
 impl Start {
     /// The chain has opened a session at the connector, started by this card or by none.
     pub(super) fn session_opened(&mut self, by: Option<CardId>) {
-        if let Stage::Decided(call) = &self.stage {
+        if let Stage::Decided(call) | Stage::Unusual(call) | Stage::Asked(call) = &self.stage {
             self.stage = if by == Some(call.card) { Stage::Opened } else { Stage::Refused };
         }
     }
 
+    /// The chain waits for the account to confirm what this card has asked for.
+    pub(super) fn asked(&mut self, card: CardId) {
+        if let Stage::Unusual(call) = &self.stage
+            && call.card == card
+        {
+            self.stage = Stage::Asked(*call);
+        }
+    }
+
     fn outcome(&self, now: Timestamp) -> CardOutcome {
+        let waits = self.at.saturating_add(PATIENCE) >= now;
         match &self.stage {
-            Stage::Shown(_) | Stage::Decided(_) if self.at.saturating_add(PATIENCE) >= now => CardOutcome::Pending,
+            Stage::Shown(_) | Stage::Decided(_) | Stage::Unusual(_) | Stage::Asked(_) if waits => CardOutcome::Pending,
             Stage::Opened => CardOutcome::Accepted,
-            Stage::Shown(_) | Stage::Decided(_) | Stage::Refused => CardOutcome::Refused,
+            Stage::Shown(_) | Stage::Decided(_) | Stage::Unusual(_) | Stage::Asked(_) | Stage::Refused => CardOutcome::Refused,
         }
     }
 }
@@ -116,12 +131,18 @@ impl Desk {
         for (id, place) in &mut self.places {
             let Some(Start { stage, .. }) = &mut place.start else { continue };
             let Stage::Shown(cards) = &*stage else { continue };
-            let asked = Asked { ledger: &ledger, id: *id, params: &self.params, history, now };
+            let confirm_from = self.settings.confirm_from;
+            let asked = Asked { ledger: &ledger, id: *id, params: &self.params, confirm_from, history, now };
             *stage = match asked.decide(cards)? {
-                Ok(call) => {
+                Ok((call, Consent::Mandate)) => {
                     let (card, escrow) = (call.card, call.max_spend);
                     tracing::info!(connector = %id, %card, %escrow, "a card asks for a charge");
                     Stage::Decided(call)
+                }
+                // Without the score: it is about somebody's habits.
+                Ok((call, Consent::Owner)) => {
+                    tracing::info!(connector = %id, card = %call.card, "a card asks for a charge that its owner is to confirm");
+                    Stage::Unusual(call)
                 }
                 Err(reason) => {
                     tracing::info!(connector = %id, ?reason, "a card starts nothing");
@@ -132,23 +153,33 @@ impl Desk {
         Ok(())
     }
 
-    /// The openings that the chain is to be asked for.
+    /// The openings, and the questions to accounts, that the chain is to be asked for.
     pub(super) fn starts(&self, now: Timestamp) -> impl Iterator<Item = Call> {
         let waiting = self.places.values().filter(|place| place.open.is_none()).filter_map(|place| place.start.as_ref());
         let decided = waiting.filter(move |start| start.at.saturating_add(PATIENCE) >= now);
         decided.filter_map(|start| match &start.stage {
             Stage::Decided(call) => Some(Call::OpenSessionByMandate(*call)),
-            Stage::Shown(_) | Stage::Opened | Stage::Refused => None,
+            Stage::Unusual(call) => Some(Call::AskStart(AskStart { start: *call })),
+            Stage::Shown(_) | Stage::Asked(_) | Stage::Opened | Stage::Refused => None,
         })
     }
 
     /// The chain would refuse an opening: the card starts nothing.
     pub(super) fn start_refused(&mut self, call: &OpenSessionByMandate) {
         let Some(start) = self.places.get_mut(&call.connector).and_then(|place| place.start.as_mut()) else { return };
-        if start.stage == Stage::Decided(*call) {
+        if start.stage == Stage::Decided(*call) || start.stage == Stage::Unusual(*call) {
             start.stage = Stage::Refused;
         }
     }
+}
+
+/// Whose consent a start needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Consent {
+    /// The mandate is enough.
+    Mandate,
+    /// Its owner is to confirm it.
+    Owner,
 }
 
 /// What a start is decided by.
@@ -156,12 +187,14 @@ struct Asked<'a> {
     ledger: &'a Ledger<'a>,
     id: ConnectorId,
     params: &'a Params,
+    /// The operator's own threshold.
+    confirm_from: u16,
     history: History<'a>,
     now: Timestamp,
 }
 
 impl Asked<'_> {
-    fn decide(&self, cards: &[CardId]) -> Result<Result<OpenSessionByMandate, Reason>, DeskError> {
+    fn decide(&self, cards: &[CardId]) -> Result<Result<(OpenSessionByMandate, Consent), Reason>, DeskError> {
         let Self { ledger, id, now, .. } = *self;
         let site = id.condominium;
         let mut bound = None;
@@ -191,7 +224,8 @@ impl Asked<'_> {
         if check_prices(&terms, &version.tariff).is_err() {
             return Ok(Err(Reason::Price));
         }
-        let need = estimate::need(&(self.history)(account)?);
+        let past = (self.history)(account)?;
+        let need = estimate::need(&past);
         let max_duration = need.duration.min(self.params.max_duration);
         let asked = QuoteRequest { from: now, rated: connector.rated, energy: need.most, max_duration };
         let Ok(quoted) = quote(&version.tariff, &asked) else { return Ok(Err(Reason::NoTariff)) };
@@ -206,7 +240,12 @@ impl Asked<'_> {
         if max_spend.is_zero() {
             return Ok(Err(Reason::NothingLeft));
         }
-        Ok(Ok(OpenSessionByMandate { card, connector: id, tariff_version, max_spend, max_duration, energy_target: need.likely }))
+        // The stricter of both; what has no score is only asked about where everything is.
+        let confirm_from = terms.confirm_from.min(self.confirm_from);
+        let score = Zone::parse(&version.tariff.time_zone).ok().and_then(|zone| habit::score(&past, &zone, now));
+        let is_unusual = confirm_from == 0 || score.is_some_and(|score| score >= confirm_from);
+        let call = OpenSessionByMandate { card, connector: id, tariff_version, max_spend, max_duration, energy_target: need.likely };
+        Ok(Ok((call, if is_unusual { Consent::Owner } else { Consent::Mandate })))
     }
 
     /// What an account can lock: its balance and the credit that it has not drawn.

@@ -5,11 +5,11 @@ use chain::{
     hash::Hash32,
     id::{Address, CardId, ChainId, SessionId},
     quantity::{Amount, WattHours},
-    record::{EndReason, MandateTerms, PlugSignal},
+    record::{AskedStart, EndReason, Key, MandateTerms, PlugSignal},
     time::{Duration, Timestamp},
 };
 use contracts::{
-    call::{BindCard, Call, GrantMandate, RevokeMandate},
+    call::{BindCard, Call, ConfirmStart, GrantMandate, OpenSessionByMandate, RevokeMandate},
     ledger::Ledger,
 };
 use firmware_core::{Card, CardOutcome, Flags, Relay, counter_ms};
@@ -36,6 +36,7 @@ fn terms(world: &World) -> MandateTerms {
         max_price_per_hour: Amount::ZERO,
         expires: world.now().saturating_add(Duration::from_hours(24)),
         connectors: Vec::new(),
+        confirm_from: 1_000,
     }
 }
 
@@ -95,7 +96,7 @@ fn a_card_starts_a_charge_within_its_mandate_and_the_rest_comes_back() {
         world.plugged = true;
         world.sample(Flags::NONE);
         world.post();
-        world.past = vec![Past { energy: WattHours::new(8_000), duration: Duration::from_hours(3) }; 3];
+        world.past = vec![Past::of(8_000, Duration::from_hours(3)); 3];
         assert_eq!(world.show(&UID), CardOutcome::Accepted);
         let id = world.open_session().expect("opened");
         let session = world.session(id).unwrap();
@@ -199,6 +200,89 @@ fn a_mandate_that_ends_between_the_tap_and_the_block_starts_nothing() {
     assert!(matches!(receipts[0].outcome, chain::receipt::Outcome::Rejected(_)));
     world.desk().on_refused(call, &chain::code::Code::NoMandate.into(), now);
     assert_eq!(world.desk().round(now), []);
+}
+
+/// Thirty evenings, the newest first, before the day on which the world begins.
+fn evenings(world: &World) -> Vec<Past> {
+    let hour = Duration::from_hours(1).ms();
+    let midnight = world.now_ms - world.now_ms % (24 * hour);
+    let charge = |day: u64| {
+        let opened = midnight - day * 24 * hour + 18 * hour + (day % 5) * 600_000;
+        let ended_at = Timestamp::from_ms(opened + 3 * hour);
+        Past { opened_at: Timestamp::from_ms(opened), ended_at, ..Past::of(8_000, Duration::from_hours(3)) }
+    };
+    (1..=30).map(charge).collect()
+}
+
+impl World {
+    /// What the gateway asked the resident to confirm at [`PLACE`].
+    fn asked(&self) -> Option<OpenSessionByMandate> {
+        let asked: Option<AskedStart> = Ledger::new(&self.state).get(&Key::AskedStart(PLACE)).unwrap();
+        asked.map(|asked| {
+            let AskedStart { card, tariff_version, max_spend, max_duration, energy_target, .. } = asked;
+            OpenSessionByMandate { card, connector: PLACE, tariff_version, max_spend, max_duration, energy_target }
+        })
+    }
+
+    /// Goes on to this hour of the day, UTC, as the tariff has it.
+    fn go_to_hour(&mut self, hour: u64) {
+        let hour_ms = Duration::from_hours(1).ms();
+        self.now_ms = self.now_ms - self.now_ms % (24 * hour_ms) + (24 + hour) * hour_ms;
+    }
+}
+
+#[test]
+fn an_unusual_start_waits_for_its_owner_and_a_usual_one_does_not() {
+    for hour in [18, 3] {
+        let mut world = World::new(6, PlugSignal::Reported);
+        world.go_to_hour(hour);
+        world.past = evenings(&world);
+        world.bind();
+        world.mandate(|_| {});
+        let outcome = world.show(&UID);
+        if hour == 18 {
+            assert_eq!((outcome, world.asked()), (CardOutcome::Accepted, None));
+            continue;
+        }
+        assert_eq!((outcome, world.open_session()), (CardOutcome::Pending, None));
+        let start = world.asked().expect("the resident is asked");
+        // The estimate is that of any start.
+        assert_eq!((start.max_spend.micro(), start.energy_target), (2_500_001, Some(WattHours::new(8_000))));
+        let height = world.height;
+        world.post();
+        assert_eq!(world.height, height, "asked once");
+        world.block(vec![(RESIDENT, Call::ConfirmStart(ConfirmStart { start }))]);
+        world.post();
+        assert_eq!(world.card, CardOutcome::Accepted);
+        let session = world.session(world.open_session().expect("opened")).unwrap();
+        assert_eq!((session.account, session.escrow), (RESIDENT, start.max_spend));
+    }
+}
+
+#[test]
+fn what_is_not_confirmed_in_time_starts_nothing_and_a_late_answer_still_charges() {
+    let mut world = World::new(7, PlugSignal::Reported);
+    world.bind();
+    // Every start, with no history at all.
+    world.mandate(|terms| terms.confirm_from = 0);
+    assert_eq!(world.show(&UID), CardOutcome::Pending);
+    let start = world.asked().expect("the resident is asked");
+    // The unit gives up after a minute, the chain after ten; a gateway that has died in between knows nothing of it.
+    world.now_ms += 61_000;
+    world.post();
+    assert_ne!(world.card, CardOutcome::Accepted);
+    assert_eq!(world.open_session(), None);
+    world.restart();
+    world.block(vec![(RESIDENT, Call::ConfirmStart(ConfirmStart { start }))]);
+    assert!(world.open_session().is_some());
+    // And where nobody answers, a new tap asks anew.
+    world.stop(world.open_session().unwrap());
+    assert!(world.bill.take().is_some());
+    assert_eq!(world.show(&UID), CardOutcome::Pending);
+    world.now_ms += 660_000;
+    let late = world.asked().expect("asked anew");
+    let receipts = world.block(vec![(RESIDENT, Call::ConfirmStart(ConfirmStart { start: late }))]);
+    assert!(matches!(receipts[0].outcome, chain::receipt::Outcome::Rejected(_)));
 }
 
 #[test]
