@@ -323,7 +323,7 @@ impl Driver {
     async fn known_proposals(&mut self, height: Height, round: Round) -> Result<Vec<ProposedValue<Context>>, ConsensusError> {
         // Those that were judged while the engine waited may have found its queue full.
         let stored = self.port.stored_proposals(height.into(), round_number(round)).await?;
-        let mut known: Vec<_> = stored.iter().map(proposed_value).collect();
+        let mut known: Vec<_> = stored.iter().filter(|stored| stored.valid).map(proposed_value).collect();
         for (source, part) in self.parts.due() {
             known.extend(self.judge(source, part).await?);
         }

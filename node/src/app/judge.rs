@@ -115,8 +115,7 @@ impl Writer {
             return Ok(Proposed { hash: candidate.stored.hash, bytes: self.bytes_of(candidate)?.into() });
         }
         let timestamp = self.proposal_time()?;
-        let limit = usize::try_from(self.params.max_block_bytes).unwrap_or(MAX_BLOCK_BYTES);
-        let candidates = self.pool.candidates(limit);
+        let candidates = self.pool.candidates(self.block_limit());
         let built = execute::build(&self.state, &self.tree, &self.parent, timestamp, own, &candidates)?;
         self.forget_refused(&candidates, &built.refused);
         let accounts = accounts_of(&candidates, &built);
@@ -129,6 +128,10 @@ impl Writer {
         let done = Done { block: built.block, accounts, executed: built.executed };
         self.keep(Candidate { stored, on_time: None, judged: Judged::Done(Box::new(done)) });
         Ok(proposed)
+    }
+
+    fn block_limit(&self) -> usize {
+        usize::try_from(self.params.max_block_bytes).unwrap_or(MAX_BLOCK_BYTES)
     }
 
     /// Later than the parent, the machine's present, and not before what is due in a moment: so that a deadline's block settles what is due.
@@ -195,6 +198,10 @@ impl Writer {
         let done = match unfit {
             Some(Unfit::Rule(reason) | Unfit::Clock(reason)) => {
                 warn!(%height, round, %proposer, reason, "a proposal is not valid");
+                None
+            }
+            None if bytes.len() > self.block_limit() => {
+                warn!(%height, round, %proposer, bytes = bytes.len(), "a proposal is too large");
                 None
             }
             None => self.carry_out(block)?,
@@ -318,12 +325,12 @@ impl Writer {
         self.store.commit(&commit)?;
         let receipts = executed.receipts.clone();
         self.advance(executed)?;
-        let theirs = block.header.timestamp;
+        let (theirs, proposer) = (block.header.timestamp, block.header.proposer);
         self.after_commit(Committed { hash: *hash, block, receipts })?;
         // A block that was not held against the clock says nothing of it: somebody may have kept it back until it was old.
         match candidate.on_time {
             Some(true) => self.off_clock.clear(),
-            Some(false) if self.off_clock.len() < CANDIDATES_MAX => self.off_clock.push(candidate.stored.proposer),
+            Some(false) if self.off_clock.len() < CANDIDATES_MAX => self.off_clock.push(proposer),
             Some(false) => {}
             None => {}
         }

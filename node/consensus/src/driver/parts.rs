@@ -1,4 +1,4 @@
-//! Which blocks are looked at: of what heights and rounds, how many of one round, and which are kept until their parents are committed.
+//! Which blocks are looked at: of what heights and rounds, how many of one author, and which are kept until their heights and rounds have begun.
 //!
 //! One liar among the validators may sign as much as he likes, and everything of his that is executed or kept costs everybody. Nothing is judged or verified
 //! here. Called by `driver`.
@@ -11,11 +11,12 @@ use crate::{context::BlockPart, others::Source};
 
 /// How many rounds ahead of its own the engine looks.
 const ROUNDS_AHEAD: u32 = 10;
-/// Blocks of one round that are looked at of one author while a round is under way: as many as the engine keeps.
+/// Blocks of one author that are looked at while a round is under way; an honest one sends two at most.
 ///
 /// Of an author, not of all: a liar who proposes in a round could otherwise use up its places with what is no block, and the block that others have locked
-/// would never be taken from them. In the next round each may send again: what was too old for its own round is judged otherwise then.
-const BLOCKS_OF_A_ROUND: usize = 2;
+/// would never be taken from them. Whatever rounds they belong to: there are more and more that were a liar's turn. In the next round each may send again:
+/// what was too old for its own round is judged otherwise then.
+const BLOCKS_IN_A_ROUND: usize = 4;
 /// How far ahead of the next height blocks are kept; whoever is further behind catches up by synchronisation.
 const EARLY_HEIGHTS: u64 = 2;
 /// Blocks of one proposer that are kept for such a height.
@@ -32,8 +33,8 @@ pub(super) struct Parts {
     next: id::Height,
     /// Its round that is under way.
     round: u32,
-    /// The digests of its blocks that were judged while this round was under way, by author and by their rounds.
-    judged: BTreeMap<(Source, u32), Vec<[u8; 32]>>,
+    /// The digests of its blocks that were judged while this round was under way, by author.
+    judged: BTreeMap<Source, Vec<[u8; 32]>>,
     early: Vec<(Source, BlockPart)>,
 }
 
@@ -70,18 +71,23 @@ impl Parts {
         height >= next && height <= next.saturating_add(EARLY_HEIGHTS) && part.round <= ahead.saturating_add(ROUNDS_AHEAD)
     }
 
-    /// Whether a block of the next height is to be judged: each once of an author in a round, and two of those that belong to one round.
+    /// Whether a block of the next height is to be judged: few of an author in a round, and each once.
     pub(super) fn takes(&mut self, author: Source, part: &BlockPart) -> bool {
         let digest = *blake3::hash(&part.bytes).as_bytes();
-        let blocks = self.judged.entry((author, part.round)).or_default();
-        if blocks.len() >= BLOCKS_OF_A_ROUND || blocks.contains(&digest) {
+        let blocks = self.judged.entry(author).or_default();
+        if blocks.len() >= BLOCKS_IN_A_ROUND || blocks.contains(&digest) {
             return false;
         }
         blocks.push(digest);
         true
     }
 
-    /// Keeps a verified block of a later height, if its proposer has not used up his share.
+    /// Whether a block belongs to a height or a round that has not begun.
+    pub(super) const fn is_early(&self, part: &BlockPart) -> bool {
+        part.height.0 > self.next.0 || part.round > self.round
+    }
+
+    /// Keeps a verified block of a later height or round, if its proposer has not used up his share.
     pub(super) fn keep(&mut self, author: Source, part: BlockPart) {
         let bytes = |of_all: bool| -> usize {
             let counted = self.early.iter().filter(|(_, kept)| of_all || kept.proposer == part.proposer);
@@ -95,10 +101,11 @@ impl Parts {
         }
     }
 
-    /// The kept blocks of the height that is next now.
+    /// The kept blocks of the height that is next and the round that is under way now, or of one before.
     pub(super) fn due(&mut self) -> Vec<(Source, BlockPart)> {
-        let next = self.next.0;
-        let (due, later) = std::mem::take(&mut self.early).into_iter().partition(|(_, part)| part.height.0 <= next);
+        let (next, round) = (self.next.0, self.round);
+        let is_due = |(_, part): &(Source, BlockPart)| part.height.0 < next || (part.height.0 == next && part.round <= round);
+        let (due, later) = std::mem::take(&mut self.early).into_iter().partition(is_due);
         self.early = later;
         due
     }
@@ -128,7 +135,8 @@ mod tests {
     fn a_liar_has_two_places_in_a_round_and_takes_none_from_those_who_send_a_block_on() {
         let mut parts = Parts::new(id::Height(5));
         let (liar, honest) = (author(1), author(2));
-        assert!(parts.takes(liar, &part(5, 1, 1, 1)) && parts.takes(liar, &part(5, 1, 1, 2)) && !parts.takes(liar, &part(5, 1, 1, 3)));
+        let taken: Vec<_> = (0..9).filter(|content| parts.takes(liar, &part(5, 1, 1, *content))).collect();
+        assert_eq!(taken, [0, 1, 2, 3]);
         assert!(parts.takes(honest, &part(5, 1, 1, 3)), "sent on by another");
         assert!(!parts.takes(honest, &part(5, 1, 1, 3)), "judged once in a round");
         parts.begin(id::Height(5), 2);
@@ -156,5 +164,21 @@ mod tests {
         assert!(wanted(&parts, 5, 30 + ROUNDS_AHEAD) && wanted(&parts, 5, 0) && !wanted(&parts, 6, ROUNDS_AHEAD + 1));
         parts.begin(id::Height(4), 90);
         assert_eq!(parts.round(), 30);
+    }
+
+    /// A liar proposed a block in round 0 that he had signed for a later turn of his: two nodes locked it while it was young, and the third refused it as too
+    /// old in every round up to that one.
+    #[test]
+    fn a_block_of_a_round_to_come_waits_for_it() {
+        let mut parts = Parts::new(id::Height(5));
+        let later = part(5, 4, 1, 1);
+        assert!(parts.wants(&later) && parts.is_early(&later) && !parts.is_early(&part(5, 0, 2, 1)) && parts.is_early(&part(6, 0, 2, 1)));
+        parts.keep(author(1), later);
+        for round in 0..4 {
+            parts.begin(id::Height(5), round);
+            assert!(parts.due().is_empty(), "round {round}");
+        }
+        parts.begin(id::Height(5), 7);
+        assert_eq!(parts.due().len(), 1);
     }
 }

@@ -162,7 +162,7 @@ impl Driver {
         sent.map_err(|_| ConsensusError::EngineEnded("its network has stopped".to_owned()))
     }
 
-    /// Judges a block that the proposer of its round sent, or keeps it until its parent is committed.
+    /// Judges a block that the proposer of its round sent, or keeps it until its height and its round have begun.
     pub(super) async fn receive(&mut self, part: BlockPart, source: Source) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
         if !self.parts.wants(&part) {
             return Ok(None);
@@ -175,7 +175,7 @@ impl Driver {
             self.blame(source, "a block part that no proposer signed");
             return Ok(None);
         }
-        if !is_next {
+        if self.parts.is_early(&part) {
             self.parts.keep(source, part);
             return Ok(None);
         }
