@@ -1,0 +1,247 @@
+//! A real `wattd` with one connector, whose clock is the unit's: the whole way from the clamp to the receipt.
+//!
+//! The node's stepped clock follows emulated time: it is moved to the moment of each exchange before, through everything that is due in between, and stands still
+//! otherwise. Residents and officers act through the API like everyone.
+
+use std::{cell::RefCell, io, net::SocketAddr, path::PathBuf, rc::Rc};
+
+use anyhow::Context as _;
+use chain::{
+    hash::Hash32,
+    id::{ChainId, ConnectorId, GroupId, Height, SessionId, TariffId},
+    quantity::{Amount, Currents},
+    receipt::{Event, SessionReceipt},
+    record::{Control, PlugSignal},
+    time::{Duration, Timestamp},
+};
+use contracts::call::{Call, OpenSession, Priority, PutConnector, PutGroup, PutTariff, SellTokens, StopSession};
+use testnet::{
+    drive::note_committed,
+    federation::{GatewayPlan, Node, Place, Plan, Policy, Staff, Time, UnitLine},
+    provision::{CONDOMINIUM, connector, one_price, test_params},
+    resident::{Line, Resident},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    modem::{Uplink, over_tcp},
+    unit::{DEVICE, KEY},
+};
+
+/// Friday, 16 January 2026, 16:00 UTC, ms: when the node is founded.
+const FOUNDED_MS: u64 = 1_768_579_200_000;
+const MINUTE_MS: u64 = 60_000;
+
+/// What is sold to the resident.
+pub const BOUGHT: Amount = Amount::from_micro(20_000_000);
+
+/// A price of a kWh.
+pub const PRICE: Amount = Amount::from_micro(250_000);
+
+/// The `wattd` to run: in `WATTD`, or where the main workspace builds it.
+fn program() -> PathBuf {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/debug/wattd");
+    std::env::var_os("WATTD").map_or_else(|| PathBuf::from(default), PathBuf::from)
+}
+
+/// The node, its staff and its resident.
+#[derive(Debug)]
+pub struct Federation {
+    runtime: Runtime,
+    line: Line,
+    resident: Resident,
+    gateway: SocketAddr,
+    /// The chain's time at which the unit's power comes.
+    base_ms: u64,
+    now_ms: u64,
+    height: Height,
+    events: Vec<Event>,
+    // Last: the node runs in it.
+    _folder: Place,
+}
+
+/// A federation that its modem and its scenario share.
+pub type Shared = Rc<RefCell<Federation>>;
+
+impl Federation {
+    /// Founds a node with one connector for a unit with this number on its switches.
+    ///
+    /// # Errors
+    /// Where the node does not start, or refuses its own manager.
+    pub fn found(sensor: u8, control: Control, rated_ma: u32) -> anyhow::Result<Shared> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let federation = runtime.block_on(async {
+            let folder = Place::new(None)?;
+            let unit = UnitLine { device: DEVICE.to_string(), sensor, connector: "1-1".to_owned(), key: hex::encode(KEY) };
+            let plan = Plan {
+                name: "garage".to_owned(),
+                params: test_params(Duration::from_hours(2), Duration::from_mins(2)),
+                time: Time::Stepped { start_ms: FOUNDED_MS },
+                staff: Staff::Node {
+                    policy: Policy::Fcfs,
+                    gateway: GatewayPlan { lease_s: 90, transmit_period_s: 30, attest_every_s: 120 },
+                },
+                units: vec![unit],
+            };
+            let node = Node::found(folder.path(), 0, program(), &plan).await?;
+            let chain = node.chain_id()?;
+            let gateway = node.gateway_url().trim_start_matches("http://").parse().context("the gateway's address")?;
+            let (manager, treasurer) = (node.key("manager")?, node.key("treasurer")?);
+            let mut line = Line::new(node)?;
+            let (manager, treasurer) = (Resident::with_key(manager, chain), Resident::with_key(treasurer, chain));
+            let resident = Resident::new(&[0x11; 32], chain);
+            let put = PutConnector {
+                control,
+                plug_signal: PlugSignal::None,
+                rated: Currents::from_ma([rated_ma, 0, 0]),
+                ..connector(ConnectorId::new(CONDOMINIUM, 1), 1)
+            };
+            let valid_from = Timestamp::from_ms(FOUNDED_MS + MINUTE_MS);
+            let calls = [
+                Call::PutTariff(PutTariff { tariff: TariffId::new(CONDOMINIUM, 1), version: 1, valid_from, document: one_price(PRICE) }),
+                Call::PutGroup(PutGroup { group: GroupId::new(CONDOMINIUM, 1), parent: None, limit: Currents::from_ma([40_000; 3]) }),
+                Call::PutConnector(put),
+            ];
+            act(&mut line, &manager, FOUNDED_MS, calls).await?;
+            let payment = Hash32([7; 32]);
+            let account = resident.address();
+            let sale = SellTokens { condominium: CONDOMINIUM, account, amount: BOUGHT, sale: 1, payment };
+            let base_ms = FOUNDED_MS + 2 * MINUTE_MS;
+            act(&mut line, &treasurer, base_ms, [Call::SellTokens(sale)]).await?;
+            let height = line.node.advance(base_ms).await?.height;
+            anyhow::Ok((line, resident, gateway, base_ms, height, folder))
+        })?;
+        let (line, resident, gateway, base_ms, height, folder) = federation;
+        let federation = Self { runtime, line, resident, gateway, base_ms, now_ms: base_ms, height, events: Vec::new(), _folder: folder };
+        Ok(Rc::new(RefCell::new(federation)))
+    }
+
+    /// Moves the node's clock to so many ms after power came to the unit, through everything that is due until then.
+    ///
+    /// # Errors
+    /// The node's.
+    pub fn step_to(&mut self, unit_ms: u64) -> anyhow::Result<()> {
+        let to_ms = (self.base_ms + unit_ms).max(self.now_ms);
+        self.runtime.block_on(async {
+            loop {
+                let quiet = self.line.node.advance(self.now_ms).await?;
+                while self.height < quiet.height {
+                    let height = self.height.next();
+                    let block = self.line.ask("a block's receipts", async |client| client.block_receipts(height).await).await?;
+                    note_committed(&mut self.line.outstanding, &block)?;
+                    self.events.extend(block.receipts.into_iter().flat_map(|receipt| receipt.events));
+                    self.height = height;
+                }
+                if self.now_ms >= to_ms {
+                    return Ok(());
+                }
+                let due = quiet.next_timer.filter(|at| *at > self.now_ms).unwrap_or(to_ms);
+                self.now_ms = due.min(to_ms);
+            }
+        })
+    }
+
+    /// The resident opens a session of at most `max_spend`.
+    ///
+    /// # Errors
+    /// Where the node refuses it.
+    pub fn open(&mut self, max_spend: Amount) -> anyhow::Result<SessionId> {
+        let opening = OpenSession {
+            connector: ConnectorId::new(CONDOMINIUM, 1),
+            tariff_version: 1,
+            max_spend,
+            max_duration: Duration::from_hours(2),
+            energy_target: None,
+            state_of_charge: None,
+            depart_by: None,
+            window: None,
+            priority: Priority::None,
+        };
+        let transaction = self.resident.sign(Call::OpenSession(opening), self.now_ms)?;
+        self.runtime.block_on(self.line.submit(&transaction))?;
+        let unit_ms = self.now_ms - self.base_ms;
+        self.step_to(unit_ms)?;
+        Ok(SessionId(transaction.id().0))
+    }
+
+    /// The resident stops his session.
+    ///
+    /// # Errors
+    /// Where the node refuses it.
+    pub fn stop(&mut self, session: SessionId) -> anyhow::Result<()> {
+        let transaction = self.resident.sign(Call::StopSession(StopSession { session }), self.now_ms)?;
+        self.runtime.block_on(self.line.submit(&transaction))?;
+        let unit_ms = self.now_ms - self.base_ms;
+        self.step_to(unit_ms)
+    }
+
+    /// The receipt of a session, once it is settled.
+    #[must_use]
+    pub fn receipt(&self, session: SessionId) -> Option<SessionReceipt> {
+        self.events.iter().find_map(|event| match event {
+            Event::SessionSettled(receipt) if receipt.session == session => Some(*receipt),
+            _ => None,
+        })
+    }
+
+    /// Everything that the chain has done since the unit has power.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// What the resident has: free and held.
+    ///
+    /// # Errors
+    /// The node's.
+    pub fn funds(&mut self) -> anyhow::Result<(Amount, Amount)> {
+        let address = self.resident.address();
+        let view = self.runtime.block_on(self.line.ask("an account", async |client| client.account(address).await))?;
+        Ok((view.account.balance, view.account.held))
+    }
+
+    /// The chain's id.
+    ///
+    /// # Errors
+    /// Where the genesis cannot be read.
+    pub fn chain_id(&self) -> anyhow::Result<ChainId> {
+        Ok(self.line.node.chain_id()?)
+    }
+}
+
+/// Sends calls of one officer and waits for their blocks.
+async fn act(line: &mut Line, officer: &Resident, now_ms: u64, calls: impl IntoIterator<Item = Call>) -> anyhow::Result<()> {
+    let mut height = line.node.advance(now_ms).await?.height;
+    for call in calls {
+        let transaction = officer.sign(call, now_ms)?;
+        line.submit(&transaction).await?;
+    }
+    let to = line.node.advance(now_ms).await?.height;
+    while height < to {
+        height = height.next();
+        let block = line.ask("a block's receipts", async |client| client.block_receipts(height).await).await?;
+        note_committed(&mut line.outstanding, &block)?;
+    }
+    anyhow::ensure!(line.outstanding.is_empty(), "a call of the staff is in no block");
+    Ok(())
+}
+
+/// The way of the unit's requests to the node's gateway.
+struct Way(Shared);
+
+/// A way to a federation's gateway, for a modem.
+#[must_use]
+pub fn uplink(federation: &Shared) -> Box<dyn Uplink> {
+    Box::new(Way(Rc::clone(federation)))
+}
+
+impl Uplink for Way {
+    fn exchange(&mut self, now_ms: u64, _host: &str, _port: u16, request: &[u8]) -> io::Result<Vec<u8>> {
+        let mut federation = self.0.borrow_mut();
+        federation.step_to(now_ms).map_err(io::Error::other)?;
+        let answer = over_tcp(federation.gateway, request)?;
+        // What the gateway has decided by it is committed in the same instant.
+        federation.step_to(now_ms).map_err(io::Error::other)?;
+        Ok(answer)
+    }
+}

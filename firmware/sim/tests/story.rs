@@ -1,0 +1,90 @@
+//! The whole way, with a real node: a blank unit is configured by its switches, a session is opened and granted on the chain, the relay closes, a car charges,
+//! readings are attested, the session ends and is settled; the receipt's energy is the integral of the injected waveform.
+#![cfg(feature = "federation")]
+
+use chain::{
+    quantity::Amount,
+    receipt::Event,
+    record::{Control, EndReason},
+};
+use firmware_core::{Parts, Provision};
+use firmware_sim::{
+    garage::Garage,
+    modem::Modem,
+    node::{BOUGHT, Federation, Shared, uplink},
+    unit::{Bench, blank, provision},
+    wave::Wave,
+};
+
+const SWITCHES: u8 = 37;
+
+fn unit(federation: &Shared, provision: &Provision) -> Bench {
+    let mut garage = Garage::new(Modem::new(uplink(federation)));
+    garage.switches = SWITCHES;
+    garage.wave = Wave::sine(10.0);
+    garage.has_relay = provision.parts.has(Parts::RELAY);
+    Bench::power(&blank(provision), garage)
+}
+
+/// The receipt says what flowed, within 1 %; and the money is right.
+fn assert_billed(federation: &Shared, session: chain::id::SessionId, joules: f64, reason: EndReason) {
+    let mut federation = federation.borrow_mut();
+    let receipt = federation.receipt(session).expect("settled");
+    let wh = receipt.energy.get() as f64;
+    let truth = joules / 3600.0;
+    println!("receipt {wh} Wh, truth {truth:.2} Wh, paid {} of {}, {:?}", receipt.paid.micro(), receipt.escrow.micro(), receipt.reason);
+    assert!((wh - truth).abs() <= truth / 100.0, "{wh} Wh on the receipt, {truth:.2} injected");
+    assert_eq!(receipt.reason, reason);
+    assert_eq!(receipt.paid.micro() + receipt.refund.micro(), receipt.escrow.micro());
+    let (free, held) = federation.funds().unwrap();
+    assert_eq!((free.micro(), held.micro()), (BOUGHT.micro() - receipt.paid.micro(), 0));
+    let attested = federation.events().iter().filter(|event| matches!(event, Event::ReadingHandled { .. })).count();
+    assert!(attested >= 2, "{attested} readings were attested");
+}
+
+#[test]
+fn a_car_charges_until_it_leaves_and_pays_for_what_flowed() {
+    let federation = Federation::found(SWITCHES, Control::Switched, 16_000).unwrap();
+    let mut unit = unit(&federation, &provision());
+    unit.run_ms(15_000);
+    assert!(unit.garage().relay.is_empty(), "nobody has opened a session");
+    let session = federation.borrow_mut().open(Amount::from_micro(5_000_000)).unwrap();
+    assert!(unit.run_until(70_000, |garage| garage.is_closed()), "granted on the chain, the relay closes");
+    unit.run_ms(15 * 60_000);
+    assert!(unit.garage().is_closed());
+    unit.garage().car_draws = false;
+    assert!(unit.run_until(150_000, |garage| !garage.is_closed()), "the vehicle has left");
+    assert!(unit.run_until(120_000, |_| federation.borrow().receipt(session).is_some()), "settled");
+    let joules = unit.garage().truth.joules;
+    assert_billed(&federation, session, joules, EndReason::VehicleRemoved);
+    println!("RAM {} bytes", unit.ram_used());
+}
+
+#[test]
+fn an_escrow_that_runs_out_opens_the_relay_and_nothing_is_refunded_but_the_rest() {
+    let federation = Federation::found(SWITCHES, Control::Switched, 16_000).unwrap();
+    let mut unit = unit(&federation, &provision());
+    unit.run_ms(15_000);
+    // 0.25 a kWh: 0.1 buys 400 Wh, ten minutes and a half of 2.3 kW.
+    let session = federation.borrow_mut().open(Amount::from_micro(100_000)).unwrap();
+    assert!(unit.run_until(70_000, |garage| garage.is_closed()));
+    assert!(unit.run_until(20 * 60_000, |garage| !garage.is_closed()), "the money is spent");
+    assert!(unit.run_until(180_000, |_| federation.borrow().receipt(session).is_some()), "settled");
+    let joules = unit.garage().truth.joules;
+    assert_billed(&federation, session, joules, EndReason::Money);
+}
+
+#[test]
+fn a_resident_stops_and_the_relay_opens() {
+    let federation = Federation::found(SWITCHES, Control::Switched, 16_000).unwrap();
+    let mut unit = unit(&federation, &provision());
+    unit.run_ms(15_000);
+    let session = federation.borrow_mut().open(Amount::from_micro(5_000_000)).unwrap();
+    assert!(unit.run_until(70_000, |garage| garage.is_closed()));
+    unit.run_ms(10 * 60_000);
+    federation.borrow_mut().stop(session).unwrap();
+    assert!(unit.run_until(95_000, |garage| !garage.is_closed()), "with the next answer, at the latest with the lease");
+    assert!(unit.run_until(180_000, |_| federation.borrow().receipt(session).is_some()), "settled");
+    let joules = unit.garage().truth.joules;
+    assert_billed(&federation, session, joules, EndReason::StoppedByResident);
+}
