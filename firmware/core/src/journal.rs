@@ -6,9 +6,10 @@
 //!
 //! **A boot number is never used twice**: it is written, and read back, before the first request. Where slots are damaged, what they held may have been the
 //! newest, so numbers are skipped: as many as there are slots, doubled for every damaged one. With a slot that stays damaged every start skips, and the doubling
-//! keeps the next loss ahead of that: k lost records of steps s are less than one step of s · 2^k, where their slots were good before. A slot that was damaged
-//! already, took the newest record and lost it is not counted anew: then the same number comes again (docs/firmware.md). This holds while an older record is left whole; a memory that has
-//! lost every one has most likely lost the key as well, and the gateway refuses numbers that it knows.
+//! keeps the next loss ahead of that: k lost records of steps s are less than one step of s · 2^k. For this every lost number must leave one damaged slot more
+//! than its start has found, so a number is written on until a slot has taken it that was not damaged before. What was damaged is written first: a cut then
+//! leaves no more damaged slots than there were, and cuts at every start do not use the numbers up. This holds while an older record is left whole; a memory
+//! that has lost every one has most likely lost the key as well, and the gateway refuses numbers that it knows.
 //!
 //! A byte bears 100,000 writes (ATmega328P, section 8.4), a record writes each byte of its slot once at most, so 46 slots bear 4.6 million records.
 
@@ -157,9 +158,15 @@ impl Journal {
     #[cfg_attr(target_arch = "avr", inline(never))]
     fn next_boot(&mut self, eeprom: &mut impl Eeprom, step: u32) -> Result<Record, WornOut> {
         let boot = self.newest.boot.checked_add(step).ok_or(WornOut)?;
-        self.begin(Record { boot, ..self.newest });
-        self.finish(eeprom)?;
-        Ok(self.newest)
+        let record = Record { boot, ..self.newest };
+        loop {
+            let was_damaged = matches!(read(eeprom, self.next), Slot::Damaged);
+            self.begin(record);
+            self.finish(eeprom)?;
+            if !was_damaged {
+                return Ok(record);
+            }
+        }
     }
 
     fn begin(&mut self, record: Record) {

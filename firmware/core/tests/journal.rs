@@ -119,6 +119,59 @@ fn losing_the_newest_records_repeats_no_number_even_where_a_slot_stays_damaged()
 }
 
 #[test]
+fn a_slot_that_keeps_a_record_until_the_next_start_and_then_loses_it_repeats_no_number() {
+    // It was damaged, took the number of a start, and was as damaged at the next, which then reckoned as the one before and came to the same number.
+    let mut memory = Memory::blank();
+    assert_eq!(Journal::new().start(&mut memory).unwrap().boot, 1);
+    let slot = 288 + 16;
+    memory.bytes[slot] = 0;
+    let mut used = 1;
+    for start in 0..3 {
+        let boot = Journal::new().start(&mut memory).unwrap().boot;
+        assert!(boot > used, "start {start}: {boot} after {used}");
+        used = boot;
+        memory.bytes[slot..slot + 16].fill(0);
+    }
+
+    let seed = 13;
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..200 {
+        let mut memory = Memory::blank();
+        let worn: Vec<usize> = (0..random.random_range(1..8)).map(|_| random.random_range(0..usize::from(SLOTS))).collect();
+        let mut used = Journal::new().start(&mut memory).unwrap().boot;
+        for start in 1..200 {
+            // Each keeps what it was given over some starts and not over others.
+            for slot in worn.iter().filter(|slot| start > 50 || **slot != 0) {
+                if random.random() {
+                    memory.bytes[288 + 16 * slot + 5] ^= random.random_range(1..=255_u8);
+                }
+            }
+            let record = Journal::new().start(&mut memory).unwrap();
+            assert!(record.boot > used, "start {start}: {} after {used} with {worn:?}", record.boot);
+            used = record.boot;
+        }
+    }
+}
+
+#[test]
+fn power_cuts_at_every_start_do_not_use_the_numbers_up() {
+    let seed = 14;
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut memory = Memory::blank();
+    Journal::new().start(&mut memory).unwrap();
+    for _ in 0..1_000 {
+        memory.left = random.random_range(1..16);
+        memory.torn = random.random();
+        // Whether this one came to its end does not matter here.
+        let _ = Journal::new().start(&mut memory);
+    }
+    memory.left = u32::MAX;
+    assert!(Journal::new().start(&mut memory).unwrap().boot < 1_000_000);
+}
+
+#[test]
 fn wears_all_slots_evenly_and_writes_each_byte_once_a_record() {
     let mut memory = Memory::blank();
     let mut journal = Journal::new();

@@ -92,6 +92,8 @@ pub fn start_watchdog() {
         WDTCSR.write(0x18);
         // Within four cycles: on, reset only, 2^18 cycles of 128 kHz.
         WDTCSR.write(0x0f);
+        // The shortest time, which runs after a reset by the watchdog, must not go on counting.
+        feed_watchdog();
     });
 }
 

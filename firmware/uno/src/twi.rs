@@ -38,8 +38,10 @@ impl Bus {
 
     fn act(&mut self, bits: u8) -> Result<u8, ErrorKind> {
         TWCR.write(DONE | ON | bits);
+        // A stop is over when its bit is; everything else when this one comes.
+        let over = if bits == STOP { 0 } else { DONE };
         for _ in 0..PATIENCE {
-            if TWCR.read() & DONE != 0 {
+            if TWCR.read() & (DONE | STOP) == over {
                 return Ok(TWSR.read() & 0xf8);
             }
         }
@@ -99,7 +101,8 @@ impl ErrorType for Bus {
 impl I2c for Bus {
     fn transaction(&mut self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), ErrorKind> {
         let result = self.run(address, operations);
-        TWCR.write(DONE | ON | STOP);
+        // What follows at once must not begin before it is over; a bus that does not even stop was given up.
+        let _ = self.act(STOP);
         result
     }
 }
