@@ -12,7 +12,7 @@
 #include <avr_twi.h>
 #include <avr_uart.h>
 
-enum { GPIOR0 = 0x3E, MCUSR = 0x54, SPL = 0x5D, SPH = 0x5E, RAM_START = 0x100 };
+enum { GPIOR0 = 0x3E, MCUSR = 0x54, TWSR = 0xB9, TWCR = 0xBC, TWINT = 0x80, SPL = 0x5D, SPH = 0x5E, RAM_START = 0x100 };
 
 typedef struct {
     void *world;
@@ -29,7 +29,7 @@ typedef struct {
     avr_t *avr;
     callbacks_t to;
     avr_irq_t *uart_in, *adc_in, *twi_in;
-    int armed;
+    int armed, addressed;
 } sim_t;
 
 static void on_sent(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; s->to.sent(s->to.world, (uint8_t)value, s->avr->cycle); }
@@ -46,9 +46,21 @@ static void on_relay(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; s-
 static void on_bus(avr_irq_t *irq, uint32_t value, void *p) {
     sim_t *s = p;
     avr_twi_msg_irq_t in = { .u.v = value };
+    s->addressed = in.u.twi.msg & TWI_COND_START;
     uint32_t answer = s->to.bus(s->to.world, in.u.twi.msg, in.u.twi.addr, in.u.twi.data);
     if (answer & 0x100) avr_raise_irq(s->twi_in, avr_twi_irq_msg(TWI_COND_ACK, in.u.twi.addr, 1));
     if (answer & 0x200) avr_raise_irq(s->twi_in, avr_twi_irq_msg(TWI_COND_READ, in.u.twi.addr, answer & 0xFF));
+}
+// simavr 1.6 says "data acknowledged" for an address that is to be written to; the processor says 0x18 and 0x20 (data sheet, table 22-2).
+static void on_bus_status(avr_irq_t *irq, uint32_t value, void *p) {
+    sim_t *s = p;
+    uint8_t *status = &s->avr->data[TWSR];
+    if (s->addressed && (*status & 0xF0) >= 0x20 && (*status & 0xF0) <= 0x30) *status -= 0x10;
+    s->addressed = 0;
+}
+// A one written into TWINT clears it (section 22.9.2), until the bus has done what it was told; simavr 1.6 leaves it set.
+static void on_bus_control(avr_t *avr, avr_io_addr_t at, uint8_t value, void *p) {
+    if (value & TWINT) avr->data[at] &= (uint8_t)~TWINT;
 }
 static avr_cycle_count_t on_wake(avr_t *avr, avr_cycle_count_t when, void *p) { sim_t *s = p; return s->to.wake(s->to.world, avr->cycle); }
 static void no_sleep(avr_t *avr, avr_cycle_count_t cycles) {}
@@ -83,7 +95,9 @@ sim_t *sim_new(const char *elf, const callbacks_t *to) {
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_UART_GETIRQ('0'), UART_IRQ_OUTPUT), on_sent, s);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_ADC_GETIRQ, ADC_IRQ_OUT_TRIGGER), on_convert, s);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_TWI_GETIRQ(0), TWI_IRQ_OUTPUT), on_bus, s);
+    avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_TWI_GETIRQ(0), TWI_IRQ_STATUS), on_bus_status, s);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('B'), 0), on_relay, s);
+    avr_register_io_write(avr, TWCR, on_bus_control, s);
     avr_register_io_write(avr, GPIOR0, on_mark, s);
     avr_register_io_write(avr, MCUSR, on_mcusr, s);
     return s;
@@ -100,7 +114,8 @@ int sim_run(sim_t *s, uint64_t until) {
     while (s->avr->cycle < until) {
         if (!s->armed) {
             s->armed = 1;
-            avr_cycle_timer_register(s->avr, 160, on_wake, s);
+            // At once: a program that starts soon asks how its switches are set.
+            avr_cycle_timer_register(s->avr, 1, on_wake, s);
         }
         state = avr_run(s->avr);
         if (state > cpu_Sleeping && state != cpu_Step && state != cpu_StepDone) break;
