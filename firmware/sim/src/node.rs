@@ -17,9 +17,9 @@ use chain::{
 use contracts::call::{Call, OpenSession, Priority, PutConnector, PutGroup, PutTariff, SellTokens, StopSession};
 use testnet::{
     drive::note_committed,
-    federation::{GatewayPlan, Node, Place, Plan, Policy, Staff, Time, UnitLine},
+    federation::{self, GatewayPlan, Place, Plan, Policy, Staff, Time, UnitLine},
     provision::{CONDOMINIUM, connector, one_price, test_params},
-    resident::{Line, Resident},
+    resident::{Lines, Resident},
 };
 use tokio::runtime::Runtime;
 
@@ -48,7 +48,7 @@ fn program() -> PathBuf {
 #[derive(Debug)]
 pub struct Federation {
     runtime: Runtime,
-    line: Line,
+    lines: Lines,
     resident: Resident,
     gateway: SocketAddr,
     /// The chain's time at which the unit's power comes.
@@ -79,15 +79,16 @@ impl Federation {
                 time: Time::Stepped { start_ms: FOUNDED_MS },
                 staff: Staff::Node {
                     policy: Policy::Fcfs,
-                    gateway: GatewayPlan { lease_s: 90, transmit_period_s: 30, attest_every_s: 120 },
+                    gateway: GatewayPlan { lease_s: 90, transmit_period_s: 30, sample_period_s: 30, attest_every_s: 120 },
                 },
                 units: vec![unit],
             };
-            let node = Node::found(folder.path(), 0, program(), &plan).await?;
+            let nodes = federation::found(folder.path(), program(), &[plan], None).await?;
+            let node = nodes.first().context("a plan makes a node")?;
             let chain = node.chain_id()?;
             let gateway = node.gateway_url().trim_start_matches("http://").parse().context("the gateway's address")?;
             let (manager, treasurer) = (node.key("manager")?, node.key("treasurer")?);
-            let mut line = Line::new(node)?;
+            let mut lines = Lines::new(nodes)?;
             let (manager, treasurer) = (Resident::with_key(manager, chain), Resident::with_key(treasurer, chain));
             let resident = Resident::new(&[0x11; 32], chain);
             let put = PutConnector {
@@ -102,17 +103,17 @@ impl Federation {
                 Call::PutGroup(PutGroup { group: GroupId::new(CONDOMINIUM, 1), parent: None, limit: Currents::from_ma([40_000; 3]) }),
                 Call::PutConnector(put),
             ];
-            act(&mut line, &manager, FOUNDED_MS, calls).await?;
+            act(&mut lines, &manager, FOUNDED_MS, calls).await?;
             let payment = Hash32([7; 32]);
             let account = resident.address();
             let sale = SellTokens { condominium: CONDOMINIUM, account, amount: BOUGHT, sale: 1, payment };
             let base_ms = FOUNDED_MS + 2 * MINUTE_MS;
-            act(&mut line, &treasurer, base_ms, [Call::SellTokens(sale)]).await?;
-            let height = line.node.advance(base_ms).await?.height;
-            anyhow::Ok((line, resident, gateway, base_ms, height, folder))
+            act(&mut lines, &treasurer, base_ms, [Call::SellTokens(sale)]).await?;
+            let height = lines.advance(base_ms).await?.height;
+            anyhow::Ok((lines, resident, gateway, base_ms, height, folder))
         })?;
-        let (line, resident, gateway, base_ms, height, folder) = federation;
-        let federation = Self { runtime, line, resident, gateway, base_ms, now_ms: base_ms, height, events: Vec::new(), _folder: folder };
+        let (lines, resident, gateway, base_ms, height, folder) = federation;
+        let federation = Self { runtime, lines, resident, gateway, base_ms, now_ms: base_ms, height, events: Vec::new(), _folder: folder };
         Ok(Rc::new(RefCell::new(federation)))
     }
 
@@ -124,11 +125,11 @@ impl Federation {
         let to_ms = (self.base_ms + unit_ms).max(self.now_ms);
         self.runtime.block_on(async {
             loop {
-                let quiet = self.line.node.advance(self.now_ms).await?;
+                let quiet = self.lines.advance(self.now_ms).await?;
                 while self.height < quiet.height {
                     let height = self.height.next();
-                    let block = self.line.ask("a block's receipts", async |client| client.block_receipts(height).await).await?;
-                    note_committed(&mut self.line.outstanding, &block)?;
+                    let block = self.lines.ask(0, "a block's receipts", async |client| client.block_receipts(height).await).await?;
+                    note_committed(&mut self.lines.outstanding, &block)?;
                     self.events.extend(block.receipts.into_iter().flat_map(|receipt| receipt.events));
                     self.height = height;
                 }
@@ -158,7 +159,7 @@ impl Federation {
             priority: Priority::None,
         };
         let transaction = self.resident.sign(Call::OpenSession(opening), self.now_ms)?;
-        self.runtime.block_on(self.line.submit(&transaction))?;
+        self.runtime.block_on(self.lines.submit(0, &transaction))?;
         let unit_ms = self.now_ms - self.base_ms;
         self.step_to(unit_ms)?;
         Ok(SessionId(transaction.id().0))
@@ -170,7 +171,7 @@ impl Federation {
     /// Where the node refuses it.
     pub fn stop(&mut self, session: SessionId) -> anyhow::Result<()> {
         let transaction = self.resident.sign(Call::StopSession(StopSession { session }), self.now_ms)?;
-        self.runtime.block_on(self.line.submit(&transaction))?;
+        self.runtime.block_on(self.lines.submit(0, &transaction))?;
         let unit_ms = self.now_ms - self.base_ms;
         self.step_to(unit_ms)
     }
@@ -196,7 +197,7 @@ impl Federation {
     /// The node's.
     pub fn funds(&mut self) -> anyhow::Result<(Amount, Amount)> {
         let address = self.resident.address();
-        let view = self.runtime.block_on(self.line.ask("an account", async |client| client.account(address).await))?;
+        let view = self.runtime.block_on(self.lines.ask(0, "an account", async |client| client.account(address).await))?;
         Ok((view.account.balance, view.account.held))
     }
 
@@ -205,24 +206,24 @@ impl Federation {
     /// # Errors
     /// Where the genesis cannot be read.
     pub fn chain_id(&self) -> anyhow::Result<ChainId> {
-        Ok(self.line.node.chain_id()?)
+        Ok(self.lines.each.first().context("there is a node")?.node.chain_id()?)
     }
 }
 
 /// Sends calls of one officer and waits for their blocks.
-async fn act(line: &mut Line, officer: &Resident, now_ms: u64, calls: impl IntoIterator<Item = Call>) -> anyhow::Result<()> {
-    let mut height = line.node.advance(now_ms).await?.height;
+async fn act(lines: &mut Lines, officer: &Resident, now_ms: u64, calls: impl IntoIterator<Item = Call>) -> anyhow::Result<()> {
+    let mut height = lines.advance(now_ms).await?.height;
     for call in calls {
         let transaction = officer.sign(call, now_ms)?;
-        line.submit(&transaction).await?;
+        lines.submit(0, &transaction).await?;
     }
-    let to = line.node.advance(now_ms).await?.height;
+    let to = lines.advance(now_ms).await?.height;
     while height < to {
         height = height.next();
-        let block = line.ask("a block's receipts", async |client| client.block_receipts(height).await).await?;
-        note_committed(&mut line.outstanding, &block)?;
+        let block = lines.ask(0, "a block's receipts", async |client| client.block_receipts(height).await).await?;
+        note_committed(&mut lines.outstanding, &block)?;
     }
-    anyhow::ensure!(line.outstanding.is_empty(), "a call of the staff is in no block");
+    anyhow::ensure!(lines.outstanding.is_empty(), "a call of the staff is in no block");
     Ok(())
 }
 
