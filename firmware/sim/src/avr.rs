@@ -55,6 +55,8 @@ pub enum BusAnswer {
     Acknowledged,
     /// A byte that was read.
     Byte(u8),
+    /// The clock is held low: the transfer never comes to an end.
+    Hangs,
 }
 
 /// What happens on the I²C bus; bits of simavr's message.
@@ -283,5 +285,6 @@ extern "C" fn bus<D: Devices>(at: *mut c_void, message: u8, address: u8, byte: u
         BusAnswer::Nothing => 0,
         BusAnswer::Acknowledged => 0x100,
         BusAnswer::Byte(byte) => 0x200 | u32::from(byte),
+        BusAnswer::Hangs => 0x400,
     }
 }

@@ -12,6 +12,8 @@ const ACK: [u8; 6] = [0x00, 0x00, 0xff, 0x00, 0xff, 0x00];
 pub struct Pn532 {
     /// Whether there is one.
     pub connected: bool,
+    /// Whether it holds the bus and never lets it go.
+    pub hangs: bool,
     /// The card that is held to it.
     pub card: Option<Vec<u8>>,
     selected: bool,
@@ -24,6 +26,9 @@ pub struct Pn532 {
 impl Pn532 {
     /// Takes part in a transfer.
     pub fn bus(&mut self, event: BusEvent) -> BusAnswer {
+        if self.hangs {
+            return BusAnswer::Hangs;
+        }
         if event.stop {
             self.end();
         }

@@ -12,7 +12,7 @@
 #include <avr_twi.h>
 #include <avr_uart.h>
 
-enum { GPIOR0 = 0x3E, MCUSR = 0x54, TWSR = 0xB9, TWCR = 0xBC, TWINT = 0x80, SPL = 0x5D, SPH = 0x5E, RAM_START = 0x100 };
+enum { GPIOR0 = 0x3E, MCUSR = 0x54, TWSR = 0xB9, TWCR = 0xBC, TWINT = 0x80, TWSTA = 0x20, SPL = 0x5D, SPH = 0x5E, RAM_START = 0x100 };
 
 typedef struct {
     void *world;
@@ -22,14 +22,14 @@ typedef struct {
     void (*mark)(void *world, uint8_t number, uint64_t cycle);
     void (*started)(void *world, uint8_t cause, uint64_t cycle);                        // MCUSR when the program cleared it
     uint64_t (*wake)(void *world, uint64_t cycle);                                      // the next cycle to be woken at
-    uint32_t (*bus)(void *world, uint8_t message, uint8_t address, uint8_t data);       // 0x100: acknowledge, 0x200 | byte: data
+    uint32_t (*bus)(void *world, uint8_t message, uint8_t address, uint8_t data);       // 0x100: acknowledge, 0x200 | byte: data, 0x400: hang
 } callbacks_t;
 
 typedef struct {
     avr_t *avr;
     callbacks_t to;
     avr_irq_t *uart_in, *adc_in, *twi_in;
-    int armed, addressed;
+    int armed, addressed, hung;
 } sim_t;
 
 static void on_sent(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; s->to.sent(s->to.world, (uint8_t)value, s->avr->cycle); }
@@ -48,6 +48,7 @@ static void on_bus(avr_irq_t *irq, uint32_t value, void *p) {
     avr_twi_msg_irq_t in = { .u.v = value };
     s->addressed = in.u.twi.msg & TWI_COND_START;
     uint32_t answer = s->to.bus(s->to.world, in.u.twi.msg, in.u.twi.addr, in.u.twi.data);
+    s->hung = (answer & 0x400) != 0;
     if (answer & 0x100) avr_raise_irq(s->twi_in, avr_twi_irq_msg(TWI_COND_ACK, in.u.twi.addr, 1));
     if (answer & 0x200) avr_raise_irq(s->twi_in, avr_twi_irq_msg(TWI_COND_READ, in.u.twi.addr, answer & 0xFF));
 }
@@ -60,7 +61,13 @@ static void on_bus_status(avr_irq_t *irq, uint32_t value, void *p) {
 }
 // A one written into TWINT clears it (section 22.9.2), until the bus has done what it was told; simavr 1.6 leaves it set.
 static void on_bus_control(avr_t *avr, avr_io_addr_t at, uint8_t value, void *p) {
+    sim_t *s = p;
+    if (value & TWSTA) s->hung = 0; // a start hangs only where its address does
     if (value & TWINT) avr->data[at] &= (uint8_t)~TWINT;
+}
+static uint8_t on_bus_asked(avr_t *avr, avr_io_addr_t at, void *p) {
+    sim_t *s = p;
+    return s->hung ? avr->data[at] & (uint8_t)~TWINT : avr->data[at];
 }
 static avr_cycle_count_t on_wake(avr_t *avr, avr_cycle_count_t when, void *p) { sim_t *s = p; return s->to.wake(s->to.world, avr->cycle); }
 static void no_sleep(avr_t *avr, avr_cycle_count_t cycles) {}
@@ -98,6 +105,7 @@ sim_t *sim_new(const char *elf, const callbacks_t *to) {
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_TWI_GETIRQ(0), TWI_IRQ_STATUS), on_bus_status, s);
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_IOPORT_GETIRQ('B'), 0), on_relay, s);
     avr_register_io_write(avr, TWCR, on_bus_control, s);
+    avr_register_io_read(avr, TWCR, on_bus_asked, s);
     avr_register_io_write(avr, GPIOR0, on_mark, s);
     avr_register_io_write(avr, MCUSR, on_mcusr, s);
     return s;

@@ -293,6 +293,26 @@ fn a_card_is_told_once_and_the_temperature_with_every_sample() {
 }
 
 #[test]
+fn a_card_reader_that_holds_its_bus_stops_nothing() {
+    let (mut unit, gateway) = charging(lease());
+    unit.garage().reader.connected = true;
+    unit.run_ms(2_000);
+    unit.garage().reader.hangs = true;
+    let (posts, conversions) = (gateway.state().posts, unit.garage().conversions);
+    unit.run_ms(30_000);
+    assert!(unit.garage().is_closed(), "it charges on");
+    assert!(gateway.state().posts >= posts + 2, "and goes on reporting");
+    assert!(unit.garage().conversions - conversions >= 119_990, "and loses no sample");
+    assert_eq!(unit.garage().starts.len(), 1, "without a restart");
+    unit.garage().reader.hangs = false;
+    unit.garage().reader.card = Some(vec![4, 1, 2, 3]);
+    assert!(unit.run_until(5_000, |_| !gateway.state().cards.is_empty()), "and reads cards again once it can");
+    gateway.state().lease = None;
+    unit.run_ms(15_000);
+    assert_counted(&mut unit, &gateway);
+}
+
+#[test]
 fn a_counter_of_ms_that_rolls_over_ends_no_lease_and_keeps_the_time() {
     // The counter begins two minutes before its end, so this is what every unit goes through.
     let (mut unit, gateway) = charging(lease());
