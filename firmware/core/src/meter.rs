@@ -151,6 +151,10 @@ impl Meter {
         let Some(square) = mean_square(window).and_then(|square| u16::try_from(square).ok()).filter(|square| *square <= MAX_FLOOR) else {
             return;
         };
+        // The first one is believed: until a mean has come near it, noise would be counted as a current.
+        if self.floor == 0 {
+            self.floor = square;
+        }
         // A running mean over sixteen windows.
         self.floor = self.floor.wrapping_sub(self.floor >> 4).wrapping_add(square >> 4);
     }

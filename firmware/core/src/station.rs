@@ -296,6 +296,9 @@ impl<const N: usize> Station<N> {
     fn measure<M, A: Adc, E, S, R>(&mut self, hardware: &mut Hardware<M, A, E, S, R>, now_ms: u32) -> bool {
         let Some(window) = hardware.adc.window() else { return false };
         let mains_v = self.unit.config().map_or(USUAL_V, |config| config.mains_v);
+        if self.parts.has(Parts::RELAY) && !self.closed && has_passed(now_ms, &self.switched_ms, QUIET_MS) {
+            self.meter.learn_noise(&window);
+        }
         match self.meter.take(&window, mains_v) {
             Measured::Current(current_ma) => {
                 self.current_ma = current_ma;
@@ -312,9 +315,6 @@ impl<const N: usize> Station<N> {
                     self.change = Change::Some;
                 }
             }
-        }
-        if self.parts.has(Parts::RELAY) && !self.closed && has_passed(now_ms, &self.switched_ms, QUIET_MS) {
-            self.meter.learn_noise(&window);
         }
         if self.charging && self.current_ma == 0 {
             self.charging = false;

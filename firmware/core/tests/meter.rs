@@ -79,6 +79,9 @@ fn learns_the_noise_and_takes_it_off_but_never_learns_a_current() {
         window.squares += u32::from(window.samples);
         window
     };
+    let mut fresh = clamp();
+    fresh.learn_noise(&noisy(0.0));
+    assert_eq!(fresh.take(&noisy(0.0), 230), Measured::Current(0), "the first window is enough");
     let read = |meter: &mut Meter| match meter.take(&noisy(1.0), 230) {
         Measured::Current(ma) => ma,
         Measured::Fault => panic!("a fault"),
