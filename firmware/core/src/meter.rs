@@ -151,8 +151,9 @@ impl Meter {
         let Some(square) = mean_square(window).and_then(|square| u16::try_from(square).ok()).filter(|square| *square <= MAX_FLOOR) else {
             return;
         };
-        // The first one is believed: until a mean has come near it, noise would be counted as a current.
-        if self.floor == 0 {
+        // The first one is believed, or its noise would be counted as a current until a mean has come near it; and so is a calmer one, because a bias that still
+        // settles, or a window in which the relay has just opened, is no noise.
+        if self.floor == 0 || square < self.floor {
             self.floor = square;
         }
         // A running mean over sixteen windows.

@@ -37,8 +37,6 @@ const MIN_ON_MS: u32 = 5_000;
 const BUTTON_MS: u32 = 5_000;
 /// The voltage that is reckoned with before there is a configuration.
 const USUAL_V: u16 = 230;
-/// After the relay has opened, so long until what still is measured counts as noise, in ms.
-const QUIET_MS: u32 = 3_000;
 /// So many windows in a row must be good before a meter fault is over.
 const GOOD_WINDOWS: u8 = 20;
 /// A current from here on, in mA, is a vehicle that charges; the fall of one to nothing is told at once.
@@ -296,7 +294,7 @@ impl<const N: usize> Station<N> {
     fn measure<M, A: Adc, E, S, R>(&mut self, hardware: &mut Hardware<M, A, E, S, R>, now_ms: u32) -> bool {
         let Some(window) = hardware.adc.window() else { return false };
         let mains_v = self.unit.config().map_or(USUAL_V, |config| config.mains_v);
-        if self.parts.has(Parts::RELAY) && !self.closed && has_passed(now_ms, &self.switched_ms, QUIET_MS) {
+        if self.parts.has(Parts::RELAY) && !self.closed {
             self.meter.learn_noise(&window);
         }
         match self.meter.take(&window, mains_v) {

@@ -253,7 +253,9 @@ fn noise_alone_reads_zero() {
     unit.run_ms(180_000);
     let state = gateway.state();
     assert!(!state.samples.is_empty());
-    assert!(state.samples.iter().all(|(_, _, sample)| (sample.register_wh, sample.power_w, sample.current_ma) == (0, 0, [0; 3])));
+    for (_, number, sample) in &state.samples {
+        assert_eq!((sample.register_wh, sample.power_w, sample.current_ma), (0, 0, [0; 3]), "sample {number}: {sample:?}");
+    }
 }
 
 #[test]
