@@ -175,7 +175,7 @@ fn a_relay_that_has_opened_rests_before_it_closes_again() {
 }
 
 #[test]
-fn a_button_held_for_an_hour_clears_the_configuration_once_and_never_key_or_counter() {
+fn a_button_held_down_clears_the_configuration_once_and_never_key_or_counter() {
     let (mut unit, gateway) = charging(lease());
     let before = unit.eeprom();
     let configured = gateway.state().configured;
