@@ -40,6 +40,7 @@ unsafe extern "C" {
     fn sim_run(sim: *mut Sim, until: u64) -> c_int;
     fn sim_cycle(sim: *mut Sim) -> u64;
     fn sim_memory(sim: *mut Sim) -> *mut u8;
+    fn sim_brown_out(sim: *mut Sim);
     fn sim_receive(sim: *mut Sim, byte: u8);
     fn sim_pins(sim: *mut Sim, port: u8, mask: u8, levels: u8);
     fn sim_load_eeprom(sim: *mut Sim, bytes: *mut u8, length: u32);
@@ -176,6 +177,12 @@ impl<D: Devices> Avr<D> {
     pub fn cycle(&self) -> u64 {
         // SAFETY: valid until `drop`.
         unsafe { sim_cycle(self.sim) }
+    }
+
+    /// The supply sags for a moment: the brown-out detector resets the processor.
+    pub fn brown_out(&mut self) {
+        // SAFETY: valid until `drop`, and the processor does not run.
+        unsafe { sim_brown_out(self.sim) }
     }
 
     /// The EEPROM's content.

@@ -32,6 +32,9 @@ use crate::{
 const FOUNDED_MS: u64 = 1_768_579_200_000;
 const MINUTE_MS: u64 = 60_000;
 
+/// What the connector may give on its one phase, mA.
+const RATED_MA: u32 = 16_000;
+
 /// What is sold to the resident.
 pub const BOUGHT: Amount = Amount::from_micro(20_000_000);
 
@@ -64,11 +67,11 @@ pub struct Federation {
 pub type Shared = Rc<RefCell<Federation>>;
 
 impl Federation {
-    /// Founds a node with one connector for a unit with this number on its switches.
+    /// Founds a node with one connector of 16 A for a unit with this number on its switches, which tells of its plug or not.
     ///
     /// # Errors
     /// Where the node does not start, or refuses its own manager.
-    pub fn found(sensor: u8, control: Control, rated_ma: u32) -> anyhow::Result<Shared> {
+    pub fn found(sensor: u8, plug_signal: PlugSignal) -> anyhow::Result<Shared> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let federation = runtime.block_on(async {
             let folder = Place::new(None)?;
@@ -92,9 +95,9 @@ impl Federation {
             let (manager, treasurer) = (Resident::with_key(manager, chain), Resident::with_key(treasurer, chain));
             let resident = Resident::new(&[0x11; 32], chain);
             let put = PutConnector {
-                control,
-                plug_signal: PlugSignal::None,
-                rated: Currents::from_ma([rated_ma, 0, 0]),
+                control: Control::Switched,
+                plug_signal,
+                rated: Currents::from_ma([RATED_MA, 0, 0]),
                 ..connector(ConnectorId::new(CONDOMINIUM, 1), 1)
             };
             let valid_from = Timestamp::from_ms(FOUNDED_MS + MINUTE_MS);

@@ -8,6 +8,7 @@
 #include <sim_cycle_timers.h>
 #include <avr_adc.h>
 #include <avr_eeprom.h>
+#include <avr_extint.h>
 #include <avr_ioport.h>
 #include <avr_twi.h>
 #include <avr_uart.h>
@@ -35,11 +36,17 @@ typedef struct {
 static void on_sent(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; s->to.sent(s->to.world, (uint8_t)value, s->avr->cycle); }
 static void on_convert(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; avr_raise_irq(s->adc_in, s->to.adc(s->to.world, s->avr->cycle)); }
 static void on_mark(avr_t *avr, avr_io_addr_t at, uint8_t value, void *p) { sim_t *s = p; avr->data[at] = value; s->to.mark(s->to.world, value, avr->cycle); }
+// A pin that is an external interrupt as well and held low is polled in every cycle, though nothing has turned that interrupt on: fourteen times slower. Each reset turns it on again.
+static void no_polling(sim_t *s) {
+    avr_extint_set_strict_lvl_trig(s->avr, 0, 0);
+    avr_extint_set_strict_lvl_trig(s->avr, 1, 0);
+}
 static void on_mcusr(avr_t *avr, avr_io_addr_t at, uint8_t value, void *p) {
     sim_t *s = p;
     uint8_t cause = avr->data[at];
     avr->data[at] = value;
     s->armed = 0; // a reset forgets all timers
+    no_polling(s);
     s->to.started(s->to.world, cause, avr->cycle);
 }
 static void on_relay(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; s->to.pin(s->to.world, 0, value & 1, s->avr->cycle); }
@@ -86,6 +93,7 @@ sim_t *sim_new(const char *elf, const callbacks_t *to) {
     firmware.frequency = 16000000;
     memset(s->avr->data + RAM_START, 0xA5, s->avr->ramend + 1 - RAM_START);
     avr_load_firmware(s->avr, &firmware);
+    no_polling(s);
     free(firmware.flash);
     avr_t *avr = s->avr;
     avr->frequency = 16000000;
@@ -109,6 +117,12 @@ sim_t *sim_new(const char *elf, const callbacks_t *to) {
     avr_register_io_write(avr, GPIOR0, on_mark, s);
     avr_register_io_write(avr, MCUSR, on_mcusr, s);
     return s;
+}
+
+// The supply sags and comes back: every register is reset, RAM is what it was, and MCUSR says why.
+void sim_brown_out(sim_t *s) {
+    avr_reset(s->avr);
+    s->avr->data[MCUSR] = 1 << 2;
 }
 
 void sim_free(sim_t *s) {

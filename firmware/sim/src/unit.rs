@@ -106,6 +106,11 @@ impl Bench {
         self.garage().modem.set_in_reach(in_reach, cycle);
     }
 
+    /// The supply sags for a moment.
+    pub fn brown_out(&mut self) {
+        self.avr.brown_out();
+    }
+
     /// The EEPROM as it is.
     #[must_use]
     pub fn eeprom(&self) -> Vec<u8> {

@@ -52,6 +52,7 @@ fn hundreds_of_power_cuts_lose_minutes_at_most_and_repeat_no_boot_number() {
     for cut in 0..300 {
         let mut around = garage(&gateway, offset_ms);
         around.wave = Wave::sine(20.0);
+        let posts = gateway.state().posts;
         let mut unit = Bench::power(&eeprom, around);
         if cut % 4 == 3 {
             // Within the journal's writing of the start.
@@ -64,6 +65,8 @@ fn hundreds_of_power_cuts_lose_minutes_at_most_and_repeat_no_boot_number() {
             unit.run_ms(random.random_range(5..4_000));
         }
         let lived_ms = unit.now_ms();
+        let posted = gateway.state().posts > posts;
+        assert!(unit.garage().relay.is_empty() || posted, "cut {cut}: closed before this start was granted anything");
         let joules = unit.garage().truth.joules;
         eeprom = unit.cut(&mut random);
         offset_ms += lived_ms + 1_000;
@@ -135,6 +138,31 @@ fn a_corrupt_provisioning_or_configuration_never_closes_the_relay_by_itself() {
         unit.run_ms(1_000);
         eeprom = unit.eeprom();
     }
+}
+
+#[test]
+fn a_sagging_supply_opens_the_relay_and_costs_two_minutes_of_energy_at_most() {
+    let gateway = Gateway::start().unwrap();
+    gateway.state().lease = Some(Grant::new(600, 30_000_000, [16_000, 0, 0]).unwrap());
+    let mut around = garage(&gateway, 0);
+    around.wave = Wave::sine(10.0);
+    let mut unit = Bench::power(&blank(&provision()), around);
+    assert!(unit.run_until(40_000, |garage| garage.is_closed()));
+    unit.run_ms(150_000);
+    unit.brown_out();
+    assert_eq!(unit.peek(0x24) & 1, 0, "the pin is let go at once");
+    unit.run_ms(1);
+    assert!(!unit.garage().is_closed());
+    assert_eq!(unit.garage().starts.last().unwrap().1 & 4, 4, "by the brown-out detector");
+    let truth = unit.garage().truth.joules;
+    gateway.state().lease = None;
+    assert!(unit.run_until(40_000, |_| gateway.state().boots.len() == 2), "it talks again, under another boot number");
+    unit.run_ms(15_000);
+    assert!(!unit.garage().is_closed(), "the lease of before holds no more");
+    let kept = gateway.state().samples.last().unwrap().2.register_wh as f64 * 3_600.0;
+    // 10 A at 230 V, and a Wh of rounding.
+    assert!(kept > 0.0 && kept <= truth * 1.01, "{kept:.0} J of {truth:.0}");
+    assert!(truth - kept <= 2_300.0 * LOST_MS as f64 / 1_000.0 + 3_600.0, "{kept:.0} J of {truth:.0}");
 }
 
 #[test]

@@ -130,6 +130,12 @@ fn the_relay_opens_at_the_paid_amount_without_any_network() {
     assert!(unit.run_until(20_000, |garage| !garage.is_closed()));
     let let_through = (unit.garage().truth.joules - before) / 230.0;
     assert!((90.0..=106.0).contains(&let_through), "{let_through} As of 100");
+    gateway.state().lease = None;
+    unit.set_in_reach(true);
+    let posts = gateway.state().posts;
+    assert!(unit.run_until(60_000, |_| gateway.state().posts > posts), "it comes back by itself");
+    unit.run_ms(15_000);
+    assert_counted(&mut unit, &gateway);
 }
 
 #[test]
@@ -140,6 +146,7 @@ fn more_current_than_granted_opens_the_relay_after_the_grace() {
     gateway.state().lease = None;
     unit.run_ms(15_000);
     assert!(gateway.state().samples.iter().any(|(_, _, sample)| sample.flags.has(Flags::OVER_CURRENT)));
+    assert_counted(&mut unit, &gateway);
 }
 
 #[test]
@@ -172,6 +179,22 @@ fn a_relay_that_has_opened_rests_before_it_closes_again() {
     let relay = unit.garage().relay.clone();
     let rests: Vec<u64> = relay.windows(2).filter(|pair| !pair[0].1).map(|pair| (pair[1].0 - pair[0].0) / 16_000).collect();
     assert!(!rests.is_empty() && rests.iter().all(|ms| *ms >= 10_000), "{rests:?}");
+    gateway.state().lease = None;
+    unit.run_ms(25_000);
+    assert_counted(&mut unit, &gateway);
+}
+
+#[test]
+fn a_lease_too_short_to_be_worth_it_closes_nothing() {
+    let gateway = Gateway::start().unwrap();
+    gateway.state().lease = Some(Grant::new(4, 3_000_000, [16_000, 0, 0]).unwrap());
+    let mut garage = garage(&gateway, 0);
+    garage.wave = Wave::sine(10.0);
+    let mut unit = Bench::power(&blank(&provision()), garage);
+    unit.run_ms(60_000);
+    assert!(unit.garage().relay.is_empty(), "for less than five seconds it does not close");
+    assert!(gateway.state().posts >= 4);
+    assert_eq!(gateway.state().samples.last().unwrap().2.register_wh, 0);
 }
 
 #[test]
@@ -218,6 +241,8 @@ fn a_number_on_the_switches_that_the_gateway_does_not_know_never_closes() {
     let mut unit = Bench::power(&blank(&provision()), garage);
     unit.run_ms(400_000);
     assert!(unit.garage().relay.is_empty());
+    assert_eq!(unit.garage().truth.joules, 0.0, "nothing has flowed");
+    assert!(gateway.state().samples.is_empty(), "and nothing is said to have");
     assert_eq!(gateway.state().configured, 0);
     assert_eq!(gateway.state().refused.len(), 2, "it asks every five minutes and no more");
 }
@@ -239,10 +264,16 @@ fn a_sensor_that_is_disconnected_is_a_fault_that_opens_the_relay_and_counts_noth
 #[test]
 fn a_sensor_that_is_driven_beyond_its_range_is_a_fault() {
     let (mut unit, gateway) = charging(Grant::new(60, 9_000_000, [65_000, 0, 0]).unwrap());
+    unit.run_ms(30_000);
+    let before = unit.garage().truth.joules / 3600.0;
     unit.garage().wave = Wave::sine(130.0);
     assert!(unit.run_until(2_000, |garage| !garage.is_closed()));
     gateway.state().lease = None;
     unit.run_ms(15_000);
+    // Of a window that left the range nothing is counted, however little of it did.
+    let wh = gateway.state().samples.last().unwrap().2.register_wh as f64;
+    let truth = unit.garage().truth.joules / 3600.0;
+    assert!(wh >= before * 0.99 - 2.0 && wh <= truth, "{wh} Wh; {before:.2} before, {truth:.2} in all");
     assert!(gateway.state().samples.iter().any(|(_, _, sample)| sample.flags.has(Flags::METER_FAULT)));
 }
 
@@ -251,6 +282,7 @@ fn noise_alone_reads_zero() {
     let gateway = Gateway::start().unwrap();
     let mut unit = Bench::power(&blank(&provision()), garage(&gateway, 0));
     unit.run_ms(180_000);
+    assert!(unit.garage().relay.is_empty());
     let state = gateway.state();
     assert!(!state.samples.is_empty());
     for (_, number, sample) in &state.samples {

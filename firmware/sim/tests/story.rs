@@ -5,7 +5,7 @@
 use chain::{
     quantity::Amount,
     receipt::Event,
-    record::{Control, EndReason},
+    record::{EndReason, PlugSignal},
 };
 use firmware_core::{Parts, Provision};
 use firmware_sim::{
@@ -44,16 +44,21 @@ fn assert_billed(federation: &Shared, session: chain::id::SessionId, joules: f64
 
 #[test]
 fn a_car_charges_until_it_leaves_and_pays_for_what_flowed() {
-    let federation = Federation::found(SWITCHES, Control::Switched, 16_000).unwrap();
-    let mut unit = unit(&federation, &provision());
+    let federation = Federation::found(SWITCHES, PlugSignal::Reported).unwrap();
+    let with_contact = provision();
+    let with_contact = Provision { parts: with_contact.parts.and(Parts::PLUG_CONTACT), ..with_contact };
+    let mut unit = unit(&federation, &with_contact);
     unit.run_ms(15_000);
+    unit.garage().plug = true;
+    unit.run_ms(5_000);
     assert!(unit.garage().relay.is_empty(), "nobody has opened a session");
     let session = federation.borrow_mut().open(Amount::from_micro(5_000_000)).unwrap();
     assert!(unit.run_until(70_000, |garage| garage.is_closed()), "granted on the chain, the relay closes");
-    unit.run_ms(15 * 60_000);
+    unit.run_ms(8 * 60_000);
     assert!(unit.garage().is_closed());
+    unit.garage().plug = false;
     unit.garage().car_draws = false;
-    assert!(unit.run_until(150_000, |garage| !garage.is_closed()), "the vehicle has left");
+    assert!(unit.run_until(10_000, |garage| !garage.is_closed()), "told at once that the vehicle has left");
     assert!(unit.run_until(120_000, |_| federation.borrow().receipt(session).is_some()), "settled");
     let joules = unit.garage().truth.joules;
     assert_billed(&federation, session, joules, EndReason::VehicleRemoved);
@@ -61,27 +66,45 @@ fn a_car_charges_until_it_leaves_and_pays_for_what_flowed() {
 }
 
 #[test]
-fn an_escrow_that_runs_out_opens_the_relay_and_nothing_is_refunded_but_the_rest() {
-    let federation = Federation::found(SWITCHES, Control::Switched, 16_000).unwrap();
+fn a_car_that_draws_no_more_is_full_where_no_plug_tells_more() {
+    let federation = Federation::found(SWITCHES, PlugSignal::None).unwrap();
+    let mut unit = unit(&federation, &provision());
+    unit.run_ms(15_000);
+    let session = federation.borrow_mut().open(Amount::from_micro(5_000_000)).unwrap();
+    assert!(unit.run_until(70_000, |garage| garage.is_closed()));
+    unit.run_ms(6 * 60_000);
+    assert!(unit.garage().is_closed());
+    unit.garage().car_draws = false;
+    assert!(unit.run_until(150_000, |garage| !garage.is_closed()), "nothing flows any more");
+    assert!(unit.run_until(120_000, |_| federation.borrow().receipt(session).is_some()), "settled");
+    let joules = unit.garage().truth.joules;
+    assert_billed(&federation, session, joules, EndReason::VehicleFull);
+}
+
+#[test]
+fn an_escrow_that_runs_out_opens_the_relay_and_is_all_paid() {
+    let federation = Federation::found(SWITCHES, PlugSignal::None).unwrap();
     let mut unit = unit(&federation, &provision());
     unit.run_ms(15_000);
     // 0.25 a kWh: 0.1 buys 400 Wh, ten minutes and a half of 2.3 kW.
     let session = federation.borrow_mut().open(Amount::from_micro(100_000)).unwrap();
     assert!(unit.run_until(70_000, |garage| garage.is_closed()));
-    assert!(unit.run_until(20 * 60_000, |garage| !garage.is_closed()), "the money is spent");
+    assert!(unit.run_until(15 * 60_000, |garage| !garage.is_closed()), "the money is spent");
     assert!(unit.run_until(180_000, |_| federation.borrow().receipt(session).is_some()), "settled");
     let joules = unit.garage().truth.joules;
     assert_billed(&federation, session, joules, EndReason::Money);
+    let receipt = federation.borrow().receipt(session).unwrap();
+    assert_eq!((receipt.paid, receipt.refund.micro()), (receipt.escrow, 0));
 }
 
 #[test]
 fn a_resident_stops_and_the_relay_opens() {
-    let federation = Federation::found(SWITCHES, Control::Switched, 16_000).unwrap();
+    let federation = Federation::found(SWITCHES, PlugSignal::None).unwrap();
     let mut unit = unit(&federation, &provision());
     unit.run_ms(15_000);
     let session = federation.borrow_mut().open(Amount::from_micro(5_000_000)).unwrap();
     assert!(unit.run_until(70_000, |garage| garage.is_closed()));
-    unit.run_ms(10 * 60_000);
+    unit.run_ms(6 * 60_000);
     federation.borrow_mut().stop(session).unwrap();
     assert!(unit.run_until(95_000, |garage| !garage.is_closed()), "with the next answer, at the latest with the lease");
     assert!(unit.run_until(180_000, |_| federation.borrow().receipt(session).is_some()), "settled");

@@ -21,6 +21,7 @@ struct Line {
     to_target: Vec<u8>,
     from_target: Vec<u8>,
     marks: Vec<(u64, u8)>,
+    relay: Vec<bool>,
     free_at: u64,
 }
 
@@ -35,7 +36,7 @@ impl Devices for Shared {
         self.0.borrow_mut().from_target.push(byte);
     }
     fn relay(&mut self, closed: bool, _cycle: u64) {
-        assert!(!closed, "the probe switches nothing");
+        self.0.borrow_mut().relay.push(closed);
     }
     fn mark(&mut self, number: u8, cycle: u64) {
         self.0.borrow_mut().marks.push((cycle, number));
@@ -170,6 +171,21 @@ fn the_golden_vectors_hold_on_the_target() {
     println!("{good} good and {bad} bad messages");
     assert!(good >= 16 && bad >= 90, "vectors are missing");
     assert!(slowest <= MAC_MS, "{slowest:.2} ms a block");
+}
+
+#[test]
+fn a_panic_opens_the_relay_and_the_watchdog_starts_again() {
+    let mut probe = Probe::start();
+    let line = Rc::clone(&probe.line.0);
+    line.replace(Line { to_target: vec![b'p', 0, 0], ..Line::default() });
+    let until = probe.avr.cycle() + 16_000_000;
+    probe.avr.run_until(until);
+    assert_eq!(line.borrow().relay, [true, false], "closed, and open by the panic");
+    assert!(line.borrow().marks.iter().all(|(_, mark)| *mark == 0xff), "it does nothing more");
+    let until = probe.avr.cycle() + 32_000_000;
+    probe.avr.run_until(until);
+    assert!(line.borrow().marks.iter().any(|(_, mark)| *mark == 3), "started again within three seconds");
+    assert_eq!(line.borrow().relay.last(), Some(&false));
 }
 
 /// The sections that are flashed, from the ELF file itself: .text and what .data begins with.

@@ -7,6 +7,7 @@
 
 use core::cell::UnsafeCell;
 
+use embedded_hal::digital::OutputPin as _;
 use firmware_core::{
     CONFIG_ANSWER_LEN, Config, ConfigRequest, Head, Keys, MAX_MESSAGE_LEN, ProtocolError, READINGS_ANSWER_LEN, Readings, ReadingsAnswer,
     Sample, Serial as _, device_of, keyed_hash,
@@ -23,6 +24,7 @@ static MESSAGE: Buffer = Buffer(UnsafeCell::new([0; MAX_MESSAGE_LEN]));
 /// Called by the C runtime's start-up.
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> ! {
+    cpu::mark(3);
     pins::set_up();
     sampling::set_up();
     serial::set_up();
@@ -53,9 +55,17 @@ pub extern "C" fn main() -> ! {
                 let device = device_of(message).map(|device| device.0.to_le_bytes());
                 outcome(&mut line, device.as_ref().map(|bytes| bytes.as_slice()));
             }
+            b'p' => panic_with_closed_relay(),
             _ => answer(&mut line, 0xff, &[]),
         }
     }
+}
+
+/// What the unit does when it finds an error of its own while a car charges.
+fn panic_with_closed_relay() -> ! {
+    cpu::start_watchdog();
+    let Ok(()) = pins::RelayPin.set_high();
+    panic!("asked for")
 }
 
 #[inline(never)]
