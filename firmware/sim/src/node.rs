@@ -7,14 +7,15 @@ use std::{cell::RefCell, io, net::SocketAddr, path::PathBuf, rc::Rc};
 
 use anyhow::Context as _;
 use chain::{
+    card_order::{CardAction, CardOrder},
     hash::Hash32,
-    id::{ChainId, ConnectorId, GroupId, Height, SessionId, TariffId},
+    id::{CardId, ChainId, ConnectorId, GroupId, Height, SessionId, TariffId},
     quantity::{Amount, Currents},
     receipt::{Event, SessionReceipt},
-    record::{Control, PlugSignal},
+    record::{Control, MandateTerms, PlugSignal},
     time::{Duration, Timestamp},
 };
-use contracts::call::{Call, OpenSession, Priority, PutConnector, PutGroup, PutTariff, SellTokens, StopSession};
+use contracts::call::{BindCard, Call, GrantMandate, OpenSession, Priority, PutConnector, PutGroup, PutTariff, SellTokens, StopSession};
 use testnet::{
     drive::note_committed,
     federation::{self, GatewayPlan, Place, Plan, Policy, Staff, Time, UnitLine},
@@ -53,6 +54,7 @@ pub struct Federation {
     runtime: Runtime,
     lines: Lines,
     resident: Resident,
+    manager: Resident,
     gateway: SocketAddr,
     /// The chain's time at which the unit's power comes.
     base_ms: u64,
@@ -113,10 +115,11 @@ impl Federation {
             let base_ms = FOUNDED_MS + 2 * MINUTE_MS;
             act(&mut lines, &treasurer, base_ms, [Call::SellTokens(sale)]).await?;
             let height = lines.advance(base_ms).await?.height;
-            anyhow::Ok((lines, resident, gateway, base_ms, height, folder))
+            anyhow::Ok((lines, resident, manager, gateway, base_ms, height, folder))
         })?;
-        let (lines, resident, gateway, base_ms, height, folder) = federation;
-        let federation = Self { runtime, lines, resident, gateway, base_ms, now_ms: base_ms, height, events: Vec::new(), _folder: folder };
+        let (lines, resident, manager, gateway, base_ms, height, folder) = federation;
+        let federation =
+            Self { runtime, lines, resident, manager, gateway, base_ms, now_ms: base_ms, height, events: Vec::new(), _folder: folder };
         Ok(Rc::new(RefCell::new(federation)))
     }
 
@@ -177,6 +180,47 @@ impl Federation {
         self.runtime.block_on(self.lines.submit(0, &transaction))?;
         let unit_ms = self.now_ms - self.base_ms;
         self.step_to(unit_ms)
+    }
+
+    /// The manager binds a card to the resident, and has the gateway keep the key of the binding; the resident lets his cards start sessions of at most
+    /// `max_spend`.
+    ///
+    /// # Errors
+    /// Where the node refuses it.
+    pub fn bind_card(&mut self, uid: &[u8], max_spend: Amount) -> anyhow::Result<()> {
+        let key = Hash32([0x6b; 32]);
+        let card = CardId::commit(&key, uid);
+        let at = Timestamp::from_ms(self.now_ms);
+        let (chain_id, signer) = (self.chain_id()?, self.manager.address());
+        let order = CardOrder { chain_id, signer, at, condominium: CONDOMINIUM, card, action: CardAction::Keep(key) };
+        let node = &self.lines.each.first().context("there is a node")?.node;
+        let order = order.sign(&node.key("manager")?).context("an order can be encoded")?;
+        let head =
+            format!("POST /gateway/v1/cards HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", order.len());
+        let answer = over_tcp(self.gateway, &[head.as_bytes(), &order].concat())?;
+        anyhow::ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let terms = MandateTerms {
+            max_per_session: max_spend,
+            max_per_day: max_spend,
+            max_price_per_kwh: PRICE,
+            max_price_per_hour: Amount::ZERO,
+            expires: at.saturating_add(Duration::from_hours(24)),
+            connectors: Vec::new(),
+        };
+        let bind = Call::BindCard(BindCard { condominium: CONDOMINIUM, card, account: Some(self.resident.address()) });
+        let grant = Call::GrantMandate(GrantMandate { condominium: CONDOMINIUM, terms });
+        let transactions = [self.manager.sign(bind, self.now_ms)?, self.resident.sign(grant, self.now_ms)?];
+        for transaction in &transactions {
+            self.runtime.block_on(self.lines.submit(0, transaction))?;
+        }
+        let unit_ms = self.now_ms - self.base_ms;
+        self.step_to(unit_ms)
+    }
+
+    /// The session that a card has started, if one has.
+    #[must_use]
+    pub fn mandated(&self) -> Option<SessionId> {
+        self.events.iter().find_map(|event| if let Event::SessionMandated { session, .. } = event { Some(*session) } else { None })
     }
 
     /// The receipt of a session, once it is settled.

@@ -31,6 +31,7 @@ typedef struct {
     callbacks_t to;
     avr_irq_t *uart_in, *adc_in, *twi_in;
     int armed, addressed, hung;
+    uint8_t pulled[3], level[3]; // ports B to D: which pins are driven from outside, and how
 } sim_t;
 
 static void on_sent(avr_irq_t *irq, uint32_t value, void *p) { sim_t *s = p; s->to.sent(s->to.world, (uint8_t)value, s->avr->cycle); }
@@ -149,7 +150,11 @@ uint64_t sim_cycle(sim_t *s) { return s->avr->cycle; }
 uint8_t *sim_memory(sim_t *s) { return s->avr->data; }
 void sim_receive(sim_t *s, uint8_t byte) { avr_raise_irq(s->uart_in, byte); }
 void sim_pins(sim_t *s, uint8_t port, uint8_t mask, uint8_t levels) {
-    avr_ioport_external_t external = { .name = (unsigned char)port, .mask = mask, .value = levels };
+    // simavr forgets what it was told of the other pins, and lets a pull-up win there.
+    uint8_t *pulled = &s->pulled[port - 'B'], *level = &s->level[port - 'B'];
+    *pulled |= mask;
+    *level = (uint8_t)((*level & ~mask) | (levels & mask));
+    avr_ioport_external_t external = { .name = (unsigned char)port, .mask = *pulled, .value = *level };
     avr_ioctl(s->avr, AVR_IOCTL_IOPORT_SET_EXTERNAL(port), &external);
     for (int bit = 0; bit < 8; bit++) {
         if (!(mask >> bit & 1)) continue;

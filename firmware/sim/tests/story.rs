@@ -17,6 +17,7 @@ use firmware_sim::{
 };
 
 const SWITCHES: u8 = 37;
+const CARD: [u8; 7] = [4, 0xa2, 0x24, 0x6f, 0x11, 0x22, 0x33];
 
 fn unit(federation: &Shared, provision: &Provision) -> Bench {
     let mut garage = Garage::new(Modem::new(uplink(federation)));
@@ -76,6 +77,31 @@ fn a_car_that_draws_no_more_is_full_where_no_plug_tells_more() {
     assert!(unit.garage().is_closed());
     unit.garage().car_draws = false;
     assert!(unit.run_until(150_000, |garage| !garage.is_closed()), "nothing flows any more");
+    assert!(unit.run_until(120_000, |_| federation.borrow().receipt(session).is_some()), "settled");
+    let joules = unit.garage().truth.joules;
+    assert_billed(&federation, session, joules, EndReason::VehicleFull);
+}
+
+#[test]
+fn a_card_at_the_reader_starts_a_charge_by_its_owners_mandate() {
+    let federation = Federation::found(SWITCHES, PlugSignal::None).unwrap();
+    let mut unit = unit(&federation, &provision());
+    unit.garage().reader.connected = true;
+    unit.run_ms(15_000);
+    unit.garage().reader.card = Some(CARD.to_vec());
+    unit.run_ms(20_000);
+    unit.garage().reader.card = None;
+    unit.run_ms(5_000);
+    assert!(unit.garage().relay.is_empty() && federation.borrow().mandated().is_none(), "nobody knows the card");
+    federation.borrow_mut().bind_card(&CARD, Amount::from_micro(3_000_000)).unwrap();
+    unit.garage().reader.card = Some(CARD.to_vec());
+    assert!(unit.run_until(70_000, |garage| garage.is_closed()), "the card alone starts a charge");
+    unit.garage().reader.card = None;
+    let session = federation.borrow().mandated().expect("opened by the mandate");
+    unit.run_ms(6 * 60_000);
+    assert!(unit.garage().is_closed());
+    unit.garage().car_draws = false;
+    assert!(unit.run_until(150_000, |garage| !garage.is_closed()));
     assert!(unit.run_until(120_000, |_| federation.borrow().receipt(session).is_some()), "settled");
     let joules = unit.garage().truth.joules;
     assert_billed(&federation, session, joules, EndReason::VehicleFull);
