@@ -67,13 +67,15 @@ fn a_car_charges_until_it_leaves_and_pays_for_what_flowed() {
 }
 
 #[test]
-fn a_car_that_draws_no_more_is_full_where_no_plug_tells_more() {
+fn a_car_that_draws_less_and_then_nothing_is_full() {
     let federation = Federation::found(SWITCHES, PlugSignal::None).unwrap();
     let mut unit = unit(&federation, &provision());
     unit.run_ms(15_000);
     let session = federation.borrow_mut().open(Amount::from_micro(5_000_000)).unwrap();
     assert!(unit.run_until(70_000, |garage| garage.is_closed()));
-    unit.run_ms(6 * 60_000);
+    unit.run_ms(5 * 60_000);
+    unit.garage().wave = Wave::sine(4.0);
+    unit.run_ms(70_000);
     assert!(unit.garage().is_closed());
     unit.garage().car_draws = false;
     assert!(unit.run_until(150_000, |garage| !garage.is_closed()), "nothing flows any more");
@@ -98,13 +100,14 @@ fn a_card_at_the_reader_starts_a_charge_by_its_owners_mandate() {
     assert!(unit.run_until(70_000, |garage| garage.is_closed()), "the card alone starts a charge");
     unit.garage().reader.card = None;
     let session = federation.borrow().mandated().expect("opened by the mandate");
-    unit.run_ms(6 * 60_000);
+    unit.run_ms(6 * 60_000 + 10_000);
     assert!(unit.garage().is_closed());
     unit.garage().car_draws = false;
     assert!(unit.run_until(150_000, |garage| !garage.is_closed()));
     assert!(unit.run_until(120_000, |_| federation.borrow().receipt(session).is_some()), "settled");
     let joules = unit.garage().truth.joules;
-    assert_billed(&federation, session, joules, EndReason::VehicleFull);
+    // No plug tells anything: a car that stops in the midst is judged to have left.
+    assert_billed(&federation, session, joules, EndReason::VehicleRemoved);
 }
 
 #[test]
