@@ -206,6 +206,8 @@ impl Federation {
             max_price_per_hour: Amount::ZERO,
             expires: at.saturating_add(Duration::from_hours(24)),
             connectors: Vec::new(),
+            // However unusual it looks, it needs no word of his.
+            confirm_from: 1_001,
         };
         let bind = Call::BindCard(BindCard { condominium: CONDOMINIUM, card, account: Some(self.resident.address()) });
         let grant = Call::GrantMandate(GrantMandate { condominium: CONDOMINIUM, terms });
