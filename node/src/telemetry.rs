@@ -34,21 +34,19 @@ pub enum LogFormat {
 /// What is logged unless `RUST_LOG` says otherwise: our own lifecycle and blocks, the libraries' warnings.
 const DEFAULT_FILTER: &str = "warn,node=info,consensus=info,wattd=info";
 
-/// Whose lines are limited: those of the consensus engine and its network.
-const LIMITED: [&str; 2] = ["arc_malachitebft", "libp2p"];
-
 /// How often such a line about one peer is logged.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Kinds of lines that are remembered at most; where there are more, all are forgotten.
 const REMEMBERED_MAX: usize = 1_024;
 
-/// Sends logs to stderr from now on; a second call changes nothing. `exceptions` are filter directives that hold unless `RUST_LOG` is set.
-pub fn start(format: LogFormat, exceptions: &str) {
+/// Sends logs to stderr from now on; a second call changes nothing. `exceptions` are filter directives, and `repeating` the beginnings of targets that are limited;
+/// both hold unless `RUST_LOG` is set.
+pub fn start(format: LogFormat, exceptions: &str, repeating: &'static [&'static str]) {
     let (filter, repeats) = match EnvFilter::try_from_default_env() {
         // Whoever asks for lines gets them all.
         Ok(filter) => (filter, None),
-        Err(_) => (EnvFilter::new(format!("{DEFAULT_FILTER},{exceptions}")), Some(Repeats::default())),
+        Err(_) => (EnvFilter::new(format!("{DEFAULT_FILTER},{exceptions}")), Some(Repeats::of(repeating))),
     };
     let registry = tracing_subscriber::registry().with(filter).with(repeats);
     // Only a second call can fail, and the first one's choice stays.
@@ -62,13 +60,19 @@ pub fn start(format: LogFormat, exceptions: &str) {
 }
 
 /// Leaves out what a library has said about the same peer in the last minute.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Repeats {
+    /// The beginnings of targets that are limited.
+    targets: &'static [&'static str],
     /// When a line was last logged, by its place in the source and its peer.
     logged: Mutex<HashMap<(tracing::callsite::Identifier, String), Instant>>,
 }
 
 impl Repeats {
+    fn of(targets: &'static [&'static str]) -> Self {
+        Self { targets, logged: Mutex::default() }
+    }
+
     fn allows(&self, key: (tracing::callsite::Identifier, String), now: Instant) -> bool {
         // A poisoned lock still holds a whole map.
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +90,7 @@ impl Repeats {
 impl<S: Subscriber> Layer<S> for Repeats {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if !LIMITED.iter().any(|library| metadata.target().starts_with(library)) {
+        if !self.targets.iter().any(|library| metadata.target().starts_with(library)) {
             return true;
         }
         let mut peer = PeerOf::default();
@@ -127,11 +131,11 @@ mod tests {
     #[test]
     fn what_the_engine_says_of_a_peer_is_logged_once_a_minute_and_our_own_lines_always() {
         let count = Arc::new(Mutex::new(0));
-        let subscriber = tracing_subscriber::registry().with(Some(Repeats::default())).with(Count(Arc::clone(&count)));
+        let subscriber = tracing_subscriber::registry().with(Some(Repeats::of(&["engine"]))).with(Count(Arc::clone(&count)));
         tracing::subscriber::with_default(subscriber, || {
             for round in 0..10 {
                 for peer in ["one", "other"] {
-                    tracing::error!(target: "arc_malachitebft_engine::network", from = %peer, round, "mismatched");
+                    tracing::error!(target: "engine::network", from = %peer, round, "mismatched");
                 }
                 tracing::warn!(target: "consensus::peers", round, "ours");
             }

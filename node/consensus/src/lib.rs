@@ -55,6 +55,9 @@ use crate::port::{AppError, ConsensusPort};
 /// is there to hear, which [`peers`] tells once; and nodes that always send to each other are warned of being asked to.
 pub const LOG_EXCEPTIONS: &str = "arc_malachitebft_network=off,libp2p_gossipsub=error";
 
+/// The beginnings of the engine's and its network's log targets, which say some things about a peer again and again.
+pub const LOG_REPEATING: &[&str] = &["arc_malachitebft", "libp2p"];
+
 /// With what consensus is started.
 #[derive(Clone)]
 pub struct ConsensusConfig {

@@ -273,7 +273,7 @@ const WATCHED: u8 = 75;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, consensus::LOG_EXCEPTIONS);
+    telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, consensus::LOG_EXCEPTIONS, consensus::LOG_REPEATING);
     let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
         Command::Init(args) => found(args).map(done),
