@@ -62,6 +62,25 @@ pub struct Problem {
     pub transaction: Option<TxId>,
 }
 
+impl Problem {
+    /// Makes a problem of a status, a stable name, a title in a few words and a detail, about nothing in particular yet.
+    pub fn new(status: u16, code: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:commonwatt:problem:{code}"),
+            title: title.to_owned(),
+            status,
+            detail: detail.into(),
+            code: code.to_owned(),
+            field: None,
+            offset: None,
+            expected: None,
+            found: None,
+            unit: None,
+            transaction: None,
+        }
+    }
+}
+
 /// What the numbers of a refusal count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -66,38 +66,15 @@ impl Fake {
     }
 
     pub fn problem(&self, path: &str, status: u16, code: &str) -> &Self {
-        let problem = Problem {
-            kind: format!("urn:commonwatt:problem:{code}"),
-            title: code.to_owned(),
-            status,
-            detail: format!("{code}: as the test wants"),
-            code: code.to_owned(),
-            field: None,
-            offset: None,
-            expected: None,
-            found: None,
-            unit: None,
-            transaction: None,
-        };
+        let problem = Problem::new(status, code, code, format!("{code}: as the test wants"));
         self.answer(path, status, serde_json::to_string(&problem).unwrap())
     }
 
     /// Adds a refusal with numbers.
     pub fn refusal(&self, path: &str, status: u16, code: &str, unit: Unit, numbers: [u64; 2]) -> &Self {
         let [expected, found] = numbers.map(|number| Some(number.to_string()));
-        let problem = Problem {
-            kind: format!("urn:commonwatt:problem:{code}"),
-            title: code.to_owned(),
-            status,
-            detail: format!("{code}: in the node's words"),
-            code: code.to_owned(),
-            field: None,
-            offset: None,
-            expected,
-            found,
-            unit: Some(unit),
-            transaction: None,
-        };
+        let problem =
+            Problem { expected, found, unit: Some(unit), ..Problem::new(status, code, code, format!("{code}: in the node's words")) };
         self.answer(path, status, serde_json::to_string(&problem).unwrap())
     }
 

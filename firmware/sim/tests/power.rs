@@ -41,6 +41,17 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
+/// A gateway that grants, and a unit that has just closed its relay for 10 A.
+fn charging() -> (Gateway, Bench) {
+    let gateway = Gateway::start().unwrap();
+    gateway.state().lease = Some(Grant::new(600, 30_000_000, [16_000, 0, 0]).unwrap());
+    let mut around = garage(&gateway, 0);
+    around.wave = Wave::sine(10.0);
+    let mut unit = Bench::power(&blank(&provision()), around);
+    assert!(unit.run_until(40_000, |garage| garage.is_closed()));
+    (gateway, unit)
+}
+
 #[test]
 fn hundreds_of_power_cuts_lose_minutes_at_most_and_repeat_no_boot_number() {
     let mut random = StdRng::seed_from_u64(seed());
@@ -142,12 +153,7 @@ fn a_corrupt_provisioning_or_configuration_never_closes_the_relay_by_itself() {
 
 #[test]
 fn a_sagging_supply_opens_the_relay_and_costs_two_minutes_of_energy_at_most() {
-    let gateway = Gateway::start().unwrap();
-    gateway.state().lease = Some(Grant::new(600, 30_000_000, [16_000, 0, 0]).unwrap());
-    let mut around = garage(&gateway, 0);
-    around.wave = Wave::sine(10.0);
-    let mut unit = Bench::power(&blank(&provision()), around);
-    assert!(unit.run_until(40_000, |garage| garage.is_closed()));
+    let (gateway, mut unit) = charging();
     unit.run_ms(150_000);
     unit.brown_out();
     assert_eq!(unit.peek(0x24) & 1, 0, "the pin is let go at once");
@@ -167,12 +173,7 @@ fn a_sagging_supply_opens_the_relay_and_costs_two_minutes_of_energy_at_most() {
 
 #[test]
 fn a_program_that_hangs_is_started_again_with_an_open_relay() {
-    let gateway = Gateway::start().unwrap();
-    gateway.state().lease = Some(Grant::new(600, 30_000_000, [16_000, 0, 0]).unwrap());
-    let mut around = garage(&gateway, 0);
-    around.wave = Wave::sine(10.0);
-    let mut unit = Bench::power(&blank(&provision()), around);
-    assert!(unit.run_until(40_000, |garage| garage.is_closed()));
+    let (gateway, mut unit) = charging();
     // The converter's timer is stopped: the main loop goes round, the interrupt does not, and the watchdog must not be fed.
     unit.stop_timer();
     assert!(unit.run_until(3_000, |garage| garage.starts.len() == 2), "the watchdog's two seconds");

@@ -29,19 +29,7 @@ pub struct ApiProblem(Box<Problem>);
 
 impl ApiProblem {
     fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem {
-            kind: format!("urn:commonwatt:problem:{code}"),
-            title: title.to_owned(),
-            status: status.as_u16(),
-            detail: detail.into(),
-            code: code.to_owned(),
-            field: None,
-            offset: None,
-            expected: None,
-            found: None,
-            unit: None,
-            transaction: None,
-        }))
+        Self(Box::new(Problem::new(status.as_u16(), code, title, detail)))
     }
 
     /// Names what is wrong.

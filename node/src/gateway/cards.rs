@@ -221,19 +221,7 @@ async fn follow(door: &OrderDoor, body: Body) -> Result<CardOrderDone, Refusal> 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code) = self.answer();
-        let problem = Problem {
-            kind: format!("urn:commonwatt:problem:{code}"),
-            title: "the gateway does not follow this order".to_owned(),
-            status: status.as_u16(),
-            detail: self.to_string(),
-            code: code.to_owned(),
-            field: None,
-            offset: None,
-            expected: None,
-            found: None,
-            unit: None,
-            transaction: None,
-        };
+        let problem = Problem::new(status.as_u16(), code, "the gateway does not follow this order", self.to_string());
         (status, [(axum::http::header::CONTENT_TYPE, "application/problem+json")], Json(problem)).into_response()
     }
 }

@@ -210,19 +210,7 @@ impl IntoResponse for Refusal {
                 (StatusCode::BAD_REQUEST, "bad_request", format!("expected the parameter m and nothing else, found {name:?}"))
             }
         };
-        let problem = Problem {
-            kind: format!("urn:commonwatt:problem:{code}"),
-            title: "the gateway does not take this message".to_owned(),
-            status: status.as_u16(),
-            detail,
-            code: code.to_owned(),
-            field: None,
-            offset: None,
-            expected: None,
-            found: None,
-            unit: None,
-            transaction: None,
-        };
+        let problem = Problem::new(status.as_u16(), code, "the gateway does not take this message", detail);
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
