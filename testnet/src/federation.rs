@@ -239,6 +239,14 @@ impl Node {
         }
     }
 
+    /// Waits until its process is over.
+    pub(crate) async fn died(&mut self) {
+        if let Err(error) = self.process.wait().await {
+            // Whoever moves it next learns the same.
+            tracing::debug!(%error, "waiting for wattd");
+        }
+    }
+
     /// Gives the present instant to a node that was just started, without waiting until it is quiet: alone it may never be.
     async fn tell_time(&mut self) {
         if let Some(clock) = &mut self.clock

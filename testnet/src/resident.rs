@@ -17,6 +17,7 @@ use cli::{
 use contracts::call::{Call, Transaction};
 use ed25519_dalek::SigningKey;
 use futures::future::try_join_all;
+use tokio::sync::watch;
 
 use crate::{
     clock::{Blocks, QUIET_TIMEOUT, Quiet},
@@ -191,7 +192,8 @@ impl Lines {
         let until = Instant::now() + QUIET_TIMEOUT;
         loop {
             // Quiet at one block in one round: a node makes something new only because of the time, a block or us, and none of them came in between.
-            let quiet = try_join_all(self.each.iter_mut().map(|line| line.node.move_to(to_ms, blocks))).await?;
+            let restless = watch::Sender::new(self.each.len());
+            let quiet = try_join_all(self.each.iter_mut().map(|line| rest(&mut line.node, to_ms, blocks, &restless))).await?;
             let next_timer = quiet.iter().filter_map(|quiet| quiet.next_timer).min();
             if let Some(first) = quiet.first()
                 && quiet.iter().all(|quiet| quiet.height == first.height)
@@ -311,6 +313,21 @@ impl Lines {
 
     const fn peers(&self) -> Peers {
         if self.each.len() > 1 { Peers::Some } else { Peers::None }
+    }
+}
+
+/// Waits until a node is quiet, and then for the others: one that dies meanwhile is started again, because they may need its vote to become quiet.
+async fn rest(node: &mut Node, to_ms: u64, blocks: Blocks, restless: &watch::Sender<usize>) -> Result<Quiet, FederationError> {
+    let mut others = restless.subscribe();
+    loop {
+        let quiet = node.move_to(to_ms, blocks).await?;
+        restless.send_modify(|restless| *restless -= 1);
+        tokio::select! {
+            biased;
+            // The sender outlives this call.
+            _ = others.wait_for(|restless| *restless == 0) => return Ok(quiet),
+            () = node.died() => restless.send_modify(|restless| *restless += 1),
+        }
     }
 }
 

@@ -10,6 +10,11 @@ use std::{
 };
 
 use serde_json::Value;
+use testnet::{
+    federation::{self, Plan, Signal, Staff, Time},
+    provision::test_params,
+    resident::Lines,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_watt-testnet");
 
@@ -118,6 +123,54 @@ fn a_site_without_a_session_is_named_before_anything_is_founded() {
     let Output { status, stderr, .. } = command.output().expect("the program starts");
     let told = String::from_utf8_lossy(&stderr);
     assert!(status.code() == Some(1) && told.contains("no session of TRO is among these") && told.contains("--limit"), "{status}: {told}");
+}
+
+/// Two nodes were quiet already when they died, and the other two waited for their votes until the run was given up.
+#[test]
+fn a_node_that_dies_when_it_has_come_to_rest_is_started_again_for_those_that_have_not() {
+    let _alone = alone();
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(rest_and_die());
+}
+
+async fn rest_and_die() {
+    const START_MS: u64 = 1_767_225_600_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let hour = chain::time::Duration::from_hours(1);
+    let plan = |name: &str| Plan {
+        name: name.to_owned(),
+        params: test_params(hour, hour),
+        time: Time::Stepped { start_ms: START_MS },
+        staff: Staff::Ours(Vec::new()),
+        units: Vec::new(),
+    };
+    let wattd = Path::new(PROGRAM).with_file_name("wattd");
+    let nodes = federation::found(folder.path(), wattd, &SITES.map(plan), None).await.expect("four nodes");
+    let processes: Vec<_> = nodes.iter().map(federation::Node::process).collect();
+    let mut lines = Lines::new(nodes).expect("their addresses");
+    lines.advance(START_MS).await.expect("quiet nodes");
+
+    assert!(processes[1].send(Signal::Stop).await);
+    let disturb = async {
+        // The others come to rest at once; on a slow machine one may die before that, which is no news.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let before = [processes[0].pid(), processes[3].pid()];
+        assert!(processes[0].send(Signal::Kill).await && processes[3].send(Signal::Kill).await);
+        let mut is_back = false;
+        for _ in 0..600 {
+            let now = [processes[0].pid(), processes[3].pid()];
+            is_back = is_back || (now.iter().all(Option::is_some) && now[0] != before[0] && now[1] != before[1]);
+            if is_back {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        processes[1].send(Signal::Continue).await;
+        is_back
+    };
+    let (quiet, is_back) = tokio::join!(lines.advance(START_MS + 1_000), disturb);
+    assert!(is_back, "nobody started them while the second was at work");
+    assert_eq!(quiet.expect("quiet nodes").now, START_MS + 1_000);
+    lines.stop().await.expect("all end");
 }
 
 #[test]
