@@ -212,6 +212,10 @@ pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
             format!("Start the charge that your card has asked for and lock {} for it", money(call.start.max_spend)),
             start_lines(&call.start),
         ),
+        Call::AttestUnassigned(call) => (
+            "Record what flowed at a connector without a session: nobody's to pay".to_owned(),
+            vec![("connector", call.connector.to_string()), ("at", time(call.at)), ("register", kwh(call.register_wh))],
+        ),
     }
 }
 

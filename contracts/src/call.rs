@@ -9,6 +9,7 @@ pub use crate::calls::{
     answer_payment::{AnswerPayment, PaymentAnswer},
     ask_start::AskStart,
     attest::{Attest, Reading, ReadingFlags},
+    attest_unassigned::AttestUnassigned,
     bind_card::BindCard,
     cancel_session::CancelSession,
     clear_positions::ClearPositions,
@@ -109,6 +110,8 @@ pub enum Call {
     AskStart(AskStart),
     /// Tag 29: [`ConfirmStart`].
     ConfirmStart(ConfirmStart),
+    /// Tag 30: [`AttestUnassigned`].
+    AttestUnassigned(AttestUnassigned),
 }
 
 /// What every call can do.
@@ -164,6 +167,7 @@ impl Call {
             Self::OpenSessionByMandate(call) => call,
             Self::AskStart(call) => call,
             Self::ConfirmStart(call) => call,
+            Self::AttestUnassigned(call) => call,
         }
     }
 }
@@ -174,6 +178,7 @@ mod tests {
         codec,
         hash::Hash32,
         id::{GroupId, Height, RedemptionId, SessionId},
+        quantity::WattHours,
         receipt::PauseReason,
         record::{Control, Fault, PlugSignal, Role, Service},
     };
@@ -227,13 +232,14 @@ mod tests {
             Call::OpenSessionByMandate(tap(connector(1))),
             Call::AskStart(AskStart { start: tap(connector(1)) }),
             Call::ConfirmStart(ConfirmStart { start: tap(connector(1)) }),
+            Call::AttestUnassigned(AttestUnassigned { connector: connector(1), at: NOON, register_wh: WattHours::new(1) }),
         ]
     }
 
     #[test]
     fn every_call_has_its_tag_and_the_name_that_json_gives_it() {
         let all = all();
-        assert_eq!(all.len(), 30);
+        assert_eq!(all.len(), 31);
         for (tag, call) in (0_u32..).zip(&all) {
             assert_eq!(codec::encode(call).unwrap()[..4], tag.to_le_bytes(), "{call:?}");
             let json = serde_json::to_value(call).unwrap();

@@ -238,6 +238,14 @@ pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
         Call::ReportFault(_) => {
             &[(Code::UnknownConnector, "call.connector"), (Code::ReadingAhead, "call.at"), (Code::SessionMismatch, "call.session")]
         }
+        Call::AttestUnassigned(_) => &[
+            (Code::UnknownConnector, "call.connector"),
+            (Code::ConnectorBusy, "call.connector"),
+            (Code::ReadingAhead, "call.at"),
+            (Code::ReadingFalling, "call.register_wh"),
+            (Code::ZeroValue, "call.register_wh"),
+            (Code::Overflow, "call.register_wh"),
+        ],
         Call::ClearPositions(_) | Call::SetPositionLimit(_) => &[(Code::UnknownCondominium, "call.condominium")],
         Call::ReportPayment(_) | Call::AnswerPayment(_) => &[
             (Code::UnknownPayment, "call.clearing"),

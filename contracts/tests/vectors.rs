@@ -122,7 +122,7 @@ fn calls_and_transactions_are_those_of_the_vectors() {
         assert_eq!(crypto::address_of(&key), body.signer, "{name}");
         assert_eq!(Transaction::sign(body, &key).as_ref(), Ok(&transaction), "{name}");
     }
-    assert_eq!(kinds.len(), 30);
+    assert_eq!(kinds.len(), 31);
     assert!(kinds.values().all(|count| *count >= 2), "{kinds:?}");
     for vector in list(&file, "bad_calls") {
         bad::<Call>(vector);
@@ -337,7 +337,7 @@ fn every_rule_has_the_outcome_the_events_and_the_records_of_the_vectors() {
         assert_eq!(root(&after), hash(vector, "root"), "{name}");
     }
     println!("applied and rejected, by call: {count:#?}");
-    assert_eq!(count.len(), 31);
+    assert_eq!(count.len(), 32);
     assert!(count.iter().all(|(call, (applied, rejected))| *applied >= 1 && (*rejected >= 1 || call == "due")), "{count:?}");
 }
 

@@ -924,6 +924,20 @@ class World:
             known = max(record["first_granted_at"] or record["opened_at"], record["meter"]["at"] if record["meter"] else 0)
             self.end(post["session"], dict(anomaly=fault), max(at, known))
 
+    def attest_unassigned(self, connector, at, register_wh):
+        post = self.get("connector", *connector)
+        demand(post, "unknown_connector")
+        self.need_role(connector[0], "gateway")
+        demand(post["session"] is None, "connector_busy")
+        demand(at <= self.now + self.params["drift"], "reading_ahead")
+        demand(register_wh >= post["last_register"], "reading_falling")
+        demand(register_wh > post["last_register"], "zero_value")
+        energy = register_wh - post["last_register"]
+        demand(post["unassigned"] + energy < 2**64, "overflow")
+        post["last_register"] = register_wh
+        post["unassigned"] += energy
+        self.emit("energy_unassigned", connector=connector, energy=energy)
+
     def settle_session(self, session):
         record = self.session(session)
         self.need_role(record["connector"][0], "gateway")

@@ -104,6 +104,7 @@ CALLS = dict(
     open_session_by_mandate=STARTS,
     ask_start=[dict(start=start) for start in STARTS],
     confirm_start=[dict(start=start) for start in STARTS],
+    attest_unassigned=[dict(connector=(1, 17), at=NOON, register_wh=1_300), dict(connector=(U32_MAX, 0), at=U64_MAX, register_wh=U64_MAX)],
 )
 assert list(CALLS) == [name for name, _ in CALL.variants]
 

@@ -512,6 +512,25 @@ def sessions_begin():
     s.step("stopped", RESIDENT, "stop_session", session=meter, facts=[(("group", 1, 1), dict(reserved=[10_000, 0, 0], granted=NONE))])
     s.step("costs nothing", GATEWAY, "settle_session", session=meter, facts=[("session_settled", dict(paid=0, readings=1, samples=60, reason="stopped_by_resident"))])
 
+    def shows(what, expect, register, number=4, at=None, who=GATEWAY, facts=()):
+        s.step(what, who, "attest_unassigned", expect, connector=(1, number), at=s.world.now if at is None else at, register_wh=register, facts=facts)
+
+    shows("what flows on is nobody's", "applied", 1900, facts=[("energy_unassigned", dict(connector=(1, 4), energy=400)), (("connector", 1, 4), dict(unassigned=900, last_register=1900)),
+                                                               (account(RESIDENT), dict(balance=100 * TOKEN, held=0))])
+    shows("the same again", "zero_value", 1900)
+    shows("a falling register", "reading_falling", 1899)
+    shows("in the future", "reading_ahead", 2000, at=s.world.now + 10_001)
+    shows("by a scheduler", "not_allowed", 2000, who=SCHEDULER)
+    shows("by a gateway of elsewhere", "not_allowed", 2000, who=AWAY)
+    shows("nowhere", "unknown_connector", 2000, number=99)
+    shows("a welded relay's, a little ahead", "applied", 1042, number=1, at=s.world.now + 10_000, facts=[(("connector", 1, 1), dict(unassigned=42, last_register=1042))])
+    again = s.opens(NEIGHBOUR, 4)
+    shows("beside a session", "connector_busy", 2000)
+    s.reads(again, 1, 1900, facts=[(("connector", 1, 4), dict(unassigned=900))], what="its first reading: nothing twice")
+    s = Story("as much as can be counted").change("connector", 1, 4, unassigned=2**64 - 5)
+    shows("is counted", "applied", 1004, facts=[(("connector", 1, 4), dict(unassigned=2**64 - 1))])
+    shows("and no more", "overflow", 1005)
+
     s = Story("queue")
     a, b, c = (s.opens(who, number, index=7 - number) for who, number in ((RESIDENT, 1), (NEIGHBOUR, 2), (RESIDENT, 3)))
     d = s.opens(VISITOR, 1, condominium=2)

@@ -47,6 +47,7 @@ CALL = Enum(
     ("open_session_by_mandate", START),
     ("ask_start", Struct(start=START)),
     ("confirm_start", Struct(start=START)),
+    ("attest_unassigned", Struct(connector=ID, at=TIMESTAMP, register_wh=WATT_HOURS)),
 )
 BODY = Struct(chain_id=HASH, account=ADDRESS, signer=ADDRESS, nonce=U64, valid_until=TIMESTAMP, call=CALL)
 GENESIS = Struct(

@@ -152,6 +152,7 @@ impl Bills {
                 }
             }
             Call::Attest(_)
+            | Call::AttestUnassigned(_)
             | Call::RegisterAccount(_)
             | Call::SellTokens(_)
             | Call::RequestRedeem(_)

@@ -3,6 +3,7 @@
 pub mod answer_payment;
 pub mod ask_start;
 pub mod attest;
+pub mod attest_unassigned;
 pub mod bind_card;
 pub mod cancel_session;
 pub mod clear_positions;

@@ -276,7 +276,7 @@ impl Generator {
                 }
             }
         }
-        match self.rng.random_range(0..1_050) {
+        match self.rng.random_range(0..1_062) {
             0..15 => self.register(model),
             15..35 => self.invite(model),
             35..105 => self.sale(model),
@@ -309,7 +309,8 @@ impl Generator {
             1_000..1_006 => self.clear(model),
             1_006..1_024 => self.report(model),
             1_024..1_044 => self.confirm(model),
-            _ => self.limit(model),
+            1_044..1_050 => self.limit(model),
+            _ => self.unassigned(model),
         }
     }
 

@@ -414,6 +414,7 @@ impl Model {
             Call::OpenSessionByMandate(call) => self.open_session_by_mandate(sender, call),
             Call::AskStart(call) => self.ask_start(sender, call),
             Call::ConfirmStart(call) => self.confirm_start(sender, call),
+            Call::AttestUnassigned(call) => self.attest_unassigned(sender, call),
         }
     }
 

@@ -28,7 +28,7 @@ use chain::{code::Code, record::EndReason};
 const AT_LEAST: u32 = 20;
 
 /// How many kinds of call there are.
-const CALLS: usize = 30;
+const CALLS: usize = 31;
 
 /// How many reasons there are for a session to end, faults one by one.
 const ENDS: usize = 15;

@@ -10,8 +10,8 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::call::{
-    Attest, CancelSession, GrantCharge, OpenSession, PauseCharge, Priority, Reading, ReportFault, ResumeCharge, SettleSession, Skipped,
-    StopSession, TopUpSession,
+    Attest, AttestUnassigned, CancelSession, GrantCharge, OpenSession, PauseCharge, Priority, Reading, ReportFault, ResumeCharge,
+    SettleSession, Skipped, StopSession, TopUpSession,
 };
 
 use super::{
@@ -319,6 +319,30 @@ impl Model {
             }
         }
         Ok(events)
+    }
+
+    pub fn attest_unassigned(&mut self, sender: &Sender, call: &AttestUnassigned) -> Ruling<Vec<Event>> {
+        let connector = (call.connector.condominium.0, call.connector.number);
+        let Some(point) = self.points.get(&connector) else { return no(Code::UnknownConnector) };
+        let before = point.register;
+        self.only(connector.0, Role::Gateway, sender)?;
+        if self.session_on(connector).is_some() {
+            return no(Code::ConnectorBusy);
+        }
+        if call.at.ms() > self.now + self.params.drift.ms() {
+            return no(Code::ReadingAhead);
+        }
+        let found = call.register_wh.get();
+        if found < before {
+            return no(Code::ReadingFalling);
+        }
+        if found == before {
+            return no(Code::ZeroValue);
+        }
+        let point = self.points.get_mut(&connector).expect("there");
+        point.register = found;
+        point.unassigned += found - before;
+        Ok(vec![Event::EnergyUnassigned { connector: call.connector, energy: WattHours::new(found - before) }])
     }
 
     pub fn settle_session(&mut self, sender: &Sender, call: &SettleSession) -> Ruling<Vec<Event>> {

@@ -8,8 +8,8 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::call::{
-    Call, CancelSession, GrantCharge, OpenSession, PauseCharge, Priority, ReportFault, ResumeCharge, SettleSession, Skipped, StopSession,
-    TopUpSession, Window,
+    AttestUnassigned, Call, CancelSession, GrantCharge, OpenSession, PauseCharge, Priority, ReportFault, ResumeCharge, SettleSession,
+    Skipped, StopSession, TopUpSession, Window,
 };
 use rand::{Rng, seq::IndexedRandom};
 
@@ -178,6 +178,26 @@ impl Generator {
         };
         let connector = ConnectorId::new(CondominiumId(site), number);
         (sender, Call::ReportFault(ReportFault { connector, session, fault: self.pick(&faults), at: Timestamp::from_ms(at) }))
+    }
+
+    /// What a meter without a session might show, now and then with something wrong.
+    pub(super) fn unassigned(&mut self, model: &Model) -> (Address, Call) {
+        let site = self.site();
+        let sender = self.staff(model, site, Role::Gateway);
+        let free: Vec<u32> =
+            (1..=9).filter(|number| model.points.contains_key(&(site, *number)) && model.session_on((site, *number)).is_none()).collect();
+        let number = if self.one_in(6) { self.rng.random_range(1..=9) } else { free.choose(&mut self.rng).copied().unwrap_or(1) };
+        let register = model.points.get(&(site, number)).map_or(0, |point| point.register);
+        let (mut at, mut found) = (model.now, register + self.rng.random_range(1..3_000));
+        match self.rng.random_range(0..12) {
+            0 => at += model.params.drift.ms() + self.rng.random_range(0..2),
+            1 => found = register.saturating_sub(self.rng.random_range(0..2)),
+            2 => at -= self.rng.random_range(0..HOUR),
+            _ => {}
+        }
+        let connector = ConnectorId::new(CondominiumId(site), number);
+        let call = AttestUnassigned { connector, at: Timestamp::from_ms(at), register_wh: WattHours::new(found) };
+        (sender, Call::AttestUnassigned(call))
     }
 
     pub(super) fn settle(&mut self, model: &Model) -> (Address, Call) {
