@@ -3,8 +3,9 @@
 //! Nothing is judged here but the form. The log and the network use the same encodings; both are private to one release, so a change of them is no change
 //! of the chain. Called by the engine; the conversion of certificates also by `driver`.
 //!
-//! Votes, proposals and polkas are here; `parts` has blocks on their way to voters, `sync` committed ones, `listed` the requests for them.
+//! Votes, proposals and polkas are here; `parts` has blocks on their way to voters, `sync` committed ones, `listed` what the network's codec does besides, by what `door` knows.
 
+mod door;
 mod listed;
 mod parts;
 mod sync;
@@ -29,6 +30,7 @@ use chain::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::{
+    door::{Door, EARLY_MESSAGES},
     listed::ListedWire,
     sync::{certificate_to_chain, raw_decided},
 };

@@ -5,9 +5,11 @@
 //! Nothing is decided here about blocks or votes. Called by `lib` and `stepped`.
 
 mod parts;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
-use std::{collections::HashSet, future, pin::Pin, time::Duration};
+use std::{collections::HashSet, future, pin::Pin, sync::Arc, time::Duration};
 
 use arc_malachitebft_app_channel::{
     AppMsg, NetworkMsg, Reply,
@@ -38,7 +40,7 @@ use tracing::{debug, error, info};
 use self::parts::Parts;
 use super::{
     BlockTime, ConsensusError, Ended,
-    codec::{MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, certificate_to_chain, raw_decided},
+    codec::{Door, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, certificate_to_chain, raw_decided},
     context::{Address, BlockHash, Context, Height, Part, ValidatorSet},
     engine::Engine,
     others::Others,
@@ -61,6 +63,7 @@ pub(super) struct Driver {
     signatures: Signatures,
     /// The others in the network, if there are any: a validator alone sends its blocks to nobody.
     others: Option<Others>,
+    door: Arc<Door>,
     tip: Tip,
     /// Who decides the height after the tip.
     validators: ValidatorSet,
@@ -103,6 +106,7 @@ impl Driver {
         signatures: Signatures,
         start: (Tip, certificate::ValidatorSet),
         others: Option<HashSet<PeerId>>,
+        door: Arc<Door>,
     ) -> Self {
         let (tip, members) = start;
         Self {
@@ -111,6 +115,7 @@ impl Driver {
             keys,
             signatures,
             others: others.map(|known| Others::new(known, Instant::now())),
+            door,
             tip,
             validators: (&members).into(),
             members,
@@ -266,6 +271,7 @@ impl Driver {
             }
             AppMsg::StartedRound { height, round, proposer, reply_value, .. } => {
                 debug!(%height, %round, %proposer, "round started");
+                self.door.begin(height.into());
                 self.parts.begin(height.into(), round_number(round));
                 let known = self.known_proposals(height, round).await?;
                 send(reply_value, known);
@@ -350,6 +356,7 @@ impl Driver {
         self.validators = (&self.members).into();
         self.tip = tip;
         self.parts.committed(tip.height);
+        self.door.committed(tip.height, self.validators.clone());
         self.proof = Some(certificate);
         let now = Instant::now();
         if let Some(others) = &mut self.others {

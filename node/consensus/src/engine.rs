@@ -6,6 +6,7 @@ use std::{
     collections::HashSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,7 +27,7 @@ use tracing::{info, warn};
 
 use super::{
     ConsensusConfig, StartError,
-    codec::{ListedWire, MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
+    codec::{Door, EARLY_MESSAGES, ListedWire, MAX_PART_BYTES, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, Wire},
     context::{Address, Context},
     log,
     signing::{Keys, Signatures},
@@ -34,8 +35,10 @@ use super::{
 
 /// How long a stopping engine may take to end its tasks.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
-/// Connections from one address; a federation on one machine comes from one.
-const MAX_CONNECTIONS_PER_IP: usize = 100;
+/// Connections from one address, of the 80 that the engine takes in all; several nodes may share one.
+const MAX_CONNECTIONS_PER_IP: usize = 16;
+/// The same where this node listens to its own machine alone, as all nodes of a federation on one machine do.
+const MAX_CONNECTIONS_OF_THIS_MACHINE: usize = 100;
 /// How often peers are told our height.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests to the engine that may wait.
@@ -152,7 +155,7 @@ fn peer_address(text: &str) -> Result<Multiaddr, StartError> {
     text.parse().map_err(|_| bad())
 }
 
-fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
+fn settings(config: &ConsensusConfig, validators: usize) -> Result<Settings, StartError> {
     let mut p2p = P2pConfig {
         listen_addr: listen_multiaddress(&config.listen)?,
         persistent_peers: config.peers.iter().map(|peer| peer_address(peer)).collect::<Result<_, _>>()?,
@@ -167,7 +170,8 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
     p2p.protocol_names.consensus = format!("/commonwatt/{}/consensus/1", config.chain_id);
     p2p.protocol_names.sync = format!("/commonwatt/{}/sync/1", config.chain_id);
     p2p.discovery.enabled = false;
-    p2p.discovery.max_connections_per_ip = MAX_CONNECTIONS_PER_IP;
+    let is_local = listen_address(&config.listen)?.ip().is_loopback();
+    p2p.discovery.max_connections_per_ip = if is_local { MAX_CONNECTIONS_OF_THIS_MACHINE } else { MAX_CONNECTIONS_PER_IP };
     let mut sync = ValueSyncConfig {
         status_update_interval: STATUS_INTERVAL,
         batch_size: usize::try_from(MAX_RESPONSE_BLOCKS).unwrap_or(usize::MAX),
@@ -177,7 +181,10 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
         ..ValueSyncConfig::default()
     };
     sync.max_response_size.0 = MAX_RESPONSE_BYTES as u64;
-    let consensus = EngineConsensus { p2p, value_payload: ValuePayload::ProposalAndParts, ..EngineConsensus::default() };
+    let default = EngineConsensus::default();
+    // Whatever one of them sends early, there is room for the others'.
+    let queue_per_height_capacity = default.queue_per_height_capacity.max(validators.saturating_mul(EARLY_MESSAGES as usize + 16));
+    let consensus = EngineConsensus { p2p, value_payload: ValuePayload::ProposalAndParts, queue_per_height_capacity, ..default };
     Ok(Settings { moniker: config.moniker.clone(), consensus, sync })
 }
 
@@ -185,13 +192,13 @@ fn settings(config: &ConsensusConfig) -> Result<Settings, StartError> {
 ///
 /// # Errors
 /// [`StartError`]: nothing runs then.
-pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>) -> Result<Engine, StartError> {
-    let settings = settings(config)?;
+pub(super) async fn start(config: &ConsensusConfig, keys: Option<Keys>, validators: usize, door: Arc<Door>) -> Result<Engine, StartError> {
+    let settings = settings(config, validators)?;
     std::fs::create_dir_all(&config.directory)
         .map_err(|error| StartError::Directory { path: config.directory.clone(), message: error.to_string() })?;
     let log = log::path_in(&config.directory);
     let listed = config.peers.iter().map(|peer| peer_id_in(peer)).collect::<Result<_, _>>()?;
-    let wire = ListedWire::new(config.chain_id, config.network_key.clone(), listed);
+    let wire = ListedWire::new(config.chain_id, config.network_key.clone(), listed, door);
     let keypair = keypair(&config.network_key)?;
     let verifier = Box::new(Signatures::new(config.chain_id));
     let (identity, voting) = match keys {

@@ -29,7 +29,7 @@ mod tests;
 mod wake;
 mod watching;
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_malachitebft_app_channel::app::events::RxEvent;
 use chain::{
@@ -45,6 +45,7 @@ use tracing::info;
 
 pub use self::peers::{Peer, metrics_text as peer_metrics_text};
 use self::{
+    codec::Door,
     driver::Driver,
     signing::{Keys, Signatures},
     watching::Marks,
@@ -393,14 +394,15 @@ impl Life {
         let voting = watching::settle(config, tip.height).await?;
         let votes = config.validator_key.clone().filter(|_| voting == Voting::AtOnce);
         let keys = votes.map(|key| Keys::new(config.chain_id, key));
-        let engine = engine::start(config, keys.clone()).await?;
+        let signatures = Signatures::new(config.chain_id);
+        let door = Arc::new(Door::new(signatures, tip.height, (&validators).into()));
+        let engine = engine::start(config, keys.clone(), validators.members().len(), door.clone()).await?;
         // Subscribed before the engine's first question is answered, so that no word about its log is missed.
         let events = engine.channels.events.subscribe();
         info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, votes = keys.is_some(), "consensus starts");
         let network = engine.channels.network.clone();
-        let signatures = Signatures::new(config.chain_id);
         let others = if config.peers.is_empty() { None } else { Some(engine::peer_ids(&config.peers)?) };
-        let driver = Driver::new(port.clone(), network, keys, signatures, (tip, validators), others).guard_key();
+        let driver = Driver::new(port.clone(), network, keys, signatures, (tip, validators), others, door).guard_key();
         let driver = match voting {
             Voting::AtOnce => driver,
             Voting::AfterWatching => {

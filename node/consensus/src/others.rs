@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often the others are told the last committed block while nothing happens.
-const TIP_INTERVAL: Duration = Duration::from_secs(5);
+const TIP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long after a commit they are told; commits that follow each other share a tip.
 const TIP_DELAY: Duration = Duration::from_millis(50);
@@ -62,6 +62,11 @@ impl Others {
             highest: Height(0),
             still_since: None,
         }
+    }
+
+    /// Whether a node is of the configuration.
+    pub(crate) fn knows(&self, neighbour: PeerId) -> bool {
+        self.known.contains(&neighbour)
     }
 
     /// Who answers for a message that a neighbour brought: its author; the neighbour, where none is named.

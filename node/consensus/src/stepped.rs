@@ -2,13 +2,17 @@
 //!
 //! The same code answers as in a running node ([`super::start`]); only who asks, when, and when an idle height goes on is the caller's. Called by the simulator.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
-use arc_malachitebft_app_channel::{AppMsg, NetworkMsg, app::types::PeerId};
+use arc_malachitebft_app_channel::{
+    AppMsg, NetworkMsg,
+    app::{consensus::SignedConsensusMsg, types::PeerId},
+};
 use tokio::sync::mpsc;
 
 use super::{
     ConsensusError,
+    codec::Door,
     context::Context,
     driver::Driver,
     signing::{Keys, Signatures},
@@ -38,7 +42,8 @@ impl Answers {
     ) -> Result<Self, ConsensusError> {
         let tip = port.tip().await?;
         let validators = port.validators(tip.height.next()).await?;
-        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(known))))
+        let door = Arc::new(Door::new(signatures, tip.height, (&validators).into()));
+        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(known), door)))
     }
 
     /// Answers one question; only the question what to do after a height is answered later, by [`Self::go_on`].
@@ -47,6 +52,12 @@ impl Answers {
     /// [`ConsensusError`]: the node must end and must not vote again in this height.
     pub async fn answer(&mut self, question: AppMsg<Context>) -> Result<(), ConsensusError> {
         self.0.answer(question).await
+    }
+
+    /// Whether a vote or a proposal of another node is let in.
+    #[must_use]
+    pub fn admits(&self, message: &SignedConsensusMsg<Context>) -> bool {
+        self.0.admits(message)
     }
 
     /// Whether a height has ended and the engine waits for a word to go on.

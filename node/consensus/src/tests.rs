@@ -25,7 +25,7 @@ use tokio::{runtime::Runtime, sync::watch};
 use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, Voting, examine_log, metrics_text, peer_id, start};
 use crate::port::{Answer, AppError, BlockProposal, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
 
-const CHAIN: ChainId = ChainId(Hash32([9; 32]));
+pub(crate) const CHAIN: ChainId = ChainId(Hash32([9; 32]));
 /// Long enough for any machine; nothing is judged by it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -48,7 +48,7 @@ struct Disk {
     outgoing: Option<Answer<Vec<Bytes>>>,
 }
 
-struct FakeApp {
+pub(crate) struct FakeApp {
     disk: Mutex<Disk>,
     members: ValidatorSet,
     address: Address,
@@ -60,14 +60,14 @@ fn hash(bytes: &[u8]) -> Hash32 {
 }
 
 impl FakeApp {
-    fn new(members: &[SigningKey], own: &SigningKey) -> Arc<Self> {
+    pub(crate) fn new(members: &[SigningKey], own: &SigningKey) -> Arc<Self> {
         let members = members.iter().map(|key| Validator { address: address_of(key), power: 1 }).collect();
         let members = ValidatorSet::new(members).unwrap();
         Arc::new(Self { disk: Mutex::default(), members, address: address_of(own), height: watch::channel(0).0 })
     }
 
     /// A port and a thread that answers it, until consensus has dropped the port.
-    fn serve(self: &Arc<Self>) -> ConsensusPort {
+    pub(crate) fn serve(self: &Arc<Self>) -> ConsensusPort {
         let (port, requests) = ConsensusPort::channel();
         let app = Arc::clone(self);
         thread::spawn(move || app.answer_all(requests));
@@ -177,6 +177,11 @@ impl FakeApp {
         Ok(Self::tip(disk))
     }
 
+    /// How many blocks it was asked to judge.
+    pub(crate) fn judged(&self) -> usize {
+        self.disk.lock().unwrap().undecided.len()
+    }
+
     fn committed(&self) -> u64 {
         *self.height.borrow()
     }
@@ -188,7 +193,7 @@ impl FakeApp {
     }
 }
 
-fn key(seed: u8) -> SigningKey {
+pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 

@@ -274,7 +274,13 @@ impl Adversary {
                     let forged = self.forge(vote, None, name);
                     all(to, &forged).into_iter().chain(all(to, &honest)).collect()
                 }
-                95..98 => {
+                95 => {
+                    shared.count("lies: floods of votes of the next height");
+                    let next = |round| Vote { height: Height(vote.height.0 + 1), round: Round::new(round), ..vote.clone() };
+                    let flood: Vec<_> = (0..600).map(|round| self.cast(&next(round), None)).collect();
+                    all(to, &honest).into_iter().chain(flood.iter().flat_map(|vote| all(to, vote))).collect()
+                }
+                96..98 => {
                     shared.count("lies: blocks in rounds that are others'");
                     self.junk(vote).iter().flat_map(|junk| all(to, junk)).chain(all(to, &honest)).collect()
                 }

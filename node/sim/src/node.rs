@@ -11,9 +11,12 @@ mod life;
 
 use std::path::PathBuf;
 
-use arc_malachitebft_app_channel::app::types::{
-    core::Timeout,
-    sync::{Request, Response, Status},
+use arc_malachitebft_app_channel::app::{
+    consensus::{LivenessMsg, SignedConsensusMsg},
+    types::{
+        core::Timeout,
+        sync::{Request, Response, Status},
+    },
 };
 use arc_malachitebft_sync::{ValueRequest, ValueResponse};
 use bytes::Bytes;
@@ -171,10 +174,17 @@ impl Node {
         let peer = shared.peer(from);
         self.work(shared, |hands| match message {
             Message::Consensus(message) => {
-                hands.hear(&message);
-                hands.input(message::consensus_input(message));
+                if hands.admits(&message) {
+                    hands.hear(&message);
+                    hands.input(message::consensus_input(message));
+                }
             }
-            Message::Liveness(message) => hands.input(message::liveness_input(message)),
+            Message::Liveness(message) => {
+                let vote = if let LivenessMsg::Vote(vote) = &message { Some(SignedConsensusMsg::Vote(vote.clone())) } else { None };
+                if vote.is_none_or(|vote| hands.admits(&vote)) {
+                    hands.input(message::liveness_input(message));
+                }
+            }
             Message::Part(part) => hands.ask_part(peer, part),
             Message::Status(Status { tip_height, .. }) => hands.life.sync.learn(from, tip_height.0),
             Message::Request(number, Request::ValueRequest(request)) => hands.ask_blocks(from, number, &request.range),

@@ -56,11 +56,14 @@ fn nothing_that_must_never_happen_happens_in_a_fixed_set_of_seeds() {
         "messages held by a partition",
         "blocks fetched from others",
         "certificates refused",
-        "signatures refused",
+        "votes and proposals not let in",
         "lies seen through",
         "lies: two blocks in one round",
         "lies: two votes in one round",
         "lies: a block that nobody decided",
+        "lies: blocks in rounds that are others'",
+        "lies: votes of rounds to come",
+        "lies: floods of votes of the next height",
         "liars proven by two votes",
     ] {
         assert!(total.counts.get(what).is_some_and(|times| *times > 0), "no {what} in {SEEDS} seeds");

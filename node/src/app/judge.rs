@@ -12,7 +12,7 @@ use chain::{
     code::{Code, Rejection},
     hash::Hash32,
     id::{Address, Height, TxId},
-    time::Timestamp,
+    time::{Duration, Timestamp},
 };
 use contracts::{
     call::Transaction,
@@ -137,8 +137,8 @@ impl Writer {
     /// Later than the parent, the machine's present, and not before what is due in a moment: so that a deadline's block settles what is due.
     fn proposal_time(&mut self) -> Result<Timestamp, WriterFault> {
         let own = self.present()?.max(Timestamp::from_ms(self.parent.timestamp.ms().saturating_add(1)));
-        // Not further than other validators' clocks will accept.
-        let latest = own.saturating_add(self.params.drift.min(AHEAD));
+        // Not as far as other validators accept: their clocks may be behind this one.
+        let latest = own.saturating_add(self.params.drift.min(Duration::from_ms(AHEAD.ms() / 2)));
         Ok(self.next_due.filter(|due| *due <= latest).map_or(own, |due| own.max(due)))
     }
 

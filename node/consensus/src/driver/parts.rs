@@ -87,18 +87,22 @@ impl Parts {
         part.height.0 > self.next.0 || part.round > self.round
     }
 
-    /// Keeps a verified block of a later height or round, if its proposer has not used up his share.
-    pub(super) fn keep(&mut self, author: Source, part: BlockPart) {
+    /// Keeps a verified block of a later height or round, if its proposer has not used up his share; gives whether it is kept.
+    pub(super) fn keep(&mut self, author: Source, part: BlockPart) -> bool {
         let bytes = |of_all: bool| -> usize {
             let counted = self.early.iter().filter(|(_, kept)| of_all || kept.proposer == part.proposer);
             counted.map(|(_, kept)| kept.bytes.len()).sum::<usize>().saturating_add(part.bytes.len())
         };
         let of_his = |(_, kept): &&(Source, BlockPart)| kept.proposer == part.proposer && kept.height == part.height;
         let has_room = bytes(true) <= EARLY_BYTES && bytes(false) <= EARLY_BYTES_OF_ONE;
-        let is_known = self.early.iter().any(|(_, kept)| *kept == part);
-        if has_room && !is_known && self.early.iter().filter(of_his).count() < EARLY_PARTS {
+        if self.early.iter().any(|(_, kept)| *kept == part) {
+            return true;
+        }
+        let is_kept = has_room && self.early.iter().filter(of_his).count() < EARLY_PARTS;
+        if is_kept {
             self.early.push((author, part));
         }
+        is_kept
     }
 
     /// The kept blocks of the height that is next and the round that is under way now, or of one before.
@@ -142,12 +146,12 @@ mod tests {
         parts.begin(id::Height(5), 2);
         assert!(parts.takes(honest, &part(5, 1, 1, 3)), "it may have been too old in its own round");
         for content in 0..100 {
-            parts.keep(liar, part(6, 0, 1, content));
+            assert_eq!(parts.keep(liar, part(6, 0, 1, content)), content < 2, "the rest is his fault");
             parts.keep(liar, part(7, 0, 1, content));
         }
         parts.keep(honest, part(6, 0, 2, 1));
         assert_eq!(parts.early.len(), 5);
-        parts.keep(honest, part(7, 0, 2, 5_300_000));
+        assert!(!parts.keep(honest, part(7, 0, 2, 5_300_000)));
         assert_eq!(parts.early.len(), 5, "more than a full block");
         parts.committed(id::Height(5));
         assert_eq!((parts.due().len(), parts.early.len()), (3, 2));

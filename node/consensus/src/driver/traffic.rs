@@ -31,6 +31,11 @@ impl Driver {
         self.others.as_ref().is_some_and(|others| others.is_ahead_of(self.tip.height))
     }
 
+    /// Whether a vote or a proposal is let in: the network's codec has asked already where there is one.
+    pub(crate) fn admits(&self, message: &SignedConsensusMsg<Context>) -> bool {
+        self.door.admits(message)
+    }
+
     /// A vote or a proposal came in, which nobody has verified yet. Where it is good and of a height to come, an idle node goes on soon.
     pub(super) fn hear(&mut self, message: &SignedConsensusMsg<Context>) {
         let sender = match message {
@@ -84,6 +89,10 @@ impl Driver {
         part: Part,
     ) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
         let now = Instant::now();
+        // Whoever is not configured and does not introduce himself is not disconnected by the engine.
+        if self.others.as_ref().is_some_and(|others| !others.knows(neighbour)) {
+            return Ok(None);
+        }
         let source = self.others.as_ref().and_then(|others| others.source(neighbour, author));
         if let Some(others) = &mut self.others
             && !others.hears(source, now)
@@ -118,6 +127,7 @@ impl Driver {
         }
         debug!(height = %certificate.height, own = %self.tip.height, "others are further");
         others.learn(certificate.height, Instant::now());
+        self.door.prove(certificate.height);
         self.require_own(certificate)?;
         Ok(true)
     }
@@ -176,7 +186,9 @@ impl Driver {
             return Ok(None);
         }
         if self.parts.is_early(&part) {
-            self.parts.keep(source, part);
+            if !self.parts.keep(source, part) {
+                self.blame(source, "a block of a height or a round to come, beyond its proposer's share");
+            }
             return Ok(None);
         }
         self.judge(source, part).await

@@ -166,7 +166,7 @@ impl Hands<'_> {
         })
     }
 
-    fn trusts(&self, sabotage: Sabotage) -> bool {
+    pub(super) fn trusts(&self, sabotage: Sabotage) -> bool {
         self.shared.plan.sabotage == Some(sabotage)
     }
 

@@ -355,6 +355,15 @@ impl Hands<'_> {
         }
     }
 
+    /// Whether a vote or a proposal is let in, as the network's codec does it.
+    pub(super) fn admits(&mut self, message: &SignedConsensusMsg<Context>) -> bool {
+        let admits = self.life.answers.admits(message);
+        if !admits {
+            self.shared.count("votes and proposals not let in");
+        }
+        admits || self.trusts(Sabotage::TrustVotes)
+    }
+
     /// A vote or a proposal of a height that this node has not begun, from a validator: the others have something to decide.
     pub(super) fn hear(&mut self, message: &SignedConsensusMsg<Context>) {
         if self.life.answers.is_idle() && message.height().0 > self.life.tip() && self.is_signed(message) {
