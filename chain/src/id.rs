@@ -258,6 +258,15 @@ impl CardId {
     pub fn commit(key: &Hash32, uid: &[u8]) -> Self {
         Self(Context::Card.hash(&[key.as_bytes(), uid]))
     }
+
+    /// The binding that stands for a connector itself: at a meter without a switch, where nobody shows a card, its account's mandate pays for whoever draws.
+    ///
+    /// Its identifier is longer (18 bytes) than any that a card can show, so no card is taken for a connector.
+    #[must_use]
+    pub fn commit_point(key: &Hash32, point: ConnectorId) -> Self {
+        let ConnectorId { condominium, number } = point;
+        Self::commit(key, &[b"connector\0".as_slice(), &condominium.0.to_le_bytes(), &number.to_le_bytes()].concat())
+    }
 }
 
 #[cfg(test)]
@@ -300,5 +309,15 @@ mod tests {
         assert_eq!(id.to_string(), "1-17");
         assert_eq!("1-17".parse(), Ok(id));
         assert_eq!("1-017".parse::<ConnectorId>(), Err(BadLocalId));
+    }
+
+    #[test]
+    fn each_connector_has_a_binding_of_its_own_under_each_key() {
+        let (key, other) = (Hash32([1; 32]), Hash32([2; 32]));
+        let point = |number| ConnectorId::new(CondominiumId(1), number);
+        let binding = CardId::commit_point(&key, point(17));
+        assert_eq!(binding, CardId::commit(&key, b"connector\0\x01\0\0\0\x11\0\0\0"));
+        assert_ne!(binding, CardId::commit_point(&key, point(18)));
+        assert_ne!(binding, CardId::commit_point(&other, point(17)));
     }
 }

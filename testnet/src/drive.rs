@@ -6,7 +6,8 @@
 //! # One instant
 //! 1. The node's time is moved; it does what was due and becomes quiet.
 //! 2. What ends or goes on: residents whose car leaves the queue cancel, residents stop, units post (a car full or gone, an hour, the end of a lease).
-//! 3. Cars come: their units post the plug, their owners ask for a quote, sign and open. All of them before the node is asked to be quiet again.
+//! 3. Cars come: their units post the plug, their owners ask for a quote, sign and open. All of them before the node is asked to be quiet again. Where there is a
+//!    meter alone nobody signs: the node's gateway opens under the mandate that is bound to the connector, and the stay takes the session from the chain.
 //! 4. Whatever the chain answers in new blocks (grants, changes, stops) is told to the units it concerns: they post, until nothing new comes.
 //!
 //! Everything goes over HTTP, as it would in a garage; blocks are read over the API, as anybody may. Nothing here takes virtual time. When the node dies in
@@ -266,7 +267,7 @@ impl Garage {
             self.lines.hold(self.now_ms).await?;
             let mut openings = Vec::new();
             for visit in coming {
-                openings.push(self.arrive(visit).await?);
+                openings.extend(self.arrive(visit).await?);
             }
             for (connector, opening) in openings {
                 self.open(connector, opening).await?;
@@ -356,13 +357,20 @@ impl Garage {
         Ok(())
     }
 
-    /// A car comes: its unit says so, and its owner makes up his mind.
-    async fn arrive(&mut self, visit: usize) -> Result<(usize, OpenSession), DriveError> {
+    /// A car comes: its unit says so, and its owner makes up his mind, where that is asked for.
+    async fn arrive(&mut self, visit: usize) -> Result<Option<(usize, OpenSession)>, DriveError> {
         let now_ms = self.now_ms;
         let Visit { source, connector, person, escrow, stop_at_ms } = self.visits[visit].clone();
         let place = &mut self.places[connector];
         place.unit.plug_in(&source, now_ms)?;
         let id = place.connector;
+        if place.unit.is_meter_only() {
+            let plug_out_ms = source.plug_out_ms;
+            place.stay = Some(Stay { visit, session: None, phase: Phase::Opening, escrow: Amount::ZERO, plug_out_ms, stop_at_ms });
+            self.post(connector).await?;
+            self.plan(connector);
+            return Ok(None);
+        }
         self.post(connector).await?;
         let query = QuoteQuery { connector: id, energy: None, max_duration: Some(self.max_duration), at: None };
         let home = self.people[person].home;
@@ -385,7 +393,7 @@ impl Garage {
             window: None,
             priority: Priority::None,
         };
-        Ok((connector, opening))
+        Ok(Some((connector, opening)))
     }
 
     async fn open(&mut self, connector: usize, opening: OpenSession) -> Result<(), DriveError> {

@@ -80,6 +80,8 @@ pub struct SimUnit {
     posts: u64,
     samples: u64,
     card: CardOutcome,
+    /// What flows between car and mains cannot be switched.
+    without_relay: bool,
 }
 
 #[derive(Debug)]
@@ -127,7 +129,19 @@ impl SimUnit {
             posts: 0,
             samples: 0,
             card: CardOutcome::None,
+            without_relay: false,
         })
+    }
+
+    /// Takes the relay out: what is left is a meter alone, at which a car draws what it wants as soon as it is plugged in. To be called while no car is.
+    pub const fn remove_relay(&mut self) {
+        self.without_relay = true;
+    }
+
+    /// Whether it is a meter alone.
+    #[must_use]
+    pub const fn is_meter_only(&self) -> bool {
+        self.without_relay
     }
 
     /// How many posts were answered, and how many samples taken.
@@ -188,8 +202,10 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError::Protocol`].
     pub fn plug_in(&mut self, session: &SourceSession, now_ms: u64) -> Result<(), UnitError> {
-        let car = Car::new(session);
-        self.plugged = Some(Plugged { car, plug_out_ms: session.plug_out_ms, sampled_ms: now_ms, allowed_ma: [0; 3] });
+        let mut car = Car::new(session);
+        let allowed_ma = if self.without_relay { car.wanted_currents() } else { [0; 3] };
+        car.set_grant(now_ms, allowed_ma);
+        self.plugged = Some(Plugged { car, plug_out_ms: session.plug_out_ms, sampled_ms: now_ms, allowed_ma });
         self.sample(now_ms, Flags::NONE)
     }
 
@@ -214,13 +230,13 @@ impl SimUnit {
     pub fn advance(&mut self, now_ms: u64) -> Result<(), UnitError> {
         let Some(plugged) = &self.plugged else { return Ok(()) };
         let flowed_ma = plugged.car.currents_ma(now_ms.saturating_sub(1));
-        let closed = self.unit.lease().relay() == Relay::Closed;
+        let closed = self.is_closed();
         // One ms short, so that a lease that ends with this very instant can be renewed in it: the request leaves before it is over.
         let tick_ms = now_ms.saturating_sub(1).max(self.ticked_ms);
         self.unit.tick(counter_ms(tick_ms), flowed_ma);
         self.ticked_ms = tick_ms;
         self.sample_until(now_ms)?;
-        if closed && self.unit.lease().relay() != Relay::Closed {
+        if closed && !self.is_closed() {
             self.allow(now_ms, [0; 3])?;
         }
         Ok(())
@@ -264,9 +280,12 @@ impl SimUnit {
         plugged.car.full_at().filter(|at_ms| *at_ms > now_ms)
     }
 
-    /// Whether the relay is closed.
+    /// Whether the relay is closed; where there is none, whether a car is plugged in.
     #[must_use]
     pub fn is_closed(&self) -> bool {
+        if self.without_relay {
+            return self.plugged.is_some();
+        }
         self.unit.lease().relay() == Relay::Closed
     }
 
@@ -304,10 +323,10 @@ impl SimUnit {
         self.allow(now_ms, allowed_ma)
     }
 
-    /// Lets the car draw this much from now on. Where current could flow before, that is a change of which a sample is taken; where none could, the newest
+    /// Lets the car draw this much from now on, where there is a relay. Where current could flow before, that is a change of which a sample is taken; where none could, the newest
     /// sample says all there is to say, and the next one comes with the next minute.
     fn allow(&mut self, now_ms: u64, allowed_ma: [u32; 3]) -> Result<Outcome, UnitError> {
-        let Some(plugged) = &mut self.plugged else { return Ok(Outcome::Same) };
+        let Some(plugged) = self.plugged.as_mut().filter(|_| !self.without_relay) else { return Ok(Outcome::Same) };
         let before_ma = std::mem::replace(&mut plugged.allowed_ma, allowed_ma);
         if before_ma == allowed_ma {
             return Ok(Outcome::Same);

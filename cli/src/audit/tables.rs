@@ -1,4 +1,4 @@
-//! What an audit has found true, as tables for spreadsheets and programs: sessions, sales and redemptions, roles, validators, positions, their limits, statements.
+//! What an audit has found true, as tables for spreadsheets and programs: sessions, sales and redemptions, roles, validators, positions, their limits, statements, energy that is nobody's.
 //!
 //! Rows are written as the audit goes, beside their place, and get their names only when the whole chain was found true: of a chain that is not, no table is
 //! left behind. Amounts are micro-tokens and energy Wh, exact; times are UTC. Written by the auditor, for `watt audit replay --export`.
@@ -34,10 +34,12 @@ pub(super) enum Table {
     Positions,
     Limits,
     Statements,
+    Unassigned,
 }
 
 impl Table {
-    const ALL: [Self; 7] = [Self::Sessions, Self::Sales, Self::Roles, Self::Validators, Self::Positions, Self::Limits, Self::Statements];
+    const ALL: [Self; 8] =
+        [Self::Sessions, Self::Sales, Self::Roles, Self::Validators, Self::Positions, Self::Limits, Self::Statements, Self::Unassigned];
 
     const fn name(self) -> &'static str {
         match self {
@@ -48,6 +50,7 @@ impl Table {
             Self::Positions => "positions",
             Self::Limits => "limits",
             Self::Statements => "statements",
+            Self::Unassigned => "unassigned",
         }
     }
 }
@@ -76,14 +79,17 @@ pub struct RowCounts {
     /// What was charged where in each period, and in the one that runs.
     #[serde(with = "decimal")]
     pub statements: u64,
+    /// Energy that flowed at connectors while no session was open.
+    #[serde(with = "decimal")]
+    pub unassigned: u64,
 }
 
 impl RowCounts {
     /// Each with its table's name.
     #[must_use]
     pub fn named(&self) -> [(&'static str, u64); Table::ALL.len()] {
-        let Self { sessions, sales, roles, validators, positions, limits, statements } = *self;
-        let mut counts = [sessions, sales, roles, validators, positions, limits, statements].into_iter();
+        let Self { sessions, sales, roles, validators, positions, limits, statements, unassigned } = *self;
+        let mut counts = [sessions, sales, roles, validators, positions, limits, statements, unassigned].into_iter();
         Table::ALL.map(|table| (table.name(), counts.next().unwrap_or_default()))
     }
 }
@@ -183,8 +189,8 @@ impl Tables {
         }
         free(&self.place)?;
         fs::rename(&self.partial.0, &self.place)?;
-        let [sessions, sales, roles, validators, positions, limits, statements] = self.counts;
-        Ok(RowCounts { sessions, sales, roles, validators, positions, limits, statements })
+        let [sessions, sales, roles, validators, positions, limits, statements, unassigned] = self.counts;
+        Ok(RowCounts { sessions, sales, roles, validators, positions, limits, statements, unassigned })
     }
 
     fn row(&mut self, table: Table, row: &Row) {

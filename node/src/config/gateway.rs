@@ -27,6 +27,8 @@ pub struct GatewayConfig {
     pub attest_escrow_percent: u8,
     /// For how long a vehicle may take no power, in s, before it counts as full; 0: at once.
     pub full_after_s: u32,
+    /// At a point without a switch a vehicle draws while its power is above this, in W: that starts a charge, and a charge is over once it stays at or below it.
+    pub charging_above_w: u16,
     /// A granted session whose vehicle was not plugged in after so many s is over; 0: it may wait for its longest duration.
     pub unplugged_after_s: u32,
     /// A unit whose session charges is lost after so many leases without a word; 0: never.
@@ -60,6 +62,7 @@ impl Default for GatewayConfig {
             attest_every_s: 15 * 60,
             attest_escrow_percent: 10,
             full_after_s: 0,
+            charging_above_w: 100,
             unplugged_after_s: 15 * 60,
             lost_after_leases: 3,
             mains_v: 230,

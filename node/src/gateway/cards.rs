@@ -18,7 +18,7 @@ use chain::{
     api::{CardOrderDone, Problem},
     card_order::{CardAction, CardOrder, MAX_ORDER_BYTES},
     hash::Hash32,
-    id::{CardId, ChainId, Height},
+    id::{CardId, ChainId, ConnectorId, Height},
     record::{Card, Key, Role},
     time::{Duration, Timestamp},
 };
@@ -108,8 +108,17 @@ impl Cards {
 
     /// The bindings that a card with this identifier may have; one key says one, and more only where somebody bound a card twice.
     pub fn of_uid<'a>(&'a self, uid: &'a [u8]) -> impl Iterator<Item = CardId> + 'a {
+        self.under(move |key| CardId::commit(key, uid))
+    }
+
+    /// The bindings that stand for a connector itself.
+    pub fn of_point(&self, point: ConnectorId) -> impl Iterator<Item = CardId> + '_ {
+        self.under(move |key| CardId::commit_point(key, point))
+    }
+
+    fn under(&self, binding: impl Fn(&Hash32) -> CardId) -> impl Iterator<Item = CardId> {
         self.rows.iter().filter_map(move |(card, row)| match row {
-            CardRow::Key(key) => (CardId::commit(key, uid) == *card).then_some(*card),
+            CardRow::Key(key) => (binding(key) == *card).then_some(*card),
             CardRow::Erased => None,
         })
     }

@@ -12,6 +12,8 @@ pub(super) struct Counters {
     pub lowered: Counter,
     /// Messages that came more often than a unit may send.
     pub throttled: Counter,
+    /// Wh that the chain has recorded as nobody's at our connectors.
+    pub unassigned: Counter,
     /// Raw samples that were dropped because of their age.
     pub dropped: Counter,
 }
@@ -27,8 +29,9 @@ impl Default for Counters {
         let unbidden = counter("draws_without_grant", "Times at which current began to flow although no session was granted any");
         let lowered = counter("leases_lowered", "Times at which a group's limit held a lease below its grant");
         let throttled = counter("messages_throttled", "Messages of units that were refused with 429");
+        let unassigned = counter("unassigned_wh", "Energy recorded as nobody's at this gateway's connectors, in Wh");
         let dropped = counter("samples_dropped", "Raw samples dropped because of their age");
-        Self { registry, unbidden, lowered, throttled, dropped }
+        Self { registry, unbidden, lowered, throttled, unassigned, dropped }
     }
 }
 

@@ -4,8 +4,8 @@
 //! owns a database of its own: every decision is durable before it acts. Relays close only by committed grants, with the rest of the escrow as a lease; they
 //! open at once by the gateway's own judgement. It has no back door: it submits like everyone, with a key that holds the role `Gateway`.
 //!
-//! A card at a unit's reader starts a charge where its owner has granted a mandate (`cards`, `estimate`), or asks its account where that looks unusual (`habit`); the ledger holds the gateway to the mandate. It knows
-//! no other part of the node but the application's handle. Started by `lib.rs`, which mounts its routers.
+//! A card at a unit's reader starts a charge where its owner has granted a mandate (`cards`, `estimate`), or asks its account where that looks unusual (`habit`); the ledger holds the gateway to the mandate.
+//! At a point without a switch the first power does (`flow`). It knows no other part of the node but the application's handle. Started by `lib.rs`, which mounts its routers.
 //!
 //! It holds the limits of groups by itself too (`limits`): what the chain has taken back may still flow for the length of a lease.
 //!
@@ -16,6 +16,7 @@ mod cards;
 mod counters;
 mod desk;
 mod estimate;
+mod flow;
 mod habit;
 mod held;
 mod http;

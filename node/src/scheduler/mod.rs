@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
     api::QueueTicket,
-    id::{CondominiumId, GroupId, Height, SessionId},
+    id::{CondominiumId, ConnectorId, GroupId, Height, SessionId},
     quantity::Currents,
     receipt::{Event, Receipt},
     record::{Condominium, Connector, Control, Group, Key, Role, Session, SessionState, TariffVersion},
@@ -252,7 +252,7 @@ fn views(state: &dyn StateRead, tip: Height, sender: &Sender) -> Result<Vec<View
     for (key, _) in condominiums {
         let Some(id) = last_number(&key).map(CondominiumId) else { continue };
         if roles::holds(&ledger, tip.next(), id, Role::Scheduler, &sender.address())? {
-            let site = Site { groups: groups(&ledger, id)?, minimum_ma };
+            let site = Site { groups: groups(&ledger, id)?, minimum_ma, unswitched: unswitched(&ledger, id)? };
             ours.insert(id, View { site, known: Vec::new() });
         }
     }
@@ -310,6 +310,15 @@ fn groups(ledger: &Ledger<'_>, id: CondominiumId) -> Result<BTreeMap<u32, Group>
     prefix.truncate(prefix.len().saturating_sub(4));
     let rows: Vec<(Vec<u8>, Group)> = ledger.scan(&prefix, MAX_RECORDS)?;
     Ok(rows.into_iter().filter_map(|(key, group)| Some((last_number(&key)?, group))).collect())
+}
+
+/// How many points without a switch a condominium has, in service or not: their current is reserved either way.
+fn unswitched(ledger: &Ledger<'_>, id: CondominiumId) -> Result<u32, Fault> {
+    let mut prefix = Key::Connector(ConnectorId::new(id, 0)).bytes();
+    prefix.truncate(prefix.len().saturating_sub(4));
+    let rows: Vec<(Vec<u8>, Connector)> = ledger.scan(&prefix, MAX_RECORDS)?;
+    let count = rows.iter().filter(|(_, connector)| connector.control == Control::MeterOnly).count();
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// The number in the last four bytes of a key.

@@ -7,7 +7,7 @@
 //! - **`fcfs`**: in order of arrival, each session gets the most that its connector is rated for and that its groups have left on each phase, at least the minimum
 //!   on every connected phase. Whoever cannot get that waits, and what he needs is kept for him: a later session gets only what does not delay him.
 //! - **`fcfs-slots`** (Martins et al. 2019): a number of places; in order of arrival, each place is a full rated current. The first that cannot have one makes all
-//!   later ones wait.
+//!   later ones wait. A point without a switch has its place for good, whether anybody draws there or not: nobody can make it wait.
 
 use std::collections::BTreeMap;
 
@@ -61,6 +61,8 @@ pub struct Site {
     pub groups: BTreeMap<u32, Group>,
     /// The least current of a phase, in mA.
     pub minimum_ma: u32,
+    /// Points without a switch: a place is kept for each.
+    pub unswitched: u32,
 }
 
 /// A session as it is.
@@ -100,7 +102,7 @@ pub struct Plan {
     pub set_points: Vec<SetPoint>,
     /// Who waits afterwards, in order of arrival.
     pub waiting: Vec<Waiting>,
-    /// How many charge afterwards.
+    /// How many charge afterwards, and points without a switch, which always may.
     pub charging: u32,
 }
 
@@ -177,7 +179,7 @@ pub fn plan(site: &Site, wishes: &[Wish], policy: Policy) -> Plan {
     let mut planner = Planner {
         site,
         free: Free::of(site),
-        plan: Plan { charging: u32::try_from(busy).unwrap_or(u32::MAX), ..Plan::default() },
+        plan: Plan { charging: u32::try_from(busy).unwrap_or(u32::MAX).saturating_add(site.unswitched), ..Plan::default() },
         passed: Vec::new(),
     };
     let mut turn_is_over = false;
@@ -360,7 +362,7 @@ mod tests {
     }
 
     fn site(groups: &[(u32, Group)]) -> Site {
-        Site { groups: groups.iter().copied().collect(), minimum_ma: 6_000 }
+        Site { groups: groups.iter().copied().collect(), minimum_ma: 6_000, unswitched: 0 }
     }
 
     #[test]
@@ -382,6 +384,18 @@ mod tests {
         assert_eq!(plan.set_points.len(), 2);
         assert!(plan.set_points.iter().all(|point| point.current_ma == [32_000; 3] && point.how == How::First(Vec::new())));
         assert_eq!(plan.waiting.iter().map(|waiting| waiting.why).collect::<Vec<_>>(), [Why::Places { places: 2 }, Why::Turn]);
+    }
+
+    /// The paper's garage: three cars, two places, one of the three sensors without a switch.
+    #[test]
+    fn a_point_without_a_switch_has_its_place_whether_anybody_draws_there_or_not() {
+        let site = Site { unswitched: 1, ..site(&[(1, group(None, 200_000))]) };
+        let wishes = [wish(2, 1, Standing::Queued), wish(3, 1, Standing::Queued)];
+        let two = plan(&site, &wishes, Policy::FcfsSlots { places: 2 });
+        assert_eq!((two.set_points.len(), two.charging), (1, 2));
+        assert_eq!(two.waiting, [Waiting { session: wishes[1].session, why: Why::Places { places: 2 } }]);
+        let one = plan(&site, &wishes, Policy::FcfsSlots { places: 1 });
+        assert!(one.set_points.is_empty(), "it is never counted out");
     }
 
     #[test]
@@ -416,7 +430,7 @@ mod tests {
                 let parent = (number > 1).then(|| rng.random_range(1..number));
                 groups.insert(number, group(parent, rng.random_range(0..150_000)));
             }
-            let mut site = Site { groups, minimum_ma: 6_000 };
+            let mut site = Site { groups, minimum_ma: 6_000, unswitched: rng.random_range(0..3) };
             let last = *site.groups.keys().last().unwrap();
             let mut wishes = Vec::new();
             for number in 1..rng.random_range(1..30_u32) {
@@ -443,7 +457,7 @@ mod tests {
             check(&site, &wishes, &plan);
             if let Policy::FcfsSlots { places } = policy {
                 let busy = wishes.iter().filter(|wish| matches!(wish.standing, Standing::Charging(_))).count();
-                assert!(plan.charging <= places.max(u32::try_from(busy).unwrap()));
+                assert!(plan.charging <= places.max(u32::try_from(busy).unwrap() + site.unswitched));
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use chain::{
     api::BlockReceipts,
-    id::{Height, SessionId},
+    id::{ConnectorId, Height, SessionId},
+    quantity::Amount,
     receipt::{Cause, Event, Outcome, SessionReceipt},
 };
 
-use super::{DriveError, Garage, Happening, Phase, Show};
+use super::{DriveError, Garage, Happening, Phase, Place, Show};
 use crate::resident::Outstanding;
 
 impl Garage {
@@ -32,7 +33,8 @@ impl Garage {
     /// Takes in one event of the chain.
     fn take(&mut self, event: &Event, concerned: &mut Vec<usize>, show: &mut Show<'_>) {
         match event {
-            Event::SessionOpened { session, escrow, .. } => {
+            Event::SessionOpened { session, connector, escrow, .. } => {
+                self.adopt(*session, *connector, *escrow);
                 if let Some((_, visit)) = self.moves(session, Phase::Queued) {
                     show(self, &Happening::Opened { visit, escrow: *escrow });
                 }
@@ -95,6 +97,17 @@ impl Garage {
             | Event::StartAsked { .. }
             | Event::StartConfirmed { .. } => {}
         }
+    }
+
+    /// A session that nobody here has opened belongs to the car that draws at a meter alone.
+    fn adopt(&mut self, session: SessionId, connector: ConnectorId, escrow: Amount) {
+        let at = |place: &Place| place.connector == connector && place.unit.is_meter_only();
+        let Some(number) = self.places.iter().position(at) else { return };
+        let Some(stay) = self.places[number].stay.as_mut().filter(|stay| stay.session.is_none() || stay.phase == Phase::Settled) else {
+            return;
+        };
+        (stay.session, stay.escrow) = (Some(session), escrow);
+        self.sessions.insert(session, (number, stay.visit));
     }
 
     fn take_bill(&mut self, receipt: &SessionReceipt, show: &mut Show<'_>) {

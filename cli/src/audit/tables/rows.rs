@@ -8,7 +8,7 @@ use chain::{
     codec,
     hash::Hash32,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TxId},
-    quantity::{Amount, Cost},
+    quantity::{Amount, Cost, WattHours},
     receipt::{Cause, Event, Receipt, SessionReceipt},
     record::{Account, ClearingHead, Key, Payment, Roaming, Role, Session},
     state::{MemoryState, StateRead as _, prefix_end},
@@ -97,6 +97,7 @@ pub const fn columns(table: Table) -> &'static [&'static str] {
             "transfers",
             "transferred_micro",
         ],
+        Table::Unassigned => &["at", "height", "connector", "condominium", "condominium_name", "energy_wh", "transaction"],
     }
 }
 
@@ -230,6 +231,7 @@ impl Tables {
             Event::PaymentMissing { clearing, debtor, creditor, amount } => {
                 self.position("payment missing", moment, [*debtor, *creditor], *amount, origin.at(*clearing));
             }
+            Event::EnergyUnassigned { connector, energy } => self.unassigned(moment, *connector, *energy, origin),
             Event::PositionLimitSet { condominium, limit } => self.limit("set", moment, *condominium, *limit),
             Event::RoamingClosed { clearing, home, host, roaming } => {
                 self.statement("closed", moment, *clearing, [*home, *host], roaming);
@@ -253,7 +255,6 @@ impl Tables {
             | Event::StartAsked { .. }
             | Event::StartConfirmed { .. }
             | Event::ReadingHandled { .. }
-            | Event::EnergyUnassigned { .. }
             | Event::FaultReported { .. }
             | Event::SessionStopping { .. }
             | Event::PositionsCleared { .. } => {}
@@ -418,6 +419,20 @@ impl Tables {
     fn limit(&mut self, event: &str, moment: Moment, of: CondominiumId, limit: Amount) {
         let cells = vec![text(event), Cell::Time(moment.at), Cell::Number(moment.height.0), number(of), self.name(of), amount(limit)];
         self.row(Table::Limits, &zip(Table::Limits, cells));
+    }
+
+    fn unassigned(&mut self, moment: Moment, connector: ConnectorId, energy: WattHours, origin: Origin) {
+        let site = connector.condominium;
+        let cells = vec![
+            Cell::Time(moment.at),
+            Cell::Number(moment.height.0),
+            text(connector),
+            number(site),
+            self.name(site),
+            Cell::Number(energy.get()),
+            some(origin.transaction, text),
+        ];
+        self.row(Table::Unassigned, &zip(Table::Unassigned, cells));
     }
 
     fn statement(&mut self, event: &str, moment: Moment, clearing: u32, pair: [CondominiumId; 2], counted: &Roaming) {

@@ -12,7 +12,8 @@ use ::chain::{
     card_order::{CardAction, CardOrder},
     crypto,
     hash::Hash32,
-    id::{Address, CardId, CondominiumId},
+    id::{Address, CardId, CondominiumId, ConnectorId},
+    record::Control,
 };
 use clap::{Args, Subcommand};
 use contracts::call::{BindCard, Call};
@@ -65,8 +66,10 @@ struct Where {
 #[command(after_help = "Examples:
   watt admin card bind watt1...
   watt admin card bind watt1... --uid-file card.txt --gateway http://10.0.0.5:8421
+  watt admin card bind watt1... --point 1-19
 
-The card's number, as phone apps and readers show it (04:A2:24:…), is asked for and kept nowhere: the chain gets a commitment, the gateway the key of it.
+With --point there is no card: the account's mandate pays for whoever draws at that connector, which has a meter and no switch (docs/mandates.md).
+Otherwise the card's number, as phone apps and readers show it (04:A2:24:…), is asked for and kept nowhere: the chain gets a commitment, the gateway the key of it.
 A number can be copied: what a card may start is bounded by its owner's mandate.")]
 pub struct Bind {
     /// Whose card it is
@@ -78,6 +81,9 @@ pub struct Bind {
     /// Read the card's number from this open file descriptor
     #[arg(long, value_name = "N", conflicts_with = "uid_file")]
     uid_fd: Option<u32>,
+    /// Bind this connector itself in place of a card: a meter without a switch
+    #[arg(long, value_name = "CONNECTOR", conflicts_with_all = ["uid_file", "uid_fd"])]
+    point: Option<ConnectorId>,
     #[command(flatten)]
     place: Where,
 }
@@ -121,16 +127,35 @@ impl Card {
 
 impl Bind {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let condominium = context.condominium(self.place.condominium).await?;
+        let condominium = match self.point {
+            Some(point) => self.check_point(context, point).await?,
+            None => context.condominium(self.place.condominium).await?,
+        };
         let status = context.status().await?;
-        let uid = self.uid()?;
         let key = Hash32(rand::random());
-        let card = CardId::commit(&key, &uid);
+        let card = match self.point {
+            Some(point) => CardId::commit_point(&key, point),
+            None => CardId::commit(&key, &self.uid()?),
+        };
         // The key first: a card that is bound without it would be bound for nothing.
         order(context, &status, &self.place.gateway, (condominium, card), CardAction::Keep(key)).await?;
         let call = BindCard { condominium, card, account: Some(self.account) };
         let done = context.submit(&status, Call::BindCard(call)).await?;
-        context.put_done(&done, Facts::new().with("card", card.to_string()).with("bound to", self.account.to_string()))
+        let facts = Facts::new().with("card", card.to_string()).with("bound to", self.account.to_string());
+        context.put_done(&done, facts.with_some("for connector", self.point.map(|point| point.to_string())))
+    }
+
+    /// The condominium of a connector that can be bound itself.
+    async fn check_point(&self, context: &Context, point: ConnectorId) -> Result<CondominiumId, CommandError> {
+        if self.place.condominium.is_some_and(|condominium| condominium != point.condominium.0) {
+            return Err(CommandError::Usage(format!("connector {point} is not in that condominium")));
+        }
+        match context.client().connector(point).await?.connector.control {
+            Control::MeterOnly => Ok(point.condominium),
+            Control::Switched => Err(CommandError::Usage(format!(
+                "connector {point} has a switch: a card or a wallet starts a charge there (see `watt admin connector list`)"
+            ))),
+        }
     }
 
     fn uid(&self) -> Result<Zeroizing<Vec<u8>>, CommandError> {

@@ -27,7 +27,11 @@ pub enum Connector {
 
 /// List connectors, free or busy
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  watt admin connector list\n  watt admin connector list --output json")]
+#[command(after_help = "Examples:
+  watt admin connector list
+  watt admin connector list --output json
+
+UNASSIGNED is energy that flowed while no session was open: nobody pays for it, the condominium bears it.")]
 pub struct List {}
 
 /// Make a connector or change it; a fault on it is cleared
@@ -75,7 +79,7 @@ impl Connector {
 async fn list(context: &Context) -> Result<(), CommandError> {
     let connectors = context.client().connectors().await?;
     context.put(&connectors, || {
-        let columns = ["CONNECTOR", "STATE", "GROUP", "TARIFF", "RATED", "CONTROL", "PLUG", "REGISTER"];
+        let columns = ["CONNECTOR", "STATE", "GROUP", "TARIFF", "RATED", "CONTROL", "PLUG", "REGISTER", "UNASSIGNED"];
         let mut rows = Rows::new(&columns, "There is no connector yet: `watt admin connector put` makes one.");
         for view in &connectors {
             let connector = &view.connector;
@@ -95,6 +99,7 @@ async fn list(context: &Context) -> Result<(), CommandError> {
                 describe::control(connector.control).to_owned(),
                 describe::plug(connector.plug_signal).to_owned(),
                 kwh(connector.last_register),
+                kwh(connector.unassigned),
             ]);
         }
         rows.text()

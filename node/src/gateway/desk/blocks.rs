@@ -8,7 +8,7 @@ use chain::{
     code::Code,
     id::{CardId, ConnectorId, GroupId, Height, SessionId, TariffId},
     receipt::{Event, Receipt},
-    record::{Connector, Key, MandateUse, Session, SessionTimes, TariffVersion},
+    record::{Connector, Key, MandateUse, Session, SessionState, SessionTimes, TariffVersion},
     state::StateRead,
     tariff::Tariff,
     time::Timestamp,
@@ -94,6 +94,12 @@ impl Desk {
                     news.connectors.push(receipt.connector);
                 }
                 Event::GroupPut { .. } => news.site = true,
+                Event::EnergyUnassigned { connector, energy } => {
+                    news.connectors.push(*connector);
+                    if self.places.contains_key(connector) {
+                        self.counters.unassigned.inc_by(energy.get());
+                    }
+                }
                 Event::AccountRegistered { .. }
                 | Event::TokensSold { .. }
                 | Event::RedemptionRequested { .. }
@@ -104,7 +110,6 @@ impl Desk {
                 | Event::RoleRevoked { .. }
                 | Event::TariffPut { .. }
                 | Event::SessionSkipped { .. }
-                | Event::EnergyUnassigned { .. }
                 | Event::PositionPosted { .. }
                 | Event::PositionsCleared { .. }
                 | Event::RoamingClosed { .. }
@@ -184,8 +189,16 @@ impl Desk {
         let present = Present { now, settings: &self.settings, params: &self.params };
         let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
         place.connector = sight.connector;
+        place.idle_on_chain(sight.connector.as_ref());
         // A fault that the chain knows by now is not reported again.
         place.fault = place.fault.filter(|(fault, _)| sight.connector.is_none_or(|connector| connector.fault != Some(*fault)));
+        if let Some((_, Session { state: SessionState::Stopping { reason, .. }, .. }, _)) = &sight.session {
+            let before = place.memory;
+            place.memory.flow.ended(*reason);
+            if place.memory != before {
+                write.point(id, &place.memory);
+            }
+        }
         let known = place.open.as_ref().map(|open| open.id);
         let Some((session_id, session, tariff)) = sight.session else {
             if let Some(settled) = known {

@@ -33,6 +33,7 @@ impl Desk {
                 if let Some((fault, at)) = place.fault {
                     faults.push(Call::ReportFault(ReportFault { connector: *id, session: None, fault, at }));
                 }
+                faults.extend(place.unassigned(*id).map(Call::AttestUnassigned));
                 continue;
             };
             if open.wait_until.is_some_and(|at| at > now) {
@@ -72,6 +73,11 @@ impl Desk {
         if let Call::SettleSession(settle) = call {
             rest(self, &settle.session);
             self.unserved.wait(&settle.session, now.saturating_add(REFUSED_PAUSE));
+        }
+        if let Call::AttestUnassigned(told) = call
+            && let Some(place) = self.places.get_mut(&told.connector)
+        {
+            place.unassigned_refused();
         }
         if let Call::OpenSessionByMandate(opening) = call {
             self.start_refused(opening);

@@ -3,7 +3,7 @@
 //! No clock, network or task: it is told what units and chain say and what time it is, fills a [`Write`] with what must become durable, and says which calls are
 //! to be submitted. Called by the gateway's loop alone, which writes before it answers or submits.
 //!
-//! Inside: this file is what is known; `blocks` takes in what the chain says, `units` answers messages, `starts` opens charges for cards, `share` gives leases their limits, `books` makes and repeats what
+//! Inside: this file is what is known; `blocks` takes in what the chain says, `units` answers messages, `starts` opens charges for cards, `share` gives leases their limits, `unassigned` tells what flows without a session, `books` makes and repeats what
 //! the disk has, `calls` says what is to be submitted, `unserved` minds sessions where no unit is, `old` drops samples.
 
 mod blocks;
@@ -12,6 +12,7 @@ mod calls;
 mod old;
 mod share;
 mod starts;
+mod unassigned;
 mod units;
 mod unserved;
 
@@ -20,20 +21,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use chain::{
     id::{Address, ConnectorId, GroupId, SessionId, TariffId},
     params::Params,
-    record::{Connector, Fault, Group},
+    record::{Connector, Control, Fault, Group},
     tariff::Tariff,
     time::Timestamp,
 };
 use contracts::failure::Fault as LedgerFault;
 use firmware_core::{DeviceId, Seen};
 
-use self::{old::Old, starts::Start, unserved::Unserved};
+use self::{old::Old, starts::Start, unassigned::Idle, unserved::Unserved};
 use super::{
     cards::Cards,
     counters::Counters,
     held::Held,
     meter::{Indexed, Metering, Present},
-    store::{Store, StoreError, UnitMemory, Write},
+    store::{PointMemory, Store, StoreError, UnitMemory, Write},
     units::KnownUnit,
 };
 use crate::config::GatewayConfig;
@@ -74,13 +75,23 @@ struct Place {
     is_lowered: bool,
     /// Samples that may be too old to keep.
     old: Old,
-    /// The last card that was shown here.
+    /// The last card that was shown here, or the last power at a point without a switch.
     start: Option<Start>,
+    /// What its meter shows, and showed first, beside all sessions; the disk has the same.
+    memory: PointMemory,
+    /// What the chain is to be told of that.
+    idle: Idle,
 }
 
 impl Place {
     fn next_index(&self) -> u64 {
         self.newest.map_or(0, |(index, _)| index.saturating_add(1))
+    }
+
+    /// Whether it is a point without a switch at which no session is open.
+    fn is_unclaimed(&self) -> bool {
+        let without = |connector: &Connector| connector.control == Control::MeterOnly && connector.session.is_none();
+        self.open.is_none() && self.connector.as_ref().is_some_and(without)
     }
 }
 
@@ -135,13 +146,14 @@ impl Desk {
 
     /// Takes a unit into account, with what is known of it from before; its connector is to be [looked at](Desk::look) next.
     pub fn add_unit(&mut self, unit: &KnownUnit) -> Result<(), DeskError> {
-        let memory = self.store.unit(unit.device)?;
-        let heard_at = memory.as_ref().map(|memory| memory.heard_at);
-        let UnitMemory { seen, held, .. } = memory.unwrap_or_default();
+        let of_unit = self.store.unit(unit.device)?;
+        let heard_at = of_unit.as_ref().map(|memory| memory.heard_at);
+        let UnitMemory { seen, held, .. } = of_unit.unwrap_or_default();
         self.units.insert(unit.device, seen);
         if !self.places.contains_key(&unit.connector) {
             let newest = self.store.newest_sample(unit.connector)?;
             let old = Old::of(&self.store, unit.connector)?;
+            let memory = self.store.point(unit.connector)?;
             let place = Place {
                 connector: None,
                 open: None,
@@ -154,6 +166,8 @@ impl Desk {
                 is_lowered: false,
                 old,
                 start: None,
+                memory,
+                idle: Idle::default(),
             };
             self.places.insert(unit.connector, place);
             self.unserved.is_served(unit.connector);

@@ -1,4 +1,5 @@
-//! Charges that cards start: what a card at the reader becomes, once and within the mandate of its owner.
+//! Charges that cards start: what a card at the reader becomes, once and within the mandate of its owner. At a point without a switch power takes the place of the card:
+//! the binding that stands for the point says whose mandate it is.
 //!
 //! A tap is remembered while its unit asks about it and no longer: a process that dies forgets it, and nothing is started twice. Whether the chain lets the
 //! gateway open is asked here first, so that a refusal is said at once; the chain decides. The desk hands in taps, the loop the newest state.
@@ -29,13 +30,23 @@ use crate::gateway::{
 /// A unit forgets a card that it has no answer for after this: nothing is started for it any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A tap, and what has become of it.
+/// A tap or a flow, and what has become of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Start {
-    boot: u32,
-    tap: u16,
+    by: By,
     at: Timestamp,
     stage: Stage,
+    /// The same was refused before: what is refused again is no news.
+    again: bool,
+}
+
+/// What asks for a charge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    /// A card at the reader.
+    Tap { boot: u32, tap: u16 },
+    /// Power at a point without a switch, since then.
+    Flow { since: Timestamp },
 }
 
 /// Where a start is.
@@ -88,6 +99,14 @@ impl Start {
         }
     }
 
+    /// Whether the chain is about to be asked.
+    pub(super) fn waits(&self, now: Timestamp) -> bool {
+        match self.stage {
+            Stage::Shown(_) | Stage::Decided(_) | Stage::Unusual(_) => self.at.saturating_add(PATIENCE) >= now,
+            Stage::Asked(_) | Stage::Opened | Stage::Refused => false,
+        }
+    }
+
     fn outcome(&self, now: Timestamp) -> CardOutcome {
         let waits = self.at.saturating_add(PATIENCE) >= now;
         match &self.stage {
@@ -104,7 +123,7 @@ impl Desk {
         let Some(place) = self.places.get_mut(&unit.connector) else { return CardOutcome::Refused };
         let boot = head.boot;
         if !is_new {
-            let known = place.start.as_ref().filter(|start| (start.boot, start.tap) == (boot, presented.tap));
+            let known = place.start.as_ref().filter(|start| start.by == By::Tap { boot, tap: presented.tap });
             // Where a restart has forgotten the tap, the session tells whether it succeeded.
             let forgotten = if place.open.is_some() { CardOutcome::Accepted } else { CardOutcome::Refused };
             return known.map_or(forgotten, |start| start.outcome(now));
@@ -114,10 +133,29 @@ impl Desk {
         if stage == Stage::Refused {
             tracing::info!(connector = %unit.connector, reason = ?Reason::UnknownCard, "a card starts nothing");
         }
-        let start = Start { boot, tap: presented.tap, at: now, stage };
+        let start = Start { by: By::Tap { boot, tap: presented.tap }, at: now, stage, again: false };
         let outcome = start.outcome(now);
         place.start = Some(start);
         outcome
+    }
+
+    /// Has a session opened for what flows at a point without a switch, if something does and none is: with every message until one is, because a mandate may be
+    /// granted and money arrive while it flows. An account is asked to confirm once for a flow.
+    pub(super) fn drawn(&mut self, id: ConnectorId, now: Timestamp) {
+        let Some(place) = self.places.get_mut(&id) else { return };
+        let Some(since) = place.memory.flow.wants_session().filter(|_| place.is_unclaimed()) else { return };
+        let by = By::Flow { since };
+        let again = match &place.start {
+            Some(start) if start.waits(now) || (start.by == by && matches!(start.stage, Stage::Asked(_))) => return,
+            Some(start) => start.by == by && start.stage == Stage::Refused,
+            None => false,
+        };
+        let cards: Vec<CardId> = self.cards.of_point(id).collect();
+        let stage = if cards.is_empty() { Stage::Refused } else { Stage::Shown(cards) };
+        if stage == Stage::Refused && !again {
+            tracing::warn!(connector = %id, "a vehicle draws at a point without a switch for which no account is bound: its energy is nobody's");
+        }
+        place.start = Some(Start { by, at: now, stage, again });
     }
 
     /// Whether a card waits for the chain to be asked.
@@ -129,7 +167,7 @@ impl Desk {
     pub fn decide_starts(&mut self, state: &dyn StateRead, history: History<'_>, now: Timestamp) -> Result<(), DeskError> {
         let ledger = Ledger::new(state);
         for (id, place) in &mut self.places {
-            let Some(Start { stage, .. }) = &mut place.start else { continue };
+            let Some(Start { stage, again, .. }) = &mut place.start else { continue };
             let Stage::Shown(cards) = &*stage else { continue };
             let confirm_from = self.settings.confirm_from;
             let asked = Asked { ledger: &ledger, id: *id, params: &self.params, confirm_from, history, now };
@@ -145,7 +183,9 @@ impl Desk {
                     Stage::Unusual(call)
                 }
                 Err(reason) => {
-                    tracing::info!(connector = %id, ?reason, "a card starts nothing");
+                    if !*again {
+                        tracing::info!(connector = %id, ?reason, "a card starts nothing");
+                    }
                     Stage::Refused
                 }
             };

@@ -10,7 +10,7 @@ use firmware_core::{CardOutcome, Config, ConfigRequest, Grant, Host, Network, Pr
 
 use super::{Counters, Desk, Place, books};
 use crate::gateway::{
-    meter::{Indexed, Present, flagged_fault, over},
+    meter::{Indexed, Present, draws, flagged_fault, over},
     sample::RawSample,
     store::{UnitMemory, Write},
     units::KnownUnit,
@@ -31,6 +31,7 @@ impl Desk {
             tracing::warn!(device = %unit.device, missing = admission.missing, "samples of a unit were lost; the register carries the energy on");
         }
         let first = place.next_index();
+        let register_before = place.newest.map(|(_, raw)| raw.sample.register_wh);
         let head = readings.head;
         let raw = |(number, sample)| RawSample { device: head.device, boot: head.boot, number, sample };
         let fresh: Vec<RawSample> = readings.samples().skip(admission.duplicates).map(raw).collect();
@@ -44,6 +45,7 @@ impl Desk {
 
         if let Some(connector) = place.connector {
             place.note_draw(unit, &connector, &present, &self.counters);
+            place.note_flow(unit, &connector, (register_before, &indexed), &present, write);
             match &mut place.open {
                 Some(open) => {
                     let before = open.book.clone();
@@ -55,11 +57,19 @@ impl Desk {
                     if let Some((_, newest)) = indexed.last() {
                         place.held.see(&connector, &newest.sample);
                     }
-                    let flagged = indexed.last().and_then(|(_, raw)| flagged_fault(raw.sample.flags));
+                    let flagged = indexed.last().and_then(|(_, raw)| flagged_fault(&connector, raw.sample.flags));
                     place.fault =
                         flagged.filter(|fault| fault.blocks_connector() && connector.fault != Some(*fault)).map(|fault| (fault, now));
                 }
             }
+        }
+        self.drawn(unit.connector, now);
+        let present = Present { now, settings: &self.settings, params: &self.params };
+        if let Some(place) = self.places.get_mut(&unit.connector)
+            && let Some(newest) = indexed.last()
+        {
+            let waits = place.start.as_ref().is_some_and(|start| start.waits(now));
+            place.note_idle(unit.connector, newest, waits, &present);
         }
         let lease = self.lease(unit, now);
         let held = self.places.get(&unit.connector).map(|place| place.held.clone()).unwrap_or_default();
@@ -143,6 +153,10 @@ impl Place {
             Control::MeterOnly => connector.rated.ma(),
         };
         self.excess = over(flowing, allowed).then(|| (flowing.map(u32::from), at.saturating_add(present.lease())));
+        // Where there is no switch it is how a charge begins.
+        if connector.control == Control::MeterOnly {
+            return;
+        }
         let in_session = self.open.as_ref().is_some_and(|open| open.session.state != SessionState::Queued);
         let unbidden = !in_session && over(flowing, [0; 3]);
         if unbidden && !self.draws_unbidden {
@@ -150,5 +164,28 @@ impl Place {
             counters.unbidden.inc();
         }
         self.draws_unbidden = unbidden;
+    }
+    /// Follows what flows at a point without a switch, and remembers what the meter showed first; the disk learns of every change.
+    fn note_flow(
+        &mut self,
+        unit: &KnownUnit,
+        connector: &Connector,
+        (register_before, samples): (Option<u64>, &[Indexed]),
+        present: &Present<'_>,
+        write: &mut Write,
+    ) {
+        let before = self.memory;
+        let first = samples.first().map(|(_, raw)| raw.sample.register_wh);
+        self.memory.begun_wh = self.memory.begun_wh.or(register_before).or(first);
+        if connector.control == Control::MeterOnly {
+            let patience = Duration::from_secs(present.settings.full_after_s.into());
+            for (_, raw) in samples {
+                let at = Timestamp::from_ms(raw.sample.at_ms).min(present.now);
+                self.memory.flow.see(draws(connector, &raw.sample, present.settings), at, patience);
+            }
+        }
+        if self.memory != before {
+            write.point(unit.connector, &self.memory);
+        }
     }
 }

@@ -13,16 +13,27 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::call::ReadingFlags;
-use firmware_core::Flags;
+use firmware_core::{Flags, Sample};
 
 use super::{Metering, Present};
-use crate::gateway::{
-    sample::RawSample,
-    store::{DecidedReading, Ending},
+use crate::{
+    config::GatewayConfig,
+    gateway::{
+        sample::RawSample,
+        store::{DecidedReading, Ending},
+    },
 };
 
 /// How much longer than a lease the gateway waits for a unit's last word after a stop.
 pub(in crate::gateway) const LAST_WORD: Duration = Duration::from_secs(30);
+
+/// Whether a vehicle draws power in a sample. Where there is no switch a charger's own few watts flow always: power counts from a threshold on.
+pub(in crate::gateway) fn draws(connector: &Connector, sample: &Sample, settings: &GatewayConfig) -> bool {
+    match connector.control {
+        Control::Switched => sample.power_w > 0,
+        Control::MeterOnly => sample.power_w > settings.charging_above_w,
+    }
+}
 
 impl Metering {
     /// Whether the vehicle is full or gone, as flags of the reading that says so.
@@ -39,11 +50,13 @@ impl Metering {
         let could = charging && (connector.control == Control::MeterOnly || sample.flags.has(Flags::RELAY_CLOSED));
         let begun_at = self.session.first_granted_at.unwrap_or(at);
         let plug = sample.flags.has(Flags::PLUG_PRESENT);
+        let draws = draws(connector, sample, present.settings);
         let vehicle = &mut self.book.vehicle;
-        vehicle.charged |= sample.power_w > 0 || self.book.start.is_some_and(|start| sample.register_wh > start.get());
+        let has_counted = connector.control == Control::Switched && self.book.start.is_some_and(|start| sample.register_wh > start.get());
+        vehicle.charged |= draws || has_counted;
         let (last_w, peak_w) = (vehicle.last_w, vehicle.peak_w.max(sample.power_w));
         vehicle.peak_w = peak_w;
-        if sample.power_w > 0 {
+        if draws {
             vehicle.last_w = sample.power_w;
             vehicle.zero_since = None;
         }
@@ -62,7 +75,7 @@ impl Metering {
             };
         }
         vehicle.plugged |= plug;
-        if sample.power_w > 0 || !vehicle.charged || !could {
+        if draws || !vehicle.charged || !could {
             if !could {
                 vehicle.zero_since = None;
             }

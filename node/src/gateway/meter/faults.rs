@@ -94,7 +94,7 @@ impl Metering {
 /// What is wrong by this sample.
 pub(super) fn fault_in(connector: &Connector, raw: &RawSample, held: &Held) -> Option<Fault> {
     let sample = &raw.sample;
-    if let Some(fault) = flagged_fault(sample.flags) {
+    if let Some(fault) = flagged_fault(connector, sample.flags) {
         return Some(fault);
     }
     let obeys = sample.flags.has(Flags::RELAY_CLOSED) && connector.control == Control::Switched;
@@ -110,8 +110,12 @@ pub(in crate::gateway) fn over(flowing_ma: [u16; 3], limit_ma: [u32; 3]) -> bool
     flowing_ma.into_iter().zip(limit_ma).any(over)
 }
 
-/// What a unit says is wrong with it.
-pub(in crate::gateway) fn flagged_fault(flags: Flags) -> Option<Fault> {
+/// What a unit says is wrong with it. Where there is no switch current flows without a lease, which a unit that knows of none takes for a welded relay.
+pub(in crate::gateway) fn flagged_fault(connector: &Connector, flags: Flags) -> Option<Fault> {
+    let flags = match connector.control {
+        Control::Switched => flags,
+        Control::MeterOnly => flags.without(Flags::WELDED_RELAY),
+    };
     [
         (Flags::WELDED_RELAY, Fault::WeldedRelay),
         (Flags::METER_FAULT, Fault::MeterFault),

@@ -40,7 +40,7 @@ use firmware_core::Flags;
 
 pub(super) use self::{
     delivery::Remedy,
-    ends::LAST_WORD,
+    ends::{LAST_WORD, draws},
     faults::{flagged_fault, over},
 };
 use super::{
@@ -197,6 +197,11 @@ impl Metering {
         self.book.next_leaf = *index;
         self.add_leaf(raw);
         self.book.vehicle.plugged = raw.sample.flags.has(Flags::PLUG_PRESENT);
+        if connector.control == Control::MeterOnly && draws(connector, &raw.sample, present.settings) {
+            // Nothing was granted to it: it draws already.
+            self.book.vehicle.charged = true;
+            (self.book.vehicle.last_w, self.book.vehicle.peak_w) = (raw.sample.power_w, raw.sample.power_w);
+        }
         self.newest = Some(Point { at, register, power_w: raw.sample.power_w });
         self.read(ReadingFlags::NONE, out);
     }
@@ -362,6 +367,6 @@ struct Pace {
 }
 
 /// How many whole periods have passed since the epoch.
-fn periods(at: Timestamp, present: &Present<'_>) -> u64 {
+pub(super) fn periods(at: Timestamp, present: &Present<'_>) -> u64 {
     at.ms() / Duration::from_secs(present.settings.attest_every_s.into()).ms().max(1)
 }

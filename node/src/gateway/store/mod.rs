@@ -29,7 +29,7 @@ use rocksdb::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::records::UnitRow;
-pub use self::records::{Book, DecidedReading, Ending, UnitMemory};
+pub use self::records::{Book, DecidedReading, Ending, PointMemory, UnitMemory};
 use super::{
     cards::CardRow,
     sample::{RawSample, SAMPLE_BYTES},
@@ -71,10 +71,13 @@ enum Table {
     Kept,
     /// Card's binding → its key, or that it was erased.
     Cards,
+    /// Connector → what its meter shows beside all sessions.
+    Points,
 }
 
 impl Table {
-    const ALL: [Self; 8] = [Self::Meta, Self::Units, Self::Samples, Self::Books, Self::Salts, Self::Readings, Self::Kept, Self::Cards];
+    const ALL: [Self; 9] =
+        [Self::Meta, Self::Units, Self::Samples, Self::Books, Self::Salts, Self::Readings, Self::Kept, Self::Cards, Self::Points];
 
     const fn name(self) -> &'static str {
         match self {
@@ -86,6 +89,7 @@ impl Table {
             Self::Readings => "readings",
             Self::Kept => "kept",
             Self::Cards => "cards",
+            Self::Points => "points",
         }
     }
 }
@@ -208,6 +212,11 @@ impl Write {
         self.put(Table::Cards, card.0.0.to_vec(), row);
     }
 
+    /// What a connector's meter shows beside all sessions.
+    pub fn point(&mut self, connector: ConnectorId, memory: &PointMemory) {
+        self.put(Table::Points, connector_key(connector), memory);
+    }
+
     /// Takes a decided reading back.
     pub fn drop_reading(&mut self, session: SessionId, sequence: u64) {
         self.puts.push((Table::Readings, reading_key(session, sequence), None));
@@ -317,6 +326,11 @@ impl Store {
     /// [`StoreError`], here and below.
     pub fn unit(&self, device: DeviceId) -> Result<Option<UnitMemory>, StoreError> {
         Ok(self.get::<UnitRow>(Table::Units, &device.0.to_be_bytes())?.map(UnitMemory::from))
+    }
+
+    /// What a connector's meter has shown beside all sessions; nothing where it was never seen.
+    pub fn point(&self, connector: ConnectorId) -> Result<PointMemory, StoreError> {
+        Ok(self.get(Table::Points, &connector_key(connector))?.unwrap_or_default())
     }
 
     /// The newest sample of a connector with its index.

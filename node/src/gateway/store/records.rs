@@ -12,7 +12,7 @@ use contracts::call::Reading;
 use firmware_core::Seen;
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::held::Held;
+use crate::gateway::{flow::Flow, held::Held};
 
 /// A session's metering, as far as it is decided.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -101,6 +101,15 @@ pub struct DecidedReading {
     pub end_leaf: u64,
     /// The session's exact cost with it.
     pub cost: Cost,
+}
+
+/// What is remembered of a connector's meter beside its sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct PointMemory {
+    /// What flows, where there is no switch.
+    pub flow: Flow,
+    /// What the meter showed when this gateway first heard of it: that did not flow here.
+    pub begun_wh: Option<u64>,
 }
 
 /// What is remembered of a unit.

@@ -55,6 +55,7 @@ fn a_value_that_was_changed_or_moved_behind_our_back_is_named_and_not_believed()
     write.book(connector, &Book::new(session, Hash32([9; 32]), 0));
     let card = CardId::commit(&Hash32([1; 32]), &[4]);
     write.card(card, &CardRow::Key(Hash32([1; 32])));
+    write.point(connector, &PointMemory { begun_wh: Some(7), ..PointMemory::default() });
     store.write(write).unwrap();
 
     let cases = [
@@ -63,6 +64,7 @@ fn a_value_that_was_changed_or_moved_behind_our_back_is_named_and_not_believed()
         (Table::Salts, session.0.0.to_vec()),
         (Table::Books, connector_key(connector)),
         (Table::Cards, card.0.0.to_vec()),
+        (Table::Points, connector_key(connector)),
     ];
     for (table, key) in cases {
         let good = store.db.get_cf(store.family(table), &key).unwrap().unwrap();
@@ -75,6 +77,7 @@ fn a_value_that_was_changed_or_moved_behind_our_back_is_named_and_not_believed()
             Table::Salts => store.salt(session).map(drop),
             Table::Books => store.book(connector).map(drop),
             Table::Cards => store.cards().map(drop),
+            Table::Points => store.point(connector).map(drop),
             Table::Meta | Table::Readings | Table::Kept => Ok(()),
         };
         let error = error.expect_err("a changed value").to_string();

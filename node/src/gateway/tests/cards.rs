@@ -20,8 +20,8 @@ use crate::gateway::{
     estimate::Past,
 };
 
-const CHAIN: ChainId = ChainId(Hash32([9; 32]));
-const KEY: Hash32 = Hash32([0x6b; 32]);
+pub(super) const CHAIN: ChainId = ChainId(Hash32([9; 32]));
+pub(super) const KEY: Hash32 = Hash32([0x6b; 32]);
 const UID: [u8; 7] = [4, 0xa2, 0x24, 0x6f, 0x11, 0x22, 0x33];
 
 fn card() -> CardId {
@@ -48,7 +48,7 @@ impl World {
         CardOrder { chain_id: CHAIN, signer, at: self.now(), condominium: HOME, card: card(), action }
     }
 
-    fn follow(&mut self, order: &CardOrder) -> Result<bool, Refusal> {
+    pub(super) fn follow(&mut self, order: &CardOrder) -> Result<bool, Refusal> {
         let (state, height, now) = (self.state.clone(), self.height, self.now());
         let ledger = Ledger::new(&state);
         let mut write = Write::default();
@@ -62,7 +62,7 @@ impl World {
         self.block(vec![(MANAGER, Call::BindCard(BindCard { condominium: HOME, card: card(), account: Some(RESIDENT) }))]);
     }
 
-    fn mandate(&mut self, change: impl FnOnce(&mut MandateTerms)) {
+    pub(super) fn mandate(&mut self, change: impl FnOnce(&mut MandateTerms)) {
         let mut terms = terms(self);
         change(&mut terms);
         self.block(vec![(RESIDENT, Call::GrantMandate(GrantMandate { condominium: HOME, terms }))]);
@@ -80,7 +80,7 @@ impl World {
         CardOutcome::Pending
     }
 
-    fn open_session(&self) -> Option<SessionId> {
+    pub(super) fn open_session(&self) -> Option<SessionId> {
         Ledger::new(&self.state).connector(PLACE).unwrap().unwrap().session
     }
 }

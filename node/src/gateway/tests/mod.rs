@@ -3,7 +3,7 @@
 //! No node, network or clock: blocks are made of what the desk wants submitted, messages are made by `firmware_core::Unit`. A crash throws away everything but
 //! the two disks: the gateway's database and the chain's state.
 //!
-//! This file is that small world; its stories are in `billing`, `cards`, `door`, `ends`, `faults`, `limits`, `losses`, `messages`, `neighbour` and `parking`.
+//! This file is that small world; its stories are in `billing`, `cards`, `door`, `ends`, `faults`, `limits`, `losses`, `messages`, `neighbour`, `parking` and `points`.
 
 mod billing;
 mod cards;
@@ -15,6 +15,7 @@ mod losses;
 mod messages;
 mod neighbour;
 mod parking;
+mod points;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -83,6 +84,8 @@ struct World {
     watt_ms: u128,
     car_ma: [u32; 3],
     plugged: bool,
+    /// There is no relay between car and mains.
+    unswitched: bool,
     crashes: bool,
     /// Accepted readings of the sessions at [`PLACE`].
     accepted: BTreeMap<u64, Reading>,
@@ -186,6 +189,7 @@ impl World {
             watt_ms: 5_000 * 3_600_000 + 1_234_567,
             car_ma: [0; 3],
             plugged: false,
+            unswitched: false,
             crashes: false,
             accepted: BTreeMap::new(),
             bill: None,
@@ -344,8 +348,8 @@ impl World {
     }
 
     fn flowing(&self) -> [u32; 3] {
-        let limit = self.unit.lease().relay() == Relay::Closed;
-        if limit && self.plugged { self.car_ma } else { [0; 3] }
+        let may_flow = self.unswitched || self.unit.lease().relay() == Relay::Closed;
+        if may_flow && self.plugged { self.car_ma } else { [0; 3] }
     }
 
     /// Posts what waits; answers may be lost and the process may die before or after its write. Gives whether the relay changed.
