@@ -154,6 +154,17 @@ pub struct Submitted {
     pub committed: Option<CommittedTransaction>,
 }
 
+/// `POST /rehearsals`: what a transaction would do in the next block. Nothing was pooled and nothing is changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rehearsed {
+    /// The block that it would be in.
+    pub height: Height,
+    /// That block's time, as far as it can be known.
+    pub timestamp: Timestamp,
+    /// What it would do.
+    pub receipt: Receipt,
+}
+
 /// A transaction in a block.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CommittedTransaction {

@@ -27,6 +27,8 @@ pub enum Domain {
     SyncRequest,
     /// An order to a gateway about a card.
     CardOrder,
+    /// A transaction's body that is to be tried and never carried out.
+    Rehearsal,
 }
 
 impl Domain {
@@ -41,6 +43,7 @@ impl Domain {
             Self::BlockPart => b"commonwatt/part/v1\0",
             Self::SyncRequest => b"commonwatt/sync/v1\0",
             Self::CardOrder => b"commonwatt/card/v1\0",
+            Self::Rehearsal => b"commonwatt/rehearsal/v1\0",
         }
     }
 

@@ -93,6 +93,16 @@ impl<C: Serialize + DeserializeOwned> Transaction<C> {
         Self::assemble(body, signature, &encoded)
     }
 
+    /// Signs a body to have it rehearsed: the signature is of another domain, so that nobody can make a transaction of it.
+    ///
+    /// # Errors
+    /// As [`Transaction::sign`].
+    pub fn sign_rehearsal(body: Body<C>, key: &SigningKey) -> Result<Self, TransactionError> {
+        let encoded = codec::encode(&body).map_err(TransactionError::Body)?;
+        let signature = crypto::sign(key, Domain::Rehearsal, &encoded);
+        Self::assemble(body, signature, &encoded)
+    }
+
     /// Puts a signature made elsewhere to a body.
     fn assemble(body: Body<C>, signature: Signature, encoded: &[u8]) -> Result<Self, TransactionError> {
         let bytes = [signature.0.as_slice(), encoded].concat();
@@ -157,6 +167,14 @@ impl<C> Transaction<C> {
     /// [`BadSignature`].
     pub fn verify(&self) -> Result<(), BadSignature> {
         crypto::verify(&self.body.signer, Domain::Transaction, self.body_bytes(), &self.signature)
+    }
+
+    /// Whether the signer asked to have the body rehearsed; see [`Transaction::sign_rehearsal`].
+    ///
+    /// # Errors
+    /// [`BadSignature`], for a signed transaction too.
+    pub fn verify_rehearsal(&self) -> Result<(), BadSignature> {
+        crypto::verify(&self.body.signer, Domain::Rehearsal, self.body_bytes(), &self.signature)
     }
 }
 

@@ -67,6 +67,27 @@ impl VerifiedTransaction {
     }
 }
 
+/// A transaction that its signer wants to see tried: signed for that alone, so that it is none that a block could carry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rehearsal(VerifiedTransaction);
+
+impl Rehearsal {
+    /// Checks the signature, which is of another domain than a transaction's.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    pub fn verify(transaction: Transaction) -> Result<Self, BadSignature> {
+        transaction.verify_rehearsal()?;
+        Ok(Self(VerifiedTransaction(transaction)))
+    }
+
+    /// What would be carried out.
+    #[must_use]
+    pub const fn get(&self) -> &Transaction {
+        self.0.get()
+    }
+}
+
 /// What the next block builds on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Parent {
@@ -232,6 +253,14 @@ pub fn execute(
 /// [`Overlay::resume`]: chain::state::Overlay::resume
 pub fn rehearse(state: &dyn StateRead, block: &BlockContext, transaction: &VerifiedTransaction) -> Result<Vec<Change>, Failure> {
     Engine::new(state, *block).rehearse(transaction)
+}
+
+/// As [`rehearse`], for whoever only asks: gives the receipt that it would get.
+///
+/// # Errors
+/// As [`rehearse`].
+pub fn try_out(state: &dyn StateRead, block: &BlockContext, rehearsal: &Rehearsal) -> Result<Receipt, Failure> {
+    Engine::new(state, *block).try_out(&rehearsal.0)
 }
 
 /// What the next block would make of a transaction, after the signer's earlier ones.

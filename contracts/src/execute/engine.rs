@@ -79,6 +79,16 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Carries out one transaction as the only one; gives its receipt, or the rejection that it would say.
+    pub(super) fn try_out(mut self, verified: &VerifiedTransaction) -> Result<Receipt, Failure> {
+        self.transaction(verified)?;
+        let receipt = self.receipts.pop().ok_or_else(|| Fault("a transaction without a receipt".to_owned()))?;
+        match receipt.outcome {
+            Outcome::Rejected(rejection) => Err(rejection.into()),
+            Outcome::Applied => Ok(receipt),
+        }
+    }
+
     /// Lets every signer begin a new share: what comes next may stand in another block.
     pub(super) fn forget_shares(&mut self) {
         self.share.clear();

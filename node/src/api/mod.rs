@@ -138,6 +138,7 @@ impl Shared {
 pub fn router(state: ApiState) -> Router {
     let api = Router::new()
         .route("/transactions", post(transactions::submit).layer(DefaultBodyLimit::max(MAX_TRANSACTION_BYTES)))
+        .route("/rehearsals", post(transactions::rehearse).layer(DefaultBodyLimit::max(MAX_TRANSACTION_BYTES)))
         .route("/transactions/{id}", get(transactions::show))
         .route("/receipts/{id}", get(transactions::receipt))
         .route("/accounts/{address}", get(accounts::show))

@@ -10,7 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chain::{
-    api::{CommittedTransaction, ProvenReceipt, Submitted, TransactionView},
+    api::{CommittedTransaction, ProvenReceipt, Rehearsed, Submitted, TransactionView},
     code::{Code, Rejection},
     hash::Hash32,
     id::{TariffId, TxId},
@@ -56,13 +56,7 @@ pub async fn submit(State(state): State<ApiState>, Asked(query): Asked<SubmitQue
     if query.wait.is_none() && query.timeout_ms.is_some() {
         return Err(ApiProblem::bad_request("timeout_ms: it is for wait=committed alone: add that, or leave it out").about("timeout_ms"));
     }
-    let patience = state.shared.body_timeout;
-    let body = tokio::time::timeout(patience, Bytes::from_request(request, &()));
-    let slow = || {
-        let detail = format!("body: it did not arrive within {} ms: send it again at once, as one piece", patience.as_millis());
-        ApiProblem::too_slow(detail).about("body")
-    };
-    let bytes = body.await.map_err(|_| slow())??;
+    let bytes = body_of(&state, request).await?;
     if query.wait.is_none() {
         let submitted = state.app.submit(bytes.clone()).await.inspect_err(|error| state.metrics.count_submission(Err(error)));
         let accepted = submitted.map_err(|error| refusal(&state, &bytes, error))?;
@@ -92,6 +86,24 @@ pub async fn submit(State(state): State<ApiState>, Asked(query): Asked<SubmitQue
     let timestamp = header_at(&state.app.snapshot()?, location)?.timestamp;
     let committed = CommittedTransaction { height: location.height, index: location.index, timestamp, receipt };
     Ok(Json(Submitted { id, committed: Some(committed) }).into_response())
+}
+
+/// `POST /rehearsals`: a transaction's bytes, signed to be tried; nothing is pooled.
+pub async fn rehearse(State(state): State<ApiState>, _: Asked<Nothing>, request: Request) -> Result<Json<Rehearsed>, ApiProblem> {
+    expect_transaction(request.headers())?;
+    let bytes = body_of(&state, request).await?;
+    state.app.rehearse(&bytes).await.map(Json).map_err(|error| refusal(&state, &bytes, error))
+}
+
+/// The body, unless it takes too long to arrive.
+async fn body_of(state: &ApiState, request: Request) -> Result<Bytes, ApiProblem> {
+    let patience = state.shared.body_timeout;
+    let body = tokio::time::timeout(patience, Bytes::from_request(request, &()));
+    let slow = || {
+        let detail = format!("body: it did not arrive within {} ms: send it again at once, as one piece", patience.as_millis());
+        ApiProblem::too_slow(detail).about("body")
+    };
+    Ok(body.await.map_err(|_| slow())??)
 }
 
 /// Whether the body is said to be a transaction's bytes: types are compared without regard to case, and may have parameters (RFC 9110, section 8.3.1).

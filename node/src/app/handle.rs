@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use chain::{
+    api::Rehearsed,
     block::Block,
     code::{Code, Rejection},
     hash::Hash32,
@@ -18,7 +19,10 @@ use chain::{
     time::Timestamp,
     transaction::{MAX_TRANSACTION_BYTES, TransactionError},
 };
-use contracts::{call::Transaction, execute::VerifiedTransaction};
+use contracts::{
+    call::Transaction,
+    execute::{Rehearsal, VerifiedTransaction},
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
@@ -53,6 +57,8 @@ pub(super) enum Question {
         /// Where its receipt goes, if anybody waits for it.
         included: Option<oneshot::Sender<Result<Included, SubmitError>>>,
     },
+    /// What a transaction would do in the next block.
+    Rehearse { rehearsal: Box<Rehearsal>, answer: oneshot::Sender<Result<Rehearsed, SubmitError>> },
     /// The nonce that a signer's next transaction must have, the pool included.
     NextNonce { signer: Address, answer: oneshot::Sender<Result<Option<u64>, SubmitError>> },
     /// A transaction in the pool.
@@ -221,6 +227,18 @@ impl AppHandle {
         }
     }
 
+    /// What a transaction would do in the next block, after those of its signer that wait for one; nothing is pooled. Its signature says that it is meant so
+    /// ([`Rehearsal`]).
+    ///
+    /// # Errors
+    /// As [`AppHandle::submit`].
+    pub async fn rehearse(&self, bytes: &[u8]) -> Result<Rehearsed, SubmitError> {
+        let rehearsal = Rehearsal::verify(self.decoded(bytes)?).map_err(|_| SubmitError::from(Code::BadSignature))?;
+        let (answer, reply) = oneshot::channel();
+        self.questions.send(Question::Rehearse { rehearsal: Box::new(rehearsal), answer }).await.map_err(|_| SubmitError::Closed)?;
+        reply.await.map_err(|_| SubmitError::Closed)?
+    }
+
     /// The nonce that the signer's next transaction must have, those in the pool counted; nothing for an unknown signer.
     ///
     /// # Errors
@@ -294,6 +312,10 @@ impl AppHandle {
     }
 
     fn verified(&self, bytes: &[u8]) -> Result<VerifiedTransaction, SubmitError> {
+        VerifiedTransaction::verify(self.decoded(bytes)?).map_err(|_| Code::BadSignature.into())
+    }
+
+    fn decoded(&self, bytes: &[u8]) -> Result<Transaction, SubmitError> {
         let transaction = Transaction::decode(bytes).map_err(|error| match error {
             TransactionError::Length(found) if found > MAX_TRANSACTION_BYTES => {
                 SubmitError::Rejected(Rejection::of(Code::TooLarge, MAX_TRANSACTION_BYTES as u64, found as u64))
@@ -304,7 +326,7 @@ impl AppHandle {
         if transaction.body().chain_id != self.chain_id {
             return Err(Code::WrongChain.into());
         }
-        VerifiedTransaction::verify(transaction).map_err(|_| Code::BadSignature.into())
+        Ok(transaction)
     }
 
     async fn offer(

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chain::{
+    api::Rehearsed,
     code::{Code, Rejection},
     id::{Address, TxId},
     record::{Key, Role, Signer},
@@ -14,7 +15,7 @@ use chain::{
 };
 use contracts::{
     context::BlockContext,
-    execute::{self, VerifiedTransaction},
+    execute::{self, Rehearsal, VerifiedTransaction},
     failure::{Failure, Fault},
     ledger::Ledger,
     roles,
@@ -51,6 +52,10 @@ impl Writer {
                     self.wait(id, included);
                 }
                 self.show_pending();
+                reply(answer, result)
+            }
+            Question::Rehearse { rehearsal, answer } => {
+                let result = self.rehearse(&rehearsal);
                 reply(answer, result)
             }
             Question::NextNonce { signer, answer } => {
@@ -107,6 +112,21 @@ impl Writer {
                 let known = self.committed(id)?;
                 Ok(known.ok_or(SubmitError::Rejected(rejection)))
             }
+            Err(Failure::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    fn rehearse(&mut self, rehearsal: &Rehearsal) -> Result<Result<Rehearsed, SubmitError>, WriterFault> {
+        let signer = rehearsal.get().body().signer;
+        let block = self.next_block();
+        let writes = self.writes_of(&signer, &block)?;
+        let tried = Overlay::resume(&self.state, writes);
+        let outcome = execute::try_out(&tried, &block, rehearsal);
+        let writes = tried.into_writes();
+        self.pool.put_writes(&signer, writes);
+        match outcome {
+            Ok(receipt) => Ok(Ok(Rehearsed { height: block.height, timestamp: block.timestamp, receipt })),
+            Err(Failure::Reject(rejection)) => Ok(Err(rejection.into())),
             Err(Failure::Fault(fault)) => Err(fault.into()),
         }
     }
