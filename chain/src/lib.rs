@@ -14,6 +14,7 @@ pub mod certificate;
 pub mod code;
 pub mod codec;
 pub mod crypto;
+pub mod diagnosis;
 pub mod export;
 pub mod genesis_kind;
 pub mod hash;

@@ -29,7 +29,12 @@ mod tests;
 mod wake;
 mod watching;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_malachitebft_app_channel::app::events::RxEvent;
 use chain::{
@@ -350,6 +355,14 @@ pub fn listen_address(config: &ConsensusConfig) -> Result<SocketAddr, StartError
 /// [`StartError`].
 pub async fn examine_log(config: &ConsensusConfig, tip: Height) -> Result<Voting, StartError> {
     watching::settle(config, tip).await
+}
+
+/// Looks at the log against the newest block `tip` and changes nothing; gives whether the next start will watch before it votes.
+///
+/// # Errors
+/// [`StartError`]: the next start would refuse, unless it is told what to do.
+pub async fn look_at_log(directory: &Path, tip: Height) -> Result<bool, StartError> {
+    watching::look(directory, tip).await
 }
 
 /// Starts consensus on the application's last committed block. Needs a tokio runtime with time and input/output.

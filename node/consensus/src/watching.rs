@@ -90,6 +90,18 @@ pub(super) async fn settle(config: &ConsensusConfig, tip: Height) -> Result<Voti
     }
 }
 
+/// What [`settle`] would find, without carrying anything out: whether this validator watches.
+///
+/// # Errors
+/// [`StartError`] of a validator that votes at once.
+pub(super) async fn look(directory: &Path, tip: Height) -> Result<bool, StartError> {
+    if Marks::in_directory(directory).is_watching()? {
+        return Ok(true);
+    }
+    log::examine(&log::path_in(directory), tip, log::Policy::Refuse).await?;
+    Ok(false)
+}
+
 /// The marks of one directory.
 #[derive(Clone, Debug)]
 pub(super) struct Marks {

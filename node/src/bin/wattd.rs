@@ -1,15 +1,21 @@
 //! `wattd`: makes a node's data directory and runs the node.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use consensus::{Ended, LostLog, Voting};
 use firmware_core::{DeviceId, SensorId};
 use node::{
     ClockConfirmed, NodeError, RunOptions,
     data_dir::DataDir,
+    doctor,
     export::{self, Written},
     gateway::{
         MissingDatabase,
@@ -28,7 +34,12 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 ok, 1 failed, 2 usage, 3 what is stored is damaged or missing: do not start it again blindly, 75 watching (run --rejoin) is over: \
+    after_help = "Examples:
+  wattd init --data node --name TRO
+  wattd run --data node
+  wattd doctor --data node
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 what is stored is damaged or missing: do not start it again blindly, 75 watching (run --rejoin) is over: \
                   start it again, and it votes."
 )]
 struct Cli {
@@ -42,26 +53,80 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Make keys, genesis document and configuration of a federation of one condominium.
+    #[command(after_help = "Examples:
+  wattd init --data node --name TRO
+  wattd init --data node --name TRO --test --api-listen 127.0.0.1:9420 --gateway-listen 127.0.0.1:9421")]
     Init(InitArgs),
     /// Make keys and configuration of one condominium's node, for a federation of several.
     ///
     /// Also writes member.json, which holds nothing secret: whoever makes the genesis document (wattd genesis) needs it from every condominium.
+    #[command(after_help = "Examples:\n  wattd prepare --data node --name TRO --address /dns4/node.example/tcp/8422")]
     Prepare(PrepareArgs),
     /// Make the genesis document of a federation from the member.json of every condominium.
     ///
     /// Everybody then joins with the directory that this makes. Fewer than four validators tolerate no fault.
+    #[command(
+        after_help = "Examples:\n  wattd genesis --network COAST --out genesis --member tro.json --member bod.json --member kro.json --member ask.json"
+    )]
     Genesis(GenesisArgs),
     /// Put the genesis document and the addresses of the others into a prepared node, or make an observer's node with them.
+    #[command(after_help = "Examples:
+  wattd join --data node --from genesis
+  wattd join --data watcher --from genesis --observer --name auditor --address /ip4/192.0.2.7/tcp/8422")]
     Join(JoinArgs),
     /// Run the node of a data directory until SIGINT or SIGTERM.
+    #[command(after_help = "Examples:
+  wattd run --data node
+  wattd run --data node --log-json
+  wattd run --data node --rejoin     after its disk was replaced or restored; docs/damage.md")]
     Run(RunArgs),
     /// Write the whole chain of a stopped node as one stream that `watt audit replay` carries out again.
     ///
     /// A running node gives the same at GET /api/v1/export.
+    #[command(after_help = "Examples:\n  wattd export --data node --out chain.export")]
     Export(ExportArgs),
     /// Charging units of this node's gateway and their keys; a running node notices new ones.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  wattd unit add --data node --connector 1-17\n  wattd unit import --data node --from units.json\n  wattd unit list --data node"
+    )]
     Unit(UnitCommand),
+    /// Find what is wrong with a node, running or not, and say what to do about it.
+    ///
+    /// It looks at the configuration, the keys' permissions and roles, the disk, both databases, the log of consensus, ports, clock, peers and units. It changes
+    /// nothing but what every start does: an index that does not fit the blocks is made again. Secrets are never shown.
+    #[command(after_help = "Examples:
+  wattd doctor --data node
+  wattd doctor --data node --json
+  wattd doctor --data node --other 10.0.0.6:8420 --other 10.0.0.7:8420
+
+Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 usage.")]
+    Doctor(DoctorArgs),
+    /// Write what a shell needs to complete commands.
+    #[command(after_help = "Examples:\n  wattd completions bash > ~/.local/share/bash-completion/completions/wattd")]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command; pages of the same names are replaced.
+    #[command(after_help = "Examples:\n  wattd man ~/.local/share/man/man1")]
+    Man {
+        /// The folder for them; it is made where it is missing.
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    /// The node's data directory.
+    #[arg(long, env = "WATTD_DATA")]
+    data: PathBuf,
+    /// The API of another node, to be compared with this one that runs; may be given several times.
+    #[arg(long = "other", value_name = "HOST:PORT")]
+    others: Vec<String>,
+    /// Write JSON for programs.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -283,6 +348,9 @@ fn main() -> ExitCode {
         Command::Run(args) => run(args),
         Command::Export(args) => export(&args).map(done),
         Command::Unit(command) => unit(command).map(done),
+        Command::Doctor(args) => doctor(args),
+        Command::Completions { shell } => completions(shell).map(done),
+        Command::Man { folder } => pages(&folder).map(done),
     };
     match result {
         Ok(code) => code,
@@ -432,6 +500,34 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let options = doctor::Options { data: DataDir::new(args.data), others: args.others };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let diagnosis = runtime.block_on(doctor::examine(&options));
+    let text = if args.json { serde_json::to_string_pretty(&diagnosis)? + "\n" } else { diagnosis.text() };
+    print(text.as_bytes())?;
+    Ok(if diagnosis.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "wattd", &mut script);
+    print(&script)
+}
+
+fn pages(folder: &Path) -> anyhow::Result<()> {
+    let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+    written.with_context(|| folder.display().to_string())
+}
+
+/// Writes to stdout; a reader that has gone away is no error.
+fn print(bytes: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn unit(command: UnitCommand) -> anyhow::Result<()> {
     match command {
         UnitCommand::Add { data, connector, device, sensor } => {
@@ -488,6 +584,24 @@ fn show_progress(height: chain::id::Height, last: chain::id::Height) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tree_of_commands_is_consistent_and_its_examples_are_taken() {
+        Cli::command().debug_assert();
+        for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  wattd ")).collect();
+            assert!(!examples.is_empty(), "`wattd {} --help` has no example", command.get_name());
+            for line in examples {
+                // A shell keeps redirections for itself, and what several spaces separate is a remark.
+                let bare = line.split(" > ").next().unwrap_or_default().split("  ").next().unwrap_or_default();
+                let parsed = Cli::try_parse_from(std::iter::once("wattd").chain(bare.split(' ')));
+                if let Err(error) = parsed {
+                    panic!("wattd {line}: {error}");
+                }
+            }
+        }
+    }
 
     /// A port that was taken was told as "Address in use (os error 98): Address in use (os error 98)".
     #[test]

@@ -1,6 +1,13 @@
 //! What the gateway counts for its operator, in Prometheus' text form; `lib.rs` puts it behind `/metrics`.
 
-use prometheus_client::{encoding::text::encode, metrics::counter::Counter, registry::Registry};
+use std::sync::atomic::AtomicU64;
+
+use chain::{id::ConnectorId, time::Timestamp};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
 
 /// Counters since the start of the process.
 #[derive(Debug)]
@@ -16,6 +23,12 @@ pub(super) struct Counters {
     pub unassigned: Counter,
     /// Raw samples that were dropped because of their age.
     pub dropped: Counter,
+    heard: Family<UnitLabels, Gauge<u64, AtomicU64>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct UnitLabels {
+    connector: String,
 }
 
 impl Default for Counters {
@@ -31,11 +44,23 @@ impl Default for Counters {
         let throttled = counter("messages_throttled", "Messages of units that were refused with 429");
         let unassigned = counter("unassigned_wh", "Energy recorded as nobody's at this gateway's connectors, in Wh");
         let dropped = counter("samples_dropped", "Raw samples dropped because of their age");
-        Self { registry, unbidden, lowered, throttled, unassigned, dropped }
+        let heard = Family::default();
+        registry.register(
+            "unit_heard_timestamp_seconds",
+            "When the unit of a connector was last heard; 0 where it never was",
+            heard.clone(),
+        );
+        Self { registry, unbidden, lowered, throttled, unassigned, dropped, heard }
     }
 }
 
 impl Counters {
+    /// The unit of a connector was heard then, or never yet.
+    pub fn heard(&self, connector: ConnectorId, at: Option<Timestamp>) {
+        let seconds = at.map_or(0, |at| at.ms() / 1_000);
+        self.heard.get_or_create(&UnitLabels { connector: connector.to_string() }).set(seconds);
+    }
+
     /// All of them.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -38,8 +38,9 @@ use std::{
 use axum::Router;
 use chain::{
     export::KeptSamples,
-    id::SessionId,
+    id::{ConnectorId, SessionId},
     record::{Key, Signer},
+    time::Timestamp,
 };
 use ed25519_dalek::SigningKey;
 use tokio::{
@@ -148,6 +149,29 @@ pub fn stored_samples(data_dir: &Path) -> Result<SamplesOf, StoreError> {
         Err(StoreError::Missing { .. }) => Ok(Arc::new(|_, _| Ok(KeptSamples::Unknown))),
         Err(error) => Err(error),
     }
+}
+
+/// The database of a gateway that does not run, as a doctor sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Examined {
+    /// Its records, each with a seal that matches.
+    pub records: u64,
+    /// When the unit of each connector was last heard; nothing where it never was.
+    pub heard: Vec<(ConnectorId, Option<Timestamp>)>,
+}
+
+/// Reads all of the database of a gateway that does not run.
+///
+/// # Errors
+/// [`GatewayError::Store`] with what is damaged, [`GatewayError::Units`].
+pub fn examine(data_dir: &Path) -> Result<Examined, GatewayError> {
+    let store = store::Store::open(&data_dir.join(FOLDER), Create::Never)?;
+    let records = store.check_seals()?;
+    let mut heard = Vec::new();
+    for unit in units::Registry::load(data_dir)?.iter() {
+        heard.push((unit.connector, store.unit(unit.device)?.map(|memory| memory.heard_at)));
+    }
+    Ok(Examined { records, heard })
 }
 
 fn samples_of(store: Arc<store::Store>) -> SamplesOf {

@@ -148,6 +148,7 @@ impl Desk {
     pub fn add_unit(&mut self, unit: &KnownUnit) -> Result<(), DeskError> {
         let of_unit = self.store.unit(unit.device)?;
         let heard_at = of_unit.as_ref().map(|memory| memory.heard_at);
+        self.counters.heard(unit.connector, heard_at);
         let UnitMemory { seen, held, .. } = of_unit.unwrap_or_default();
         self.units.insert(unit.device, seen);
         if !self.places.contains_key(&unit.connector) {

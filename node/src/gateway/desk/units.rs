@@ -41,6 +41,7 @@ impl Desk {
             place.newest = indexed.last().copied();
         }
         place.heard_at = Some(now);
+        self.counters.heard(unit.connector, Some(now));
         self.units.insert(unit.device, admission.seen);
 
         if let Some(connector) = place.connector {
@@ -122,6 +123,7 @@ impl Desk {
         // A unit whose connector the chain does not have can do nothing yet.
         let connector = place.connector.ok_or(ProtocolError::Unavailable)?;
         place.heard_at = Some(now);
+        self.counters.heard(unit.connector, Some(now));
         write.unit(unit.device, &UnitMemory { seen, heard_at: now, held: place.held.clone() });
         self.units.insert(unit.device, seen);
         let rated = connector.rated.ma();

@@ -333,6 +333,19 @@ impl Store {
         Ok(self.get(Table::Points, &connector_key(connector))?.unwrap_or_default())
     }
 
+    /// Reads everything and compares every seal; gives how many records there are.
+    pub fn check_seals(&self) -> Result<u64, StoreError> {
+        let mut records = 0_u64;
+        for table in Table::ALL {
+            for entry in self.db.iterator_cf(self.family(table), IteratorMode::Start) {
+                let (key, sealed) = entry.map_err(|error| self.failed(&error))?;
+                self.unsealed(table, &key, sealed.into_vec())?;
+                records = records.saturating_add(1);
+            }
+        }
+        Ok(records)
+    }
+
     /// The newest sample of a connector with its index.
     pub fn newest_sample(&self, connector: ConnectorId) -> Result<Option<(u64, RawSample)>, StoreError> {
         let Some((first, bytes)) = self.message_before(connector, u64::MAX)? else { return Ok(None) };

@@ -1,0 +1,185 @@
+//! `wattd doctor` on installations that are broken in one way each: the way is named, with what to do, and no secret is shown.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
+mod wattd;
+
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
+
+use chain::diagnosis::{Diagnosis, Standing};
+use node::{
+    config::Config,
+    keys::{self, KeyName},
+};
+use wattd::Home;
+
+/// The exit code and the diagnosis.
+fn doctor(home: &Home, more: &[&str]) -> (Option<i32>, Diagnosis) {
+    let output = home.wattd(&[&["doctor", "--json"], more].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let shown = text.clone() + &String::from_utf8_lossy(&output.stderr);
+    for name in KeyName::ALL {
+        if let Ok(secret) = fs::read_to_string(name.file(home.data.path())) {
+            assert!(secret.trim().len() < 8 || !shown.contains(secret.trim()), "the {} key is shown", name.name());
+        }
+    }
+    (output.status.code(), serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {shown}")))
+}
+
+#[track_caller]
+fn names(found: &Diagnosis, check: &str, standing: Standing, words: &str) {
+    let fits = found.of(check).any(|finding| {
+        finding.standing == standing && finding.found.contains(words) && (standing != Standing::Wrong || finding.next.is_some())
+    });
+    assert!(fits, "no {check} {standing:?} with {words:?}: {}", found.text());
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn configure(home: &Home, change: impl FnOnce(&mut Config)) {
+    let mut config = Config::read(&home.data.config_file()).unwrap();
+    change(&mut config);
+    fs::write(home.data.config_file(), config.text().unwrap()).unwrap();
+}
+
+/// Replaces a key by another one.
+fn exchange(home: &Home, name: KeyName) {
+    let file = name.file(home.data.path());
+    fs::remove_file(&file).unwrap();
+    keys::write(&file, &keys::generate()).unwrap();
+}
+
+/// The first file of RocksDB in a folder whose name ends so.
+fn database_file(folder: &Path, ending: &str) -> std::path::PathBuf {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().rfind(|path| path.to_str().unwrap().contains(ending)).unwrap()
+}
+
+#[test]
+fn a_doctor_names_what_is_wrong_with_a_node_that_does_not_run() {
+    let base = Home::found();
+    let (code, found) = doctor(&base, &[]);
+    assert!(code == Some(0) && found.healthy, "a node that never ran: {}", found.text());
+    names(&found, "database", Standing::Ok, "none yet");
+    let running = base.start(&[]);
+    base.sell(1);
+    running.stop();
+    base.wattd(&["unit", "add", "--connector", "1-17"]);
+    let (code, found) = doctor(&base, &[]);
+    assert!(code == Some(0) && found.healthy, "{}", found.text());
+    names(&found, "process", Standing::Warning, "does not run");
+    names(&found, "database", Standing::Ok, "every checksum");
+    names(&found, "gateway_database", Standing::Ok, "each with its seal");
+    names(&found, "consensus_log", Standing::Ok, "fits");
+    names(&found, "role_gateway", Standing::Ok, "Gateway");
+    names(&found, "validators", Standing::Warning, "stands still");
+    names(&found, "unit", Standing::Warning, "1-17 was never heard");
+    names(&found, "ports", Standing::Ok, "free");
+    assert!(found.of("disk_space").next().is_some());
+    // It was only looked at: it starts, and is as healthy afterwards.
+    base.start(&[]).stop();
+
+    type Break = Box<dyn Fn(&Home)>;
+    let key = |name: KeyName| move |home: &Home| name.file(home.data.path());
+    let (gateway, scheduler, validator) = (key(KeyName::Gateway), key(KeyName::Scheduler), key(KeyName::Validator));
+    let ways: Vec<(&str, &str, Break)> = vec![
+        ("key_gateway", "mode 644", Box::new(move |home| chmod(&gateway(home), 0o644))),
+        ("key_validator", "is missing", Box::new(move |home| fs::remove_file(validator(home)).unwrap())),
+        ("key_scheduler", "holds no key", Box::new(move |home| fs::write(scheduler(home), "5ec7e7 and no key").unwrap())),
+        ("membership", "is not among the validators", Box::new(|home| exchange(home, KeyName::Validator))),
+        ("membership", "the network's key", Box::new(|home| exchange(home, KeyName::Network))),
+        ("role_gateway", "does not hold the role Gateway", Box::new(|home| exchange(home, KeyName::Gateway))),
+        ("role_scheduler", "does not hold the role Scheduler", Box::new(|home| exchange(home, KeyName::Scheduler))),
+        (
+            "config",
+            "lissten",
+            Box::new(|home| {
+                let text = fs::read_to_string(home.data.config_file()).unwrap();
+                fs::write(home.data.config_file(), text.replace("[api]", "[api]\nlissten = 1")).unwrap();
+            }),
+        ),
+        ("config", "gateway.lease_s", Box::new(|home| configure(home, |config| config.gateway.lease_s = 0))),
+        ("units_file", "mode 644", Box::new(|home| chmod(&home.data.path().join("units.json"), 0o644))),
+        ("ports", "names the same address", Box::new(|home| configure(home, |config| config.gateway.listen = config.api.listen))),
+        ("genesis", "is missing, but there is a node", Box::new(|home| fs::remove_file(home.data.genesis_file()).unwrap())),
+        (
+            "database",
+            "belongs to chain",
+            Box::new(|home| {
+                let text = fs::read_to_string(home.data.genesis_file()).unwrap();
+                fs::write(home.data.genesis_file(), text.replace("\"EUR\"", "\"CHF\"")).unwrap();
+            }),
+        ),
+        ("database", "MANIFEST", Box::new(|home| fs::write(database_file(&home.data.database(), "MANIFEST-"), "no manifest").unwrap())),
+        ("consensus_log", "is missing", Box::new(|home| fs::remove_file(home.data.wal().join("wal")).unwrap())),
+        (
+            "gateway_database",
+            "gateway",
+            Box::new(|home| fs::write(database_file(&home.data.path().join("gateway"), "MANIFEST-"), "no manifest").unwrap()),
+        ),
+        ("peers_named", "is no peer", Box::new(|home| home.add_peer("/ip4/127.0.0.1/tcp/1"))),
+        (
+            "peer_reachable",
+            "nobody listens there",
+            Box::new(|home| {
+                let id = consensus::peer_id(&keys::generate()).unwrap();
+                home.add_peer(&format!("/ip4/127.0.0.1/tcp/1/p2p/{id}"));
+            }),
+        ),
+    ];
+    for (check, words, way) in ways {
+        let home = base.copy();
+        way(&home);
+        let (code, found) = doctor(&home, &[]);
+        assert!(code == Some(1) && !found.healthy, "{check} {words}: {}", found.text());
+        names(&found, check, Standing::Wrong, words);
+        assert!(!found.text().contains("5ec7e7"), "{}", found.text());
+    }
+    let taken = TcpListener::bind(base.api).unwrap();
+    let (code, found) = doctor(&base, &[]);
+    assert_eq!(code, Some(1));
+    names(&found, "ports", Standing::Wrong, "api.listen");
+    drop(taken);
+    let nowhere = base.folder.path().join("nowhere");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_wattd")).arg("doctor").arg("--data").arg(&nowhere).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("WRONG    directory") && text.contains("-> "), "{text}");
+}
+
+#[test]
+fn a_doctor_asks_a_node_that_runs() {
+    let home = Home::found();
+    home.wattd(&["unit", "add", "--connector", "1-17"]);
+    let running = home.start(&[]);
+    home.sell(1);
+    let own = home.api.to_string();
+    let (code, found) = doctor(&home, &["--other", &own]);
+    assert!(code == Some(0) && found.healthy, "{}", found.text());
+    names(&found, "process", Standing::Ok, "runs");
+    names(&found, "api", Standing::Ok, &own);
+    names(&found, "clock", Standing::Ok, "");
+    names(&found, "gateway", Standing::Ok, "answers");
+    names(&found, "unit", Standing::Warning, "1-17 was never heard");
+    names(&found, "other", Standing::Ok, "follows the same chain");
+    names(&found, "database", Standing::Unknown, "it checked all of it at its start");
+
+    let stranger = Home::found();
+    let second = stranger.start(&[]);
+    let (code, found) = doctor(&home, &["--other", &stranger.api.to_string(), "--other", "127.0.0.1:1"]);
+    assert_eq!(code, Some(1));
+    names(&found, "other", Standing::Wrong, "follows chain");
+    names(&found, "other", Standing::Wrong, "nobody listens there");
+    // The directory of one node, the address of another.
+    configure(&home, |config| config.api.listen = stranger.api);
+    let (code, found) = doctor(&home, &[]);
+    assert_eq!(code, Some(1));
+    names(&found, "chain", Standing::Wrong, "genesis.json");
+    configure(&home, |config| config.api.listen = "127.0.0.1:1".parse().unwrap());
+    let (code, found) = doctor(&home, &[]);
+    assert_eq!(code, Some(1));
+    names(&found, "api", Standing::Wrong, "nobody listens there");
+    second.stop();
+    running.stop();
+}
