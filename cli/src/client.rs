@@ -10,7 +10,7 @@ mod reads;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use chain::{
-    api::{CardOrderDone, CommittedTransaction, MAX_PAGE, Page, Problem, Submitted},
+    api::{CardOrderDone, CommittedTransaction, MAX_PAGE, Page, Problem, Rehearsed, Submitted},
     id::{Height, TxId},
 };
 use futures::{Stream, StreamExt};
@@ -44,9 +44,25 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Client {
     http: reqwest::Client,
     base: Arc<str>,
+    reach: Reach,
+}
+
+/// Whether a client may ask anybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reach {
+    Node,
+    Nobody,
 }
 
 impl Client {
+    /// A client that asks nobody: every question ends in [`ClientError::Offline`].
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] where this machine cannot make a client at all.
+    pub fn offline() -> Result<Self, ClientError> {
+        Ok(Self { reach: Reach::Nobody, ..Self::new(DEFAULT_NODE)? })
+    }
+
     /// A client of the node at `url`, such as `http://127.0.0.1:8420`; nothing is sent yet.
     ///
     /// # Errors
@@ -71,7 +87,7 @@ impl Client {
             .user_agent(concat!("watt/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| bad(&error.to_string()))?;
-        Ok(Self { http, base: url.trim_end_matches('/').into() })
+        Ok(Self { http, base: url.trim_end_matches('/').into(), reach: Reach::Node })
     }
 
     /// The node's address, as it was given.
@@ -94,6 +110,14 @@ impl Client {
             .body(order.to_vec());
         let response = self.send(request).await?;
         self.json(path, response).await
+    }
+
+    /// Asks what a transaction would do in the next block. The bytes are those of [`chain::transaction::Transaction::sign_rehearsal`], which nobody can submit.
+    ///
+    /// # Errors
+    /// [`ClientError::Problem`] with the ledger's code where the chain would refuse it.
+    pub async fn rehearse(&self, bytes: &[u8]) -> Result<Rehearsed, ClientError> {
+        self.post("/rehearsals", bytes, REQUEST_TIMEOUT).await
     }
 
     /// Submits a transaction's bytes; it is pooled, not yet committed.
@@ -186,6 +210,10 @@ impl Client {
 
     /// Sends, and turns every answer but a success into its problem.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        if self.reach == Reach::Nobody {
+            let path = request.build().map(|request| request.url().path().to_owned()).unwrap_or_default();
+            return Err(ClientError::Offline { path });
+        }
         let response = request.send().await.map_err(|error| ClientError::unreachable(&self.base, &error))?;
         let status = response.status();
         if status.is_success() {

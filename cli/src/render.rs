@@ -1,4 +1,4 @@
-//! How results reach the screen: tables for people, JSON for programs; both on stdout.
+//! How results reach the screen: tables for people, JSON for programs, CSV for spreadsheets; all on stdout.
 //!
 //! A command says what it found once, as facts and as JSON; this module chooses. Prompts and progress go to stderr and are not made here. Called by
 //! the commands.
@@ -7,16 +7,21 @@ use std::io::{self, Write as _};
 
 use chain::words::steers;
 use comfy_table::{ContentArrangement, Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::csv::{self, Csv};
 
 /// How results are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Output {
     /// For people.
     #[default]
     Table,
     /// For programs: the API's own JSON.
     Json,
+    /// For spreadsheets: RFC 4180, a line for each item of a list, or for each field of what is no list.
+    Csv,
 }
 
 /// Rows under a head.
@@ -87,20 +92,36 @@ impl Facts {
     }
 }
 
-/// Writes a result to stdout in the form that was asked for. A reader that has gone away is no error.
+/// Writes a result to stdout in the form that was asked for; as CSV a line for each field. A reader that has gone away is no error.
 ///
 /// # Errors
 /// The machine's.
 pub fn put<T: Serialize + ?Sized>(output: Output, json: &T, text: impl FnOnce() -> String) -> io::Result<()> {
-    let bytes = match output {
-        Output::Table => text().into_bytes(),
+    match output {
+        Output::Csv => out(csv::facts(&serde_json::to_value(json)?).as_bytes()),
+        Output::Table => out(text().as_bytes()),
         Output::Json => {
             let mut bytes = serde_json::to_vec_pretty(json)?;
             bytes.push(b'\n');
-            bytes
+            out(&bytes)
         }
-    };
-    out(&bytes)
+    }
+}
+
+/// [`put`] of a list, whose rows and columns are its own.
+///
+/// # Errors
+/// The machine's.
+pub fn put_list<T: Serialize + ?Sized>(
+    output: Output,
+    json: &T,
+    text: impl FnOnce() -> String,
+    csv: impl FnOnce() -> Csv,
+) -> io::Result<()> {
+    match output {
+        Output::Csv => out(csv().text().as_bytes()),
+        Output::Table | Output::Json => put(output, json, text),
+    }
 }
 
 /// Writes bytes to stdout as they are. A reader that has gone away is no error.

@@ -10,13 +10,17 @@ use chain::{
     quantity::WattHours,
     time::{Duration, Timestamp},
 };
+use cli::render::io_words;
 use contracts::{
     pattern::{Brought, CHARGES, ENOUGH, HIGHEST, Pattern, Signals, Usage},
     tariff::Zone,
 };
 use serde::Serialize;
 
-use crate::rows::{self, Filter, SourceSession};
+use crate::{
+    report,
+    rows::{self, Filter, SourceSession},
+};
 
 /// The zone of the files, as a tariff would say it.
 const ZONE: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
@@ -140,12 +144,12 @@ impl Both {
 /// # Errors
 /// Where the file cannot be used, says too little, or the report cannot be written.
 pub fn run(options: &Options) -> anyhow::Result<Vec<String>> {
+    report::writable(options.json.as_deref())?;
     let rows = rows::read(&options.file, &options.filter)?;
     let report = measure(&rows)?;
     print(&report);
     if let Some(path) = &options.json {
-        let file = std::fs::File::create(path).map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
-        serde_json::to_writer_pretty(file, &report)?;
+        report::write(&report, path).map_err(|error| anyhow::anyhow!("--json {}: {}", path.display(), io_words(&error)))?;
     }
     Ok(Vec::new())
 }

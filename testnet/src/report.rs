@@ -11,7 +11,6 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Context as _;
 use chain::{
     api::CondominiumView,
     id::Height,
@@ -22,6 +21,7 @@ use chain::{
 use cli::{
     audit::{self, AuditReport, Progress},
     client::Client,
+    render::io_words,
 };
 use futures::StreamExt as _;
 use serde::Serialize;
@@ -417,9 +417,13 @@ pub fn reason(reason: EndReason) -> String {
 pub fn writable(path: Option<&Path>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     anyhow::ensure!(!path.is_dir(), "--json {}: it is a folder, not a file", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (file, shown) = (path.display(), folder.display());
+    anyhow::ensure!(folder.exists(), "--json {file}: there is no folder {shown}: make it (mkdir -p {shown}), or name another file");
+    anyhow::ensure!(folder.is_dir(), "--json {file}: {shown} is a file, not a folder: name another file");
     let is_new = !path.exists();
     let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.with_context(|| format!("--json {} cannot be written", path.display()))?;
+    opened.map_err(|error| anyhow::anyhow!("--json {file} cannot be written: {}", io_words(&error)))?;
     if is_new {
         std::fs::remove_file(path)?;
     }
@@ -440,4 +444,25 @@ pub fn write(report: &impl Serialize, path: &Path) -> io::Result<()> {
 #[must_use]
 pub fn rounded(seconds: f64) -> f64 {
     (seconds * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A report into a folder that was not there ended with "No such file or directory (os error 2)".
+    #[test]
+    fn a_report_that_cannot_be_written_is_refused_before_the_work_and_says_what_to_do() {
+        let folder = TempDir::new().expect("a folder");
+        let told = |path: &Path| writable(Some(path)).expect_err("refused").to_string();
+        let missing = told(&folder.path().join("out/report.json"));
+        assert!(missing.contains("mkdir -p") && missing.contains("out") && !missing.contains("os error"), "{missing}");
+        assert!(!folder.path().join("out").exists(), "nothing is made");
+        std::fs::write(folder.path().join("file"), "").expect("writes");
+        let below = told(&folder.path().join("file/report.json"));
+        assert!(below.contains("is a file, not a folder"), "{below}");
+        assert!(told(folder.path()).contains("a folder, not a file"));
+        writable(Some(&folder.path().join("report.json"))).expect("can be written");
+        assert!(!folder.path().join("report.json").exists());
+    }
 }

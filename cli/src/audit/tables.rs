@@ -14,6 +14,8 @@ use std::{
 use chain::{certificate::ValidatorSet, quantity::decimal, time::Timestamp};
 use serde::Serialize;
 
+use crate::csv::{quoted, utc};
+
 /// How tables are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum TableFormat {
@@ -228,21 +230,14 @@ fn free(place: &Path) -> io::Result<()> {
     }
 }
 
-/// A cell as RFC 4180 has it; text that a spreadsheet would take for a formula begins with an apostrophe, which it shows as text.
+/// A cell as RFC 4180 has it.
 fn csv(cell: &Cell) -> String {
     match cell {
         Cell::Empty => String::new(),
         Cell::Number(number) => number.to_string(),
         Cell::Small(number) => number.to_string(),
         Cell::Time(at) => utc(*at),
-        Cell::Text(text) => {
-            let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
-            if text.contains([',', '"', '\n', '\r']) {
-                format!("\"{guard}{}\"", text.replace('"', "\"\""))
-            } else {
-                format!("{guard}{text}")
-            }
-        }
+        Cell::Text(text) => quoted(text),
     }
 }
 
@@ -254,12 +249,6 @@ fn json(cell: &Cell) -> serde_json::Value {
         Cell::Time(at) => utc(*at).into(),
         Cell::Text(text) => text.as_str().into(),
     }
-}
-
-/// `2026-01-16T17:49:26.250Z`, or plain milliseconds where a calendar has no such day.
-fn utc(at: Timestamp) -> String {
-    let parsed = i64::try_from(at.ms()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    parsed.map_or_else(|| at.ms().to_string(), |at| format!("{at:.3}"))
 }
 
 #[cfg(test)]

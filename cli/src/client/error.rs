@@ -60,6 +60,14 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A question that only a node could answer, while none is asked.
+    #[error(
+        "only a node can answer this ({path}), and --offline asks none: give whole ids and what is left to the node otherwise, such as --condominium"
+    )]
+    Offline {
+        /// What was to be asked.
+        path: String,
+    },
     /// A transaction that cannot be made.
     #[error("the transaction cannot be made: {0}")]
     Transaction(#[from] TransactionError),
@@ -86,6 +94,7 @@ impl ClientError {
             | Self::Rejected { .. }
             | Self::Pending { .. }
             | Self::Answer { .. }
+            | Self::Offline { .. }
             | Self::Transaction(_) => None,
         }
     }
@@ -96,7 +105,12 @@ impl ClientError {
         match self {
             Self::Problem(problem) => Code::ALL.iter().copied().find(|code| code.slug() == problem.code),
             Self::Rejected { rejection, .. } => Some(rejection.code),
-            Self::Address { .. } | Self::Unreachable { .. } | Self::Pending { .. } | Self::Answer { .. } | Self::Transaction(_) => None,
+            Self::Address { .. }
+            | Self::Unreachable { .. }
+            | Self::Pending { .. }
+            | Self::Answer { .. }
+            | Self::Offline { .. }
+            | Self::Transaction(_) => None,
         }
     }
 

@@ -77,7 +77,10 @@ impl Reference {
         }
         let salt: [u8; 32] = rand::random();
         let commitment = Commitment { commitment: open(&salt, &reference), salt: Hash32(salt), reference, purpose };
-        keep(context, &commitment)?;
+        // Of what is only tried nothing has to be opened later.
+        if !context.options().dry_run {
+            keep(context, &commitment)?;
+        }
         Ok(commitment)
     }
 }

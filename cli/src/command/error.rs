@@ -2,12 +2,12 @@
 
 use std::io;
 
-use ::chain::api::Problem;
+use ::chain::{api::Problem, code::Code};
 use serde::Serialize;
 
 use crate::{
     audit::AuditFailure, checkpoints::CheckpointError, client::ClientError, keystore::KeystoreError, phrase::PhraseError,
-    proof::ProofError, render, verify::VerifyError,
+    profile::ProfileError, proof::ProofError, render, verify::VerifyError,
 };
 
 /// Why a command has no result.
@@ -26,7 +26,7 @@ pub enum CommandError {
     #[error("{0}")]
     NotReached(String),
     /// The owner said no.
-    #[error("nothing was signed")]
+    #[error("nothing was signed or sent")]
     Declined,
     /// The node, the way to it, or the chain.
     #[error(transparent)]
@@ -34,12 +34,32 @@ pub enum CommandError {
     /// A wallet's file.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
+    /// A profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// Words that are no phrase.
     #[error(transparent)]
     Phrase(#[from] PhraseError),
     /// Input, output, terminal.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The chain would refuse it, as this program could tell by itself.
+    #[error("{text} ({})", code.slug())]
+    Refused {
+        /// As the chain would.
+        code: Code,
+        /// What is wrong and what to do.
+        text: String,
+    },
+    /// What a doctor has found, and told already.
+    #[error("{wrong} wrong")]
+    Unhealthy {
+        /// How many things.
+        wrong: usize,
+    },
+    /// No failure: what was asked for was done without submitting anything, and nothing that follows a submission has a place (`--dry-run`, `--offline`).
+    #[error("nothing was submitted, as asked")]
+    EndsHere,
     /// Anything else, said in full.
     #[error("{0}")]
     Failed(String),
@@ -71,11 +91,13 @@ impl CommandError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::EndsHere => 0,
+            Self::Refused { .. } => 5,
             Self::Usage(_) => 2,
             Self::Verification(_) | Self::Audit(_) => 3,
             Self::NotReached(_) => 6,
             Self::Client(error) => match error {
-                ClientError::Address { .. } => 2,
+                ClientError::Address { .. } | ClientError::Offline { .. } => 2,
                 ClientError::Unreachable { .. } => 4,
                 ClientError::Rejected { .. } => 5,
                 // A node that is there and cannot serve is, to whoever asks, away.
@@ -84,7 +106,13 @@ impl CommandError {
                 ClientError::Problem(problem) if problem.status != 404 && error.code().is_some() => 5,
                 ClientError::Problem(_) | ClientError::Pending { .. } | ClientError::Answer { .. } | ClientError::Transaction(_) => 1,
             },
-            Self::Declined | Self::Keystore(_) | Self::Phrase(_) | Self::Io(_) | Self::Failed(_) => 1,
+            Self::Unhealthy { .. }
+            | Self::Declined
+            | Self::Keystore(_)
+            | Self::Profile(_)
+            | Self::Phrase(_)
+            | Self::Io(_)
+            | Self::Failed(_) => 1,
         }
     }
 
@@ -92,12 +120,15 @@ impl CommandError {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
+            Self::EndsHere => "ok",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::Refused { code, .. } => code.slug(),
             Self::Usage(_) => "usage",
             Self::Verification(_) | Self::Audit(_) => "verification_failed",
             Self::NotReached(_) => "checkpoint_not_reached",
             Self::Declined => "declined",
             Self::Client(error) => match error {
-                ClientError::Address { .. } => "usage",
+                ClientError::Address { .. } | ClientError::Offline { .. } => "usage",
                 ClientError::Unreachable { .. } => "unreachable",
                 ClientError::Problem(problem) => &problem.code,
                 ClientError::Rejected { rejection, .. } => rejection.code.slug(),
@@ -106,6 +137,7 @@ impl CommandError {
                 ClientError::Transaction(_) => "bad_transaction",
             },
             Self::Keystore(_) => "wallet",
+            Self::Profile(_) => "profile",
             Self::Phrase(_) => "phrase",
             Self::Io(_) => "io",
             Self::Failed(_) => "failed",

@@ -62,8 +62,8 @@ impl Target {
         if path.as_os_str() == "-" {
             return match output {
                 Output::Table => Ok(Self::Stdout),
-                Output::Json => Err(CommandError::Usage(
-                    "\"-\" and --output json both want the standard output: name a file, or leave out one of them".to_owned(),
+                Output::Json | Output::Csv => Err(CommandError::Usage(
+                    "\"-\" and --output json or csv both want the standard output: name a file, or leave out one of them".to_owned(),
                 )),
             };
         }

@@ -14,6 +14,7 @@ use contracts::{
 
 use super::{CommandError, Context};
 use crate::{
+    csv::{self, Csv},
     quantity::{parse_duration, parse_tokens, time, tokens},
     render::{Facts, Rows},
 };
@@ -144,26 +145,59 @@ impl List {
         let account = context.account(self.account)?;
         let currency = context.status().await?.currency;
         let mandates = context.client().mandates(account).await?;
-        context.put(&mandates, || {
-            let columns = ["CONDOMINIUM", "A SESSION", "A DAY", "USED TODAY", "PER KWH", "PER HOUR", "UNTIL", "CONNECTORS", "ASKS FROM"];
-            let mut rows = Rows::new(&columns, "There is no mandate: cards start nothing.");
-            for view in &mandates {
-                let Record { terms, .. } = &view.mandate;
-                let money = |amount| tokens(amount, &currency);
-                let numbers: Vec<String> = terms.connectors.iter().map(u32::to_string).collect();
-                rows.push([
-                    view.condominium.to_string(),
-                    money(terms.max_per_session),
-                    money(terms.max_per_day),
-                    money(view.used_today),
-                    money(terms.max_price_per_kwh),
-                    money(terms.max_price_per_hour),
-                    time(terms.expires),
-                    if numbers.is_empty() { "all".to_owned() } else { numbers.join(", ") },
-                    if terms.confirm_from > HIGHEST { "never".to_owned() } else { terms.confirm_from.to_string() },
+        context.put_list(
+            &mandates,
+            || {
+                let columns =
+                    ["CONDOMINIUM", "A SESSION", "A DAY", "USED TODAY", "PER KWH", "PER HOUR", "UNTIL", "CONNECTORS", "ASKS FROM"];
+                let mut rows = Rows::new(&columns, "There is no mandate: cards start nothing.");
+                for view in &mandates {
+                    let Record { terms, .. } = &view.mandate;
+                    let money = |amount| tokens(amount, &currency);
+                    let numbers: Vec<String> = terms.connectors.iter().map(u32::to_string).collect();
+                    rows.push([
+                        view.condominium.to_string(),
+                        money(terms.max_per_session),
+                        money(terms.max_per_day),
+                        money(view.used_today),
+                        money(terms.max_price_per_kwh),
+                        money(terms.max_price_per_hour),
+                        time(terms.expires),
+                        if numbers.is_empty() { "all".to_owned() } else { numbers.join(", ") },
+                        if terms.confirm_from > HIGHEST { "never".to_owned() } else { terms.confirm_from.to_string() },
+                    ]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&[
+                    "condominium",
+                    "max_per_session_micro",
+                    "max_per_day_micro",
+                    "used_today_micro",
+                    "max_per_kwh_micro",
+                    "max_per_hour_micro",
+                    "expires",
+                    "connectors",
+                    "confirm_from",
                 ]);
-            }
-            rows.text()
-        })
+                for view in &mandates {
+                    let Record { terms, .. } = &view.mandate;
+                    let numbers: Vec<String> = terms.connectors.iter().map(u32::to_string).collect();
+                    csv.push([
+                        csv::number(view.condominium.0),
+                        csv::micro(terms.max_per_session),
+                        csv::micro(terms.max_per_day),
+                        csv::micro(view.used_today),
+                        csv::micro(terms.max_price_per_kwh),
+                        csv::micro(terms.max_price_per_hour),
+                        csv::at(terms.expires),
+                        csv::text(numbers.join(" ")),
+                        if terms.confirm_from > HIGHEST { csv::text("never") } else { csv::number(terms.confirm_from) },
+                    ]);
+                }
+                csv
+            },
+        )
     }
 }

@@ -9,22 +9,31 @@ mod chain;
 mod charge;
 mod clearing;
 mod commitment;
+mod completions;
+mod config;
 mod context;
+mod doctor;
 mod error;
 mod file;
+mod man;
 mod mandate;
+mod present;
 mod proof;
 mod secret;
 mod session;
 mod wallet;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
+use ::chain::id::ChainId;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
 
 pub use self::{context::Context, error::CommandError};
 use crate::{
     client::DEFAULT_NODE,
+    keystore::Keystore,
+    profile::{Profile, Profiles},
+    quantity::{Instant, parse_instant},
     render::{self, Output},
 };
 
@@ -62,9 +71,21 @@ pub struct Options {
     /// Whether the address was typed, and not taken from the environment or by default.
     #[arg(skip)]
     pub node_typed: bool,
-    /// A table for people or JSON for programs
+    /// What was neither typed nor in the environment, where a profile may say something.
+    #[arg(skip)]
+    unsaid: Unsaid,
+    /// Take what is not said from this profile (`watt config`) [default: "default"]
+    #[arg(long, global = true, env = "WATT_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The gateway that the profile names.
+    #[arg(skip)]
+    pub gateway: Option<String>,
+    /// A table for people, JSON for programs, or CSV for spreadsheets (docs/cli.md names the columns)
     #[arg(long, global = true, value_enum, default_value_t)]
     pub output: Output,
+    /// Have the node try it, say what it would do, and submit nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
     /// Sign without asking
     #[arg(long, short = 'y', global = true)]
     pub yes: bool,
@@ -76,8 +97,57 @@ pub struct Options {
     pub passphrase_fd: Option<u32>,
     /// Read the wallet's passphrase from the first line of this file, which only you may read
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_fd")]
-    pub passphrase_file: Option<std::path::PathBuf>,
+    pub passphrase_file: Option<PathBuf>,
+    /// Ask no node: sign, and write the transaction to a file for `watt chain submit`
+    #[arg(long, global = true, help_heading = OFFLINE)]
+    pub offline: bool,
+    /// What `watt chain prepare` wrote where there is a node
+    #[arg(long, global = true, value_name = "FILE", help_heading = OFFLINE)]
+    pub prepared: Option<PathBuf>,
+    /// The chain that it is for [default: the prepared file's]
+    #[arg(long, global = true, value_name = "CHAIN_ID", help_heading = OFFLINE)]
+    pub on_chain: Option<ChainId>,
+    /// The number of the transaction, as its account counts them from 0 [default: the prepared file's]
+    #[arg(long, global = true, value_name = "N", help_heading = OFFLINE)]
+    pub nonce: Option<u64>,
+    /// Until when it may enter a block, at most 24 h after it does: 07:30, +20h or 2026-11-23T07:30 [default: almost 24 h]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_instant, help_heading = OFFLINE)]
+    pub valid_until: Option<Instant>,
+    /// The new file for the transaction, or "-", stdout [default: KIND-NUMBER.watt.json]
+    #[arg(long, global = true, value_name = "FILE", help_heading = OFFLINE)]
+    pub out: Option<PathBuf>,
 }
+
+/// Which of the options with a default were left to it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Unsaid {
+    node: bool,
+    output: bool,
+}
+
+impl Options {
+    /// Takes what was not said from the profile.
+    ///
+    /// # Errors
+    /// [`CommandError::Profile`] where it cannot be read, or there is none of the name that was given.
+    fn complete(&mut self) -> Result<(), CommandError> {
+        // Without a home there are no profiles, and whoever needs one says so.
+        let Ok(keystore) = Keystore::of_user() else { return Ok(()) };
+        let Profile { node, wallet, output, gateway } = Profiles::load(keystore.home())?.named(self.profile.as_deref())?;
+        if let Some(node) = node.filter(|_| self.unsaid.node) {
+            self.node = node;
+        }
+        if let Some(output) = output.filter(|_| self.unsaid.output) {
+            self.output = output;
+        }
+        self.wallet = self.wallet.take().or(wallet);
+        self.gateway = gateway;
+        Ok(())
+    }
+}
+
+/// The heading in help pages for what belongs to `--offline`.
+const OFFLINE: &str = "Without a node";
 
 /// The groups of commands.
 #[derive(Subcommand, Debug)]
@@ -106,13 +176,22 @@ pub enum Command {
     /// Check a whole chain without trusting whoever keeps it
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Keep what you do not want to type each time
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Find what is wrong with wallets, the way to the node, and the node as seen from here
+    Doctor(doctor::Doctor),
+    /// Write what a shell needs to complete commands
+    Completions(completions::Completions),
+    /// Write manual pages, one for each command
+    Man(man::Man),
 }
 
 /// Runs `watt` with these arguments, the program's name first, and says with which code to leave.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let watt = match parse(&arguments) {
+    let mut watt = match parse(&arguments) {
         Ok(watt) => watt,
         Err(error) => {
             // Help and version are no errors; clap knows, and it prints to the right stream.
@@ -124,14 +203,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    // No profile is needed to set one up.
+    let completed = match &watt.command {
+        Command::Config(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+        Command::Wallet(_)
+        | Command::Charge(_)
+        | Command::Mandate(_)
+        | Command::Session(_)
+        | Command::Chain(_)
+        | Command::Admin(_)
+        | Command::Clearing(_)
+        | Command::Audit(_)
+        | Command::Doctor(_) => watt.options.complete(),
+    };
     let output = watt.options.output;
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(CommandError::from)
-        .and_then(|runtime| runtime.block_on(run(watt)));
+    let outcome = completed.and_then(|()| carry_out(watt));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(CommandError::EndsHere) => ExitCode::SUCCESS,
+        // Told on stdout, in full.
+        Err(error @ CommandError::Unhealthy { .. }) => ExitCode::from(error.exit_code()),
         Err(error) => {
             eprintln!("error: {}", render::clean(&error.to_string()));
             if output == Output::Json {
@@ -142,11 +232,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+fn carry_out(watt: Watt) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(watt))
+}
+
 fn parse(arguments: &[OsString]) -> Result<Watt, clap::Error> {
     let mut command = Watt::command();
     let matches = command.try_get_matches_from_mut(arguments)?;
     let mut watt = Watt::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     watt.options.node_typed = matches.value_source("node") == Some(ValueSource::CommandLine);
+    let unsaid = |name| matches.value_source(name).is_none_or(|source| source == ValueSource::DefaultValue);
+    watt.options.unsaid = Unsaid { node: unsaid("node"), output: unsaid("output") };
     Ok(watt)
 }
 
@@ -162,16 +259,22 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
 /// # Errors
 /// [`CommandError`].
 pub async fn run(watt: Watt) -> Result<(), CommandError> {
-    let context = Context::new(watt.options)?;
-    match watt.command {
-        Command::Wallet(command) => command.run(&context).await,
-        Command::Charge(command) => command.run(&context).await,
-        Command::Mandate(command) => command.run(&context).await,
-        Command::Session(command) => command.run(&context).await,
-        Command::Chain(command) => command.run(&context).await,
-        Command::Admin(command) => command.run(&context).await,
-        Command::Clearing(command) => command.run(&context).await,
-        Command::Audit(command) => command.run(&context).await,
+    let Watt { options, command } = watt;
+    // Not for those that need neither node nor wallet, nor addresses of them that are right.
+    let context = || Context::new(options);
+    match command {
+        Command::Wallet(command) => command.run(&context()?).await,
+        Command::Charge(command) => command.run(&context()?).await,
+        Command::Mandate(command) => command.run(&context()?).await,
+        Command::Session(command) => command.run(&context()?).await,
+        Command::Chain(command) => command.run(&context()?).await,
+        Command::Admin(command) => command.run(&context()?).await,
+        Command::Clearing(command) => command.run(&context()?).await,
+        Command::Audit(command) => command.run(&context()?).await,
+        Command::Config(command) => command.run(&context()?),
+        Command::Doctor(command) => command.run(&context()?).await,
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     }
 }
 

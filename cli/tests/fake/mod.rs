@@ -212,6 +212,11 @@ impl Home {
         address_of(&self.key)
     }
 
+    /// Where a file of this name is, or would be.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// A file that only its owner may read.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
@@ -221,16 +226,14 @@ impl Home {
 
     /// Runs `watt` without a terminal.
     pub fn watt(&self, node: &str, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_watt"))
-            .args(arguments)
-            .arg("--passphrase-file")
-            .arg(self.folder.path().join("passphrase"))
-            .env_clear()
-            .env("WATT_HOME", self.folder.path())
-            .env("WATT_NODE", node)
-            .env("TZ", "UTC")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        self.command(arguments).env("WATT_NODE", node).output().unwrap()
+    }
+
+    /// `watt` without a terminal and, as yet, without a node.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_watt"));
+        command.args(arguments).arg("--passphrase-file").arg(self.folder.path().join("passphrase"));
+        command.env_clear().env("WATT_HOME", self.folder.path()).env("TZ", "UTC").stdin(Stdio::null());
+        command
     }
 }

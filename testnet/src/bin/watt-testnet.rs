@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use testnet::{
     chaos, demo, load, pattern,
     replay::{self, Fraction},
@@ -55,6 +55,11 @@ enum Command {
     Chaos(ChaosArgs),
     /// How fast a node with an empty disk fetches a kept chain of several nodes from the others.
     Sync(SyncArgs),
+    /// Write what a shell needs to complete commands.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Args)]
@@ -225,6 +230,12 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
         }
         Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
         Command::Sync(SyncArgs { chain, json }) => sync::run(&sync::Options { chain, json }).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "watt-testnet", &mut script);
+            cli::render::out(&script)?;
+            Ok(Vec::new())
+        }
         Command::Load(LoadArgs { validators, clients, seconds, json, data }) => {
             load::run(&load::Options { validators, clients, seconds, json, data }).await
         }
@@ -242,6 +253,24 @@ async fn terminated(stays: &AtomicBool) {
         }
         if !stays.load(Ordering::Relaxed) {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_taken() {
+        Cli::command().debug_assert();
+        let examples: Vec<&str> = EXAMPLES.lines().filter_map(|line| line.strip_prefix("  watt-testnet ")).collect();
+        assert!(examples.len() > 5);
+        for line in examples {
+            let bare = line.split("  ").next().unwrap_or_default();
+            if let Err(error) = Cli::try_parse_from(std::iter::once("watt-testnet").chain(bare.split(' '))) {
+                panic!("watt-testnet {line}: {error}");
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use ::chain::{
-    api::Status,
     card_order::{CardAction, CardOrder},
     crypto,
     hash::Hash32,
@@ -23,8 +22,10 @@ use crate::{
     client::Client,
     command::{
         CommandError, Context,
+        present::Present,
         secret::{Lines, Source},
     },
+    csv::{self, Csv},
     quantity::{parse_hash, time},
     render::{Facts, Rows},
 };
@@ -56,9 +57,16 @@ struct Where {
     /// The condominium [default: the only one]
     #[arg(long, value_name = "NUMBER")]
     condominium: Option<u32>,
-    /// The gateway's address
-    #[arg(long, env = "WATT_GATEWAY", default_value = DEFAULT_GATEWAY, value_name = "URL")]
-    gateway: String,
+    /// The gateway's address [default: http://127.0.0.1:8421]
+    #[arg(long, env = "WATT_GATEWAY", value_name = "URL")]
+    gateway: Option<String>,
+}
+
+impl Where {
+    /// The address that was given, or the profile's, or this machine's.
+    fn gateway<'a>(&'a self, context: &'a Context) -> &'a str {
+        self.gateway.as_deref().or(context.options().gateway.as_deref()).unwrap_or(DEFAULT_GATEWAY)
+    }
 }
 
 /// Bind a card to an account
@@ -138,7 +146,7 @@ impl Bind {
             None => CardId::commit(&key, &self.uid()?),
         };
         // The key first: a card that is bound without it would be bound for nothing.
-        order(context, &status, &self.place.gateway, (condominium, card), CardAction::Keep(key)).await?;
+        order(context, &status, self.place.gateway(context), (condominium, card), CardAction::Keep(key)).await?;
         let call = BindCard { condominium, card, account: Some(self.account) };
         let done = context.submit(&status, Call::BindCard(call)).await?;
         let facts = Facts::new().with("card", card.to_string()).with("bound to", self.account.to_string());
@@ -191,8 +199,10 @@ impl Erase {
         let condominium = context.condominium(self.place.condominium).await?;
         let status = context.status().await?;
         let card = CardId(self.card);
-        order(context, &status, &self.place.gateway, (condominium, card), CardAction::Erase).await?;
-        eprintln!("the gateway has destroyed the card's key");
+        order(context, &status, self.place.gateway(context), (condominium, card), CardAction::Erase).await?;
+        if !context.options().dry_run {
+            eprintln!("the gateway has destroyed the card's key");
+        }
         let call = BindCard { condominium, card, account: None };
         let done = context.submit(&status, Call::BindCard(call)).await?;
         context.put_done(&done, Facts::new().with("erased", card.to_string()))
@@ -202,7 +212,7 @@ impl Erase {
 /// Signs an order about a card and has the gateway follow it.
 async fn order(
     context: &Context,
-    status: &Status,
+    status: &Present,
     gateway: &str,
     (condominium, card): (CondominiumId, CardId),
     action: CardAction,
@@ -213,13 +223,23 @@ async fn order(
         CardAction::Keep(_) => "Have the gateway keep the key of a card",
         CardAction::Erase => "Have the gateway destroy the key of a card, for good",
     };
-    let lines = [
+    let mut lines = [
         ("condominium", condominium.to_string()),
         ("card", card.to_string()),
         ("at the gateway", gateway.to_owned()),
         ("signed at", time(at)),
         ("as account", entry.address.to_string()),
     ];
+    context.name_condominiums(&mut lines).await;
+    // What is only tried brings no key to the gateway, and destroys none.
+    if context.options().dry_run {
+        let facts = lines.iter().fold(Facts::new(), |facts, (name, value)| facts.with(name, value.as_str()));
+        eprintln!("would first be signed and sent to the gateway: {title}\n{}", facts.text());
+        return Ok(());
+    }
+    if context.is_offline() {
+        return Err(CommandError::Usage("the gateway must be reached for this: leave out --offline".to_owned()));
+    }
     context.confirm(title, &lines)?;
     let key = context.unlock(&entry)?.key();
     let order = CardOrder { chain_id: status.chain_id, signer: crypto::address_of(&key), at, condominium, card, action };
@@ -231,13 +251,28 @@ async fn order(
 impl List {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
         let cards = context.client().cards(self.condominium.map(CondominiumId), self.account).await?;
-        context.put(&cards, || {
-            let mut rows = Rows::new(&["CONDOMINIUM", "CARD", "ACCOUNT", "SINCE"], "No card is bound.");
-            for view in &cards {
-                rows.push([view.condominium.to_string(), view.id.to_string(), view.card.account.to_string(), time(view.card.bound_at)]);
-            }
-            rows.text()
-        })
+        context.put_list(
+            &cards,
+            || {
+                let mut rows = Rows::new(&["CONDOMINIUM", "CARD", "ACCOUNT", "SINCE"], "No card is bound.");
+                for view in &cards {
+                    rows.push([view.condominium.to_string(), view.id.to_string(), view.card.account.to_string(), time(view.card.bound_at)]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&["condominium", "card", "account", "bound_at"]);
+                for view in &cards {
+                    csv.push([
+                        csv::number(view.condominium.0),
+                        csv::text(view.id),
+                        csv::text(view.card.account),
+                        csv::at(view.card.bound_at),
+                    ]);
+                }
+                csv
+            },
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use contracts::call::{Call, PutConnector};
 
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     describe,
     quantity::{amperes, kwh, parse_currents},
     render::{Facts, Rows},
@@ -78,32 +79,73 @@ impl Connector {
 
 async fn list(context: &Context) -> Result<(), CommandError> {
     let connectors = context.client().connectors().await?;
-    context.put(&connectors, || {
-        let columns = ["CONNECTOR", "STATE", "GROUP", "TARIFF", "RATED", "CONTROL", "PLUG", "REGISTER", "UNASSIGNED"];
-        let mut rows = Rows::new(&columns, "There is no connector yet: `watt admin connector put` makes one.");
-        for view in &connectors {
-            let connector = &view.connector;
-            let state = match (connector.fault, connector.service) {
-                (Some(found), _) => format!("fault: {}", describe::fault(found)),
-                (None, Service::OutOfService) => describe::service(Service::OutOfService).to_owned(),
-                (None, Service::InService) if connector.session.is_some() => "busy".to_owned(),
-                (None, Service::InService) if view.free => "free".to_owned(),
-                (None, Service::InService) => "not available".to_owned(),
-            };
-            rows.push([
-                view.id.to_string(),
-                state,
-                connector.group.to_string(),
-                connector.tariff.to_string(),
-                amperes(connector.rated),
-                describe::control(connector.control).to_owned(),
-                describe::plug(connector.plug_signal).to_owned(),
-                kwh(connector.last_register),
-                kwh(connector.unassigned),
+    context.put_list(
+        &connectors,
+        || {
+            let columns = ["CONNECTOR", "STATE", "GROUP", "TARIFF", "RATED", "CONTROL", "PLUG", "REGISTER", "UNASSIGNED"];
+            let mut rows = Rows::new(&columns, "There is no connector yet: `watt admin connector put` makes one.");
+            for view in &connectors {
+                let connector = &view.connector;
+                let state = match (connector.fault, connector.service) {
+                    (Some(found), _) => format!("fault: {}", describe::fault(found)),
+                    (None, Service::OutOfService) => describe::service(Service::OutOfService).to_owned(),
+                    (None, Service::InService) if connector.session.is_some() => "busy".to_owned(),
+                    (None, Service::InService) if view.free => "free".to_owned(),
+                    (None, Service::InService) => "not available".to_owned(),
+                };
+                rows.push([
+                    view.id.to_string(),
+                    state,
+                    connector.group.to_string(),
+                    connector.tariff.to_string(),
+                    amperes(connector.rated),
+                    describe::control(connector.control).to_owned(),
+                    describe::plug(connector.plug_signal).to_owned(),
+                    kwh(connector.last_register),
+                    kwh(connector.unassigned),
+                ]);
+            }
+            rows.text()
+        },
+        || {
+            let mut csv = Csv::new(&[
+                "connector",
+                "free",
+                "service",
+                "fault",
+                "session",
+                "group",
+                "tariff",
+                "rated_l1_ma",
+                "rated_l2_ma",
+                "rated_l3_ma",
+                "control",
+                "plug",
+                "register_wh",
+                "unassigned_wh",
             ]);
-        }
-        rows.text()
-    })
+            for view in &connectors {
+                let connector = &view.connector;
+                let head = [
+                    csv::text(view.id),
+                    csv::yes(view.free),
+                    csv::text(describe::service(connector.service)),
+                    csv::some(connector.fault, |fault| csv::text(describe::fault(fault))),
+                    csv::some(connector.session, csv::text),
+                    csv::number(connector.group),
+                    csv::number(connector.tariff),
+                ];
+                let tail = [
+                    csv::text(describe::control(connector.control)),
+                    csv::text(describe::plug(connector.plug_signal)),
+                    csv::wh(connector.last_register),
+                    csv::wh(connector.unassigned),
+                ];
+                csv.push(head.into_iter().chain(csv::ma(connector.rated)).chain(tail));
+            }
+            csv
+        },
+    )
 }
 
 impl Put {

@@ -6,6 +6,7 @@ use contracts::call::{Call, PutGroup};
 
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     quantity::{amperes, parse_currents},
     render::{Facts, Rows},
 };
@@ -55,24 +56,41 @@ impl Group {
 
 async fn list(context: &Context) -> Result<(), CommandError> {
     let groups = context.client().groups().await?;
-    context.put(&groups, || {
-        let mut rows = Rows::new(
-            &["GROUP", "INSIDE", "LIMIT", "GRANTED", "RESERVED", "FREE"],
-            "There is no group yet: `watt admin group put` makes one.",
-        );
-        for view in &groups {
-            let group = &view.group;
-            rows.push([
-                view.id.to_string(),
-                group.parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string()),
-                amperes(group.limit),
-                amperes(group.granted),
-                amperes(group.reserved),
-                amperes(view.free),
-            ]);
-        }
-        rows.text()
-    })
+    context.put_list(
+        &groups,
+        || {
+            let mut rows = Rows::new(
+                &["GROUP", "INSIDE", "LIMIT", "GRANTED", "RESERVED", "FREE"],
+                "There is no group yet: `watt admin group put` makes one.",
+            );
+            for view in &groups {
+                let group = &view.group;
+                rows.push([
+                    view.id.to_string(),
+                    group.parent.map_or_else(|| "-".to_owned(), |parent| parent.to_string()),
+                    amperes(group.limit),
+                    amperes(group.granted),
+                    amperes(group.reserved),
+                    amperes(view.free),
+                ]);
+            }
+            rows.text()
+        },
+        || {
+            let names = ["limit", "granted", "reserved", "free"];
+            let phases: Vec<String> = names.iter().flat_map(|name| (1..=3).map(move |phase| format!("{name}_l{phase}_ma"))).collect();
+            let columns: Vec<&str> = ["group", "parent"].into_iter().chain(phases.iter().map(String::as_str)).collect();
+            let mut csv = Csv::new(&columns);
+            for view in &groups {
+                let group = &view.group;
+                let currents = [group.limit, group.granted, group.reserved, view.free];
+                csv.push(
+                    [csv::text(view.id), csv::some(group.parent, csv::number)].into_iter().chain(currents.into_iter().flat_map(csv::ma)),
+                );
+            }
+            csv
+        },
+    )
 }
 
 impl Put {

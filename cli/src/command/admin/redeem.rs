@@ -6,6 +6,7 @@ use contracts::call::{Call, ConfirmRedeem, RedeemAnswer};
 
 use crate::{
     command::{CommandError, Context, commitment::Reference},
+    csv::{self, Csv},
     named::Named,
     quantity::{time, tokens},
     render::{Facts, Rows},
@@ -69,14 +70,25 @@ impl List {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
         let currency = context.status().await?.currency;
         let waiting = context.client().redemptions(self.account).await?;
-        context.put(&waiting, || {
-            let mut rows = Rows::new(&["REQUESTED", "AMOUNT", "ACCOUNT", "REDEMPTION"], "No redemption waits.");
-            for view in &waiting {
-                let held = &view.redemption;
-                rows.push([time(held.requested_at), tokens(held.amount, &currency), held.account.to_string(), view.id.to_string()]);
-            }
-            rows.text()
-        })
+        context.put_list(
+            &waiting,
+            || {
+                let mut rows = Rows::new(&["REQUESTED", "AMOUNT", "ACCOUNT", "REDEMPTION"], "No redemption waits.");
+                for view in &waiting {
+                    let held = &view.redemption;
+                    rows.push([time(held.requested_at), tokens(held.amount, &currency), held.account.to_string(), view.id.to_string()]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&["redemption", "account", "amount_micro", "requested_at"]);
+                for view in &waiting {
+                    let held = &view.redemption;
+                    csv.push([csv::text(view.id), csv::text(held.account), csv::micro(held.amount), csv::at(held.requested_at)]);
+                }
+                csv
+            },
+        )
     }
 }
 

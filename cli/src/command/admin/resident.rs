@@ -87,6 +87,9 @@ struct Made {
 
 impl MakeInvite {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
+        if context.options().dry_run {
+            context.require_neither_dry_nor_offline()?;
+        }
         if self.valid > MAX_VALID {
             return Err(CommandError::Usage("an invite is good for at most 90 days: give --valid 90d or less".to_owned()));
         }
@@ -96,13 +99,14 @@ impl MakeInvite {
         // The newest block may be ahead of the clock; an expiry counted from the earlier of both is never too far.
         let expires = status.now.min(status.timestamp).saturating_add(self.valid);
         let serial = rand::random();
-        let lines = [
-            ("for one new account at", format!("condominium {condominium}")),
+        let mut lines = [
+            ("home condominium", condominium.to_string()),
             ("number", u64::to_string(&serial)),
             ("good until", time(expires)),
             ("as account", entry.address.to_string()),
             ("on chain", status.chain_id.to_string()),
         ];
+        context.name_condominiums(&mut lines).await;
         context.confirm("Write an invite", &lines)?;
         let key = context.unlock(&entry)?.key();
         let signed = Invite::bytes(status.chain_id, condominium, entry.address, serial, expires);

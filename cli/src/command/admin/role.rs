@@ -9,6 +9,7 @@ use contracts::call::{Call, GrantRole, RevokeRole};
 
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     describe,
     render::{Facts, Rows},
 };
@@ -109,6 +110,15 @@ impl Role {
     }
 }
 
+/// A height that was given, else the soonest; which that is only a node knows.
+fn height_or_soonest(context: &Context, given: Option<u64>, flag: &str, newest: Height) -> Result<Height, CommandError> {
+    match given {
+        Some(height) => Ok(Height(height)),
+        None if context.is_offline() => Err(CommandError::Usage(format!("without a node the heights to come are not known: give {flag}"))),
+        None => Ok(soonest(newest)),
+    }
+}
+
 /// The block after the one that takes the call, if that is the next.
 const fn soonest(newest: Height) -> Height {
     newest.next().next()
@@ -123,14 +133,26 @@ impl List {
             return Err(CommandError::Failed(format!("there is no condominium {condominium} on this chain")));
         }
         let roles = context.client().roles(condominium).await?;
-        context.put(&roles, || {
-            let mut rows = Rows::new(&["ROLE", "ACCOUNT", "FROM HEIGHT", "BEFORE HEIGHT"], "There is no role.");
-            for view in &roles {
-                let until = view.grant.until.map_or_else(|| "-".to_owned(), |until| until.to_string());
-                rows.push([describe::role(view.role).to_owned(), view.account.to_string(), view.grant.from.to_string(), until]);
-            }
-            rows.text()
-        })
+        context.put_list(
+            &roles,
+            || {
+                let mut rows = Rows::new(&["ROLE", "ACCOUNT", "FROM HEIGHT", "BEFORE HEIGHT"], "There is no role.");
+                for view in &roles {
+                    let until = view.grant.until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+                    rows.push([describe::role(view.role).to_owned(), view.account.to_string(), view.grant.from.to_string(), until]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&["condominium", "role", "account", "from_height", "before_height"]);
+                for view in &roles {
+                    let until = csv::some(view.grant.until, |height| csv::number(height.0));
+                    let role = csv::text(describe::role(view.role));
+                    csv.push([csv::number(view.condominium.0), role, csv::text(view.account), csv::number(view.grant.from.0), until]);
+                }
+                csv
+            },
+        )
     }
 }
 
@@ -139,7 +161,7 @@ impl Grant {
         let condominium = context.condominium(self.condominium).await?;
         let status = context.status().await?;
         let role = self.role.role();
-        let from = self.from.map_or_else(|| soonest(status.height), Height);
+        let from = height_or_soonest(context, self.from, "--from", status.height)?;
         let call = GrantRole { condominium, role, account: self.account, from, until: self.until.map(Height) };
         let done = context.submit(&status, Call::GrantRole(call)).await?;
         let facts =
@@ -153,7 +175,7 @@ impl Revoke {
         let condominium = context.condominium(self.condominium).await?;
         let status = context.status().await?;
         let role = self.role.role();
-        let until = self.until.map_or_else(|| soonest(status.height), Height);
+        let until = height_or_soonest(context, self.until, "--until", status.height)?;
         let done = context.submit(&status, Call::RevokeRole(RevokeRole { condominium, role, account: self.account, until })).await?;
         let facts = Facts::new()
             .with("revoked", describe::role(role))

@@ -109,6 +109,9 @@ pub struct Put {
     /// The tax that the prices contain, in whole percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     vat: u32,
+    /// The version's number [default: the next]
+    #[arg(long, value_name = "N")]
+    number: Option<u32>,
     /// From when it is in force: +10m, 22:00 or 2026-12-01T00:00
     #[arg(long, value_name = "TIME", value_parser = parse_instant, default_value = "+1m")]
     from: Instant,
@@ -126,7 +129,7 @@ impl Tariff {
             Self::Show(command) => {
                 let versions = context.client().tariff_versions(command.tariff).await?;
                 let currency = context.status().await?.currency;
-                context.put(&versions, || table::versions(&versions, &currency))
+                context.put_list(&versions, || table::versions(&versions, &currency), || table::csv(&versions))
             }
             Self::Put(command) => command.run(context).await,
         }
@@ -135,20 +138,33 @@ impl Tariff {
 
 async fn put_list(context: &Context, tariffs: Vec<::chain::api::TariffView>) -> Result<(), CommandError> {
     let currency = context.status().await?.currency;
-    context.put(&tariffs, || {
-        let mut rows =
-            Rows::new(&["TARIFF", "VERSION", "FROM", "STATE", "", ""], "There is no tariff yet: `watt admin tariff put` makes one.");
-        for view in &tariffs {
-            let state = if view.in_force { "in force" } else { "-" };
-            let mut head = [view.id.to_string(), view.version.to_string(), time(view.valid_from), state.to_owned()];
-            for (name, value) in describe::tariff(&view.tariff, &currency) {
-                let [id, version, from, state] = head;
-                rows.push([id, version, from, state, name.to_owned(), value]);
-                head = Default::default();
+    context.put_list(
+        &tariffs,
+        || {
+            let mut rows =
+                Rows::new(&["TARIFF", "VERSION", "FROM", "STATE", "", ""], "There is no tariff yet: `watt admin tariff put` makes one.");
+            for view in &tariffs {
+                let state = if view.in_force { "in force" } else { "-" };
+                let mut head = [view.id.to_string(), view.version.to_string(), time(view.valid_from), state.to_owned()];
+                for (name, value) in describe::tariff(&view.tariff, &currency) {
+                    let [id, version, from, state] = head;
+                    rows.push([id, version, from, state, name.to_owned(), value]);
+                    head = Default::default();
+                }
             }
-        }
-        rows.text()
-    })
+            rows.text()
+        },
+        || table::csv(&tariffs),
+    )
+}
+
+/// The version after all that there are.
+async fn next_version(context: &Context, tariff: TariffId) -> Result<u32, CommandError> {
+    match context.client().tariff_versions(tariff).await {
+        Ok(versions) => Ok(versions.iter().map(|view| view.version).max().unwrap_or(0).saturating_add(1)),
+        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Ok(1),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Put {
@@ -160,10 +176,9 @@ impl Put {
         // The chain would refuse it too, without the place.
         find_flaw(&document).map_err(|flaw| CommandError::Failed(format!("the tariff cannot be billed: {flaw}")))?;
         let status = context.status().await?;
-        let version = match context.client().tariff_versions(self.tariff).await {
-            Ok(versions) => versions.iter().map(|view| view.version).max().unwrap_or(0).saturating_add(1),
-            Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => 1,
-            Err(error) => return Err(error.into()),
+        let version = match self.number {
+            Some(number) => number,
+            None => next_version(context, self.tariff).await?,
         };
         let valid_from = self.from.resolve(status.now.max(status.timestamp));
         let call = PutTariff { tariff: self.tariff, version, valid_from, document };

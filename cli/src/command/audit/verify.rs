@@ -40,6 +40,13 @@ pub struct Verify {
 
 impl Verify {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        // A file that is checked by asking somebody would be checked by whoever answers.
+        if context.options().node_typed {
+            return Err(CommandError::Usage(
+                "a proof file is checked on this machine alone: leave out --node, and name what you trust with --genesis or --checkpoint"
+                    .to_owned(),
+            ));
+        }
         let file = proof::read(&self.file)?;
         let (trust, origin) = match (self.checkpoint, self.genesis) {
             (Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), proof::CHECKPOINT_GIVEN.to_owned()),

@@ -1,14 +1,15 @@
 //! `watt chain account`.
 
-use ::chain::id::Address;
+use ::chain::{api::TransactionView, id::Address, receipt::Outcome};
 use clap::Args;
 use contracts::call::Transaction;
 
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     describe,
     quantity::{time, tokens},
-    render::{Facts, Rows},
+    render::{Facts, Output, Rows},
 };
 
 /// Show an account, its roles and its transactions
@@ -39,22 +40,45 @@ impl Account {
         }
         let currency = context.status().await?.currency;
         let page = context.client().account_transactions(address, self.limit, self.cursor.as_deref()).await?;
-        context.put(&page, || {
-            let mut rows = Rows::new(&["BLOCK", "TIME", "WHAT", "TRANSACTION"], "There is no transaction.");
-            for view in &page.items {
-                let decoded = hex::decode(&view.bytes).ok().and_then(|bytes| Transaction::decode(&bytes).ok());
-                let what = decoded.map_or_else(|| "not readable".to_owned(), |transaction| describe::body(transaction.body(), &currency).0);
-                let (block, at) = view
-                    .committed
-                    .as_ref()
-                    .map_or(("waits".to_owned(), String::new()), |done| (done.height.to_string(), time(done.timestamp)));
-                rows.push([block, at, what, view.id.to_string()]);
-            }
-            if let Some(next) = &page.next {
-                eprintln!("more: add --cursor {next}");
-            }
-            rows.text()
-        })
+        let what = |view: &TransactionView| {
+            let decoded = hex::decode(&view.bytes).ok().and_then(|bytes| Transaction::decode(&bytes).ok());
+            decoded.map_or_else(|| "not readable".to_owned(), |transaction| describe::body(transaction.body(), &currency).0)
+        };
+        if let (Some(next), Output::Table | Output::Csv) = (&page.next, context.options().output) {
+            eprintln!("more: add --cursor {next}");
+        }
+        context.put_list(
+            &page,
+            || {
+                let mut rows = Rows::new(&["BLOCK", "TIME", "WHAT", "TRANSACTION"], "There is no transaction.");
+                for view in &page.items {
+                    let (block, at) = view
+                        .committed
+                        .as_ref()
+                        .map_or(("waits".to_owned(), String::new()), |done| (done.height.to_string(), time(done.timestamp)));
+                    rows.push([block, at, what(view), view.id.to_string()]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&["transaction", "height", "time", "outcome", "what"]);
+                for view in &page.items {
+                    let done = view.committed.as_ref();
+                    csv.push([
+                        csv::text(view.id),
+                        csv::some(done, |done| csv::number(done.height.0)),
+                        csv::some(done, |done| csv::at(done.timestamp)),
+                        csv::text(match done.map(|done| done.receipt.outcome) {
+                            None => "waits",
+                            Some(Outcome::Applied) => "applied",
+                            Some(Outcome::Rejected(rejection)) => rejection.code.slug(),
+                        }),
+                        csv::text(what(view)),
+                    ]);
+                }
+                csv
+            },
+        )
     }
 }
 

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     quantity::time,
     render::{Facts, Rows},
 };
@@ -37,19 +38,37 @@ impl Block {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let Some(name) = self.block else {
             let page = context.client().blocks(self.before.map(Height), self.limit).await?;
-            return context.put(&page, || {
-                let mut rows = Rows::new(&["HEIGHT", "TIME", "TRANSACTIONS", "HASH"], "There is no block yet.");
-                for block in &page.items {
-                    let header = &block.header;
-                    rows.push([
-                        header.height.to_string(),
-                        time(header.timestamp),
-                        block.transactions.len().to_string(),
-                        block.hash.to_string(),
-                    ]);
-                }
-                rows.text()
-            });
+            return context.put_list(
+                &page,
+                || {
+                    let mut rows = Rows::new(&["HEIGHT", "TIME", "TRANSACTIONS", "HASH"], "There is no block yet.");
+                    for block in &page.items {
+                        let header = &block.header;
+                        rows.push([
+                            header.height.to_string(),
+                            time(header.timestamp),
+                            block.transactions.len().to_string(),
+                            block.hash.to_string(),
+                        ]);
+                    }
+                    rows.text()
+                },
+                || {
+                    let mut csv = Csv::new(&["height", "time", "transactions", "hash", "proposer", "round"]);
+                    for block in &page.items {
+                        let header = &block.header;
+                        csv.push([
+                            csv::number(header.height.0),
+                            csv::at(header.timestamp),
+                            csv::number(block.transactions.len() as u64),
+                            csv::text(block.hash),
+                            csv::text(header.proposer),
+                            csv::number(block.round),
+                        ]);
+                    }
+                    csv
+                },
+            );
         };
         let block = context.client().block(&name).await?;
         if block.header.hash() != block.hash {

@@ -2,7 +2,9 @@
 
 mod account;
 mod block;
+mod prepare;
 mod status;
+mod submit;
 mod tx;
 
 use clap::Subcommand;
@@ -22,6 +24,12 @@ pub enum Chain {
     Tx(tx::Tx),
     /// Show an account, its roles and its transactions
     Account(account::Account),
+    /// Write what a wallet without a node needs to sign a transaction
+    Prepare(prepare::Prepare),
+    /// Submit a transaction that was signed without a node
+    Submit(submit::Submit),
+    /// Show a transaction that was signed without a node, on this machine alone
+    Decode(submit::Decode),
 }
 
 impl Chain {
@@ -31,6 +39,9 @@ impl Chain {
             Self::Block(command) => command.run(context).await,
             Self::Tx(command) => command.run(context).await,
             Self::Account(command) => command.run(context).await,
+            Self::Prepare(command) => command.run(context).await,
+            Self::Submit(command) => command.run(context).await,
+            Self::Decode(command) => command.run(context),
         }
     }
 }

@@ -23,7 +23,7 @@ struct Answer {
 
 impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let status = context.status().await?;
+        let status = context.client().status().await?;
         // A node that is not ready answers with a problem; the status is worth showing all the same.
         let health = context.client().health().await.ok();
         let answer = Answer { status, health };

@@ -8,9 +8,10 @@ use ::chain::{
 use clap::Args;
 use contracts::call::{Call, ConfirmStart, OpenSessionByMandate};
 
-use super::watch::follow;
+use super::watch::{check_output, follow};
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     quantity::{duration, time, tokens},
     render::{Facts, Rows},
 };
@@ -39,22 +40,46 @@ pub struct Confirm {
 
 impl Confirm {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
+        if self.watch {
+            check_output(context)?;
+        }
+        if context.is_offline() {
+            return Err(CommandError::Usage("what waits for you only a node knows: leave out --offline".to_owned()));
+        }
         let status = context.status().await?;
         let mut waiting = context.client().asked_starts(context.account(None)?).await?;
         if self.list {
-            return context.put(&waiting, || {
-                let mut rows = Rows::new(&["CONNECTOR", "CARD", "LOCKS", "AT MOST FOR", "UNTIL"], "Nothing waits for your confirmation.");
-                for AskedStartView { connector, start } in &waiting {
-                    rows.push([
-                        connector.to_string(),
-                        start.card.to_string(),
-                        tokens(start.max_spend, &status.currency),
-                        duration(start.max_duration),
-                        time(start.until),
-                    ]);
-                }
-                rows.text()
-            });
+            return context.put_list(
+                &waiting,
+                || {
+                    let mut rows =
+                        Rows::new(&["CONNECTOR", "CARD", "LOCKS", "AT MOST FOR", "UNTIL"], "Nothing waits for your confirmation.");
+                    for AskedStartView { connector, start } in &waiting {
+                        rows.push([
+                            connector.to_string(),
+                            start.card.to_string(),
+                            tokens(start.max_spend, &status.currency),
+                            duration(start.max_duration),
+                            time(start.until),
+                        ]);
+                    }
+                    rows.text()
+                },
+                || {
+                    let mut csv = Csv::new(&["connector", "card", "max_spend_micro", "max_duration_ms", "energy_target_wh", "until"]);
+                    for AskedStartView { connector, start } in &waiting {
+                        csv.push([
+                            csv::text(connector),
+                            csv::text(start.card),
+                            csv::micro(start.max_spend),
+                            csv::number(start.max_duration.ms()),
+                            csv::some(start.energy_target, csv::wh),
+                            csv::at(start.until),
+                        ]);
+                    }
+                    csv
+                },
+            );
         }
         waiting.retain(|view| self.connector.is_none_or(|connector| connector == view.connector));
         let [AskedStartView { connector, start }] = waiting.as_slice() else {

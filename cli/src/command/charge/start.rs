@@ -9,7 +9,7 @@ use contracts::call::{Call, OpenSession, Priority};
 
 use super::{
     quote::{Need, quote_facts},
-    watch::follow,
+    watch::{check_output, follow},
 };
 use crate::{
     client::QuoteQuery,
@@ -36,6 +36,9 @@ pub struct Start {
     /// Lock this instead: the charge ends when it is spent
     #[arg(long, value_name = "TOKENS", value_parser = parse_tokens)]
     max_spend: Option<Amount>,
+    /// The version of the tariff that you were shown [default: the one that the quote names]
+    #[arg(long, value_name = "N")]
+    tariff_version: Option<u32>,
     /// When you leave: 07:30, +8h or 2026-11-23T07:30
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     depart: Option<Instant>,
@@ -49,17 +52,31 @@ pub struct Start {
 
 impl Start {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
-        let status = context.status().await?;
-        let query = QuoteQuery { connector: self.connector, energy: self.need.energy, max_duration: Some(self.need.duration), at: None };
-        let quote = context.client().quote(query).await?;
-        eprintln!("{}", quote_facts(&quote, self.need.energy, &status.currency).text());
-        let max_spend = self.max_spend.unwrap_or(quote.maximum);
-        if max_spend < quote.expected && self.need.energy.is_some() {
-            eprintln!("note: {} may not be enough for the energy you need\n", tokens(max_spend, &status.currency));
+        if self.watch {
+            check_output(context)?;
         }
+        let status = context.status().await?;
+        let (tariff_version, max_spend) = if context.is_offline() {
+            self.tariff_version.zip(self.max_spend).ok_or_else(|| {
+                CommandError::Usage(
+                    "without a node there is no quote: give --tariff-version and --max-spend, as `watt charge quote` showed them"
+                        .to_owned(),
+                )
+            })?
+        } else {
+            let query =
+                QuoteQuery { connector: self.connector, energy: self.need.energy, max_duration: Some(self.need.duration), at: None };
+            let quote = context.client().quote(query).await?;
+            eprintln!("{}", quote_facts(&quote, self.need.energy, &status.currency).text());
+            let max_spend = self.max_spend.unwrap_or(quote.maximum);
+            if max_spend < quote.expected && self.need.energy.is_some() {
+                eprintln!("note: {} may not be enough for the energy you need\n", tokens(max_spend, &status.currency));
+            }
+            (self.tariff_version.unwrap_or(quote.tariff_version), max_spend)
+        };
         let call = OpenSession {
             connector: self.connector,
-            tariff_version: quote.tariff_version,
+            tariff_version,
             max_spend,
             max_duration: self.need.duration,
             energy_target: self.need.energy,

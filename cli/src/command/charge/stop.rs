@@ -3,7 +3,7 @@
 use clap::Args;
 use contracts::call::{Call, StopSession};
 
-use super::watch::follow;
+use super::watch::{check_output, follow};
 use crate::{
     command::{CommandError, Context},
     named::Named,
@@ -24,6 +24,9 @@ pub struct Stop {
 
 impl Stop {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
+        if self.watch {
+            check_output(context)?;
+        }
         let status = context.status().await?;
         let session = context.session(&self.session).await?;
         let done = context.submit(&status, Call::StopSession(StopSession { session })).await?;

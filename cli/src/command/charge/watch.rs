@@ -53,6 +53,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 
 /// Tells what happens to a session until it is settled, then shows its bill.
 pub(super) async fn follow(context: &Context, session: SessionId) -> Result<(), CommandError> {
+    check_output(context)?;
     let currency = context.status().await?.currency;
     let mut events = context.client().events(EventFilter { session: Some(session), ..EventFilter::default() }, None);
     // First the stream, then the look: what happens in between is heard of, not missed.
@@ -91,12 +92,21 @@ pub(super) async fn follow(context: &Context, session: SessionId) -> Result<(), 
     match context.options().output {
         Output::Table => context.put(&view, || view_facts(&view, &currency).text()),
         Output::Json => line(&view),
+        Output::Csv => context.put(&view, String::new),
+    }
+}
+
+/// Refuses what cannot be followed, before anything is signed or shown.
+pub(super) fn check_output(context: &Context) -> Result<(), CommandError> {
+    match context.options().output {
+        Output::Table | Output::Json => Ok(()),
+        Output::Csv => Err(CommandError::Usage("what happens is no table: follow it with --output json, or leave out --output".to_owned())),
     }
 }
 
 fn tell(context: &Context, streamed: &StreamedEvent, currency: &str) -> Result<(), CommandError> {
     match context.options().output {
-        Output::Json => line(streamed),
+        Output::Json | Output::Csv => line(streamed),
         Output::Table => say(&format!("{}  {}", time(streamed.timestamp), describe::event(&streamed.event, currency))),
     }
 }

@@ -30,6 +30,11 @@ impl Names {
         Err(CommandError::Failed(format!("there is no condominium {number}: this chain has {}", known.join(", "))))
     }
 
+    /// The name alone; nothing where it is not known.
+    pub fn name(&self, id: CondominiumId) -> &str {
+        self.0.get(&id).map_or("", String::as_str)
+    }
+
     /// Name and number.
     pub fn of(&self, id: CondominiumId) -> String {
         self.0.get(&id).map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))

@@ -10,6 +10,7 @@ use contracts::call::{AnswerPayment, Call, PaymentAnswer, ReportPayment};
 use super::names::Names;
 use crate::{
     command::{CommandError, Context, commitment::Reference},
+    csv::{self, Csv},
     quantity::{time, tokens},
     render::{Facts, Rows},
 };
@@ -74,8 +75,32 @@ impl Payments {
         let only = self.condominium.map(|number| names.known(number)).transpose()?;
         let mut payments = context.client().payments().await?;
         payments.retain(|view| only.is_none_or(|only| only == view.debtor || only == view.creditor));
-        context.put(&payments, || rows(&payments, &names, &currency))
+        context.put_list(&payments, || rows(&payments, &names, &currency), || csv_rows(&payments, &names))
     }
+}
+
+/// Payments for a spreadsheet.
+fn csv_rows(payments: &[PaymentView], names: &Names) -> Csv {
+    let mut csv = Csv::new(&["clearing", "debtor", "debtor_name", "creditor", "creditor_name", "amount_micro", "state", "reported_at"]);
+    for view in payments {
+        let (state, reported_at) = match view.state {
+            PaymentState::Expected => ("expected", None),
+            PaymentState::Due => ("due", None),
+            PaymentState::Reported { at } => ("reported", Some(at)),
+            PaymentState::Received => ("received", None),
+        };
+        csv.push([
+            csv::number(view.clearing),
+            csv::number(view.debtor.0),
+            csv::text(names.name(view.debtor)),
+            csv::number(view.creditor.0),
+            csv::text(names.name(view.creditor)),
+            csv::micro(view.amount),
+            csv::text(state),
+            csv::some(reported_at, csv::at),
+        ]);
+    }
+    csv
 }
 
 /// Payments as a table.

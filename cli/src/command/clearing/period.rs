@@ -12,6 +12,7 @@ use contracts::call::{Call, ClearPositions};
 use super::{names::Names, payment};
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     describe,
     quantity::{count, kwh, time, tokens},
     render::{Facts, Rows},
@@ -55,15 +56,27 @@ pub struct Close {
 impl List {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let clearings = context.client().clearings().await?;
-        context.put(&clearings, || {
-            let mut rows = Rows::new(&["CLEARING", "FROM", "TO", "BLOCK"], "No period has ended yet.");
-            for view in &clearings {
-                let clearing = view.clearing;
-                let from = clearing.from.map_or_else(|| "the beginning".to_owned(), time);
-                rows.push([view.number.to_string(), from, time(clearing.until), clearing.height.to_string()]);
-            }
-            rows.text()
-        })
+        context.put_list(
+            &clearings,
+            || {
+                let mut rows = Rows::new(&["CLEARING", "FROM", "TO", "BLOCK"], "No period has ended yet.");
+                for view in &clearings {
+                    let clearing = view.clearing;
+                    let from = clearing.from.map_or_else(|| "the beginning".to_owned(), time);
+                    rows.push([view.number.to_string(), from, time(clearing.until), clearing.height.to_string()]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&["clearing", "from", "until", "height"]);
+                for view in &clearings {
+                    let clearing = view.clearing;
+                    let from = csv::some(clearing.from, csv::at);
+                    csv.push([csv::number(view.number), from, csv::at(clearing.until), csv::number(clearing.height.0)]);
+                }
+                csv
+            },
+        )
     }
 }
 
@@ -76,8 +89,44 @@ impl Show {
             statement.roaming.retain(|row| row.home == only || row.host == only);
             statement.payments.retain(|row| row.debtor == only || row.creditor == only);
         }
-        context.put(&statement, || text(&statement, only, &names, &currency))
+        context.put_list(&statement, || text(&statement, only, &names, &currency), || csv_rows(&statement, &names))
     }
+}
+
+/// What was charged away from home, for a spreadsheet; who pays whom is `watt clearing payments`' list.
+fn csv_rows(statement: &StatementView, names: &Names) -> Csv {
+    let mut csv = Csv::new(&[
+        "clearing",
+        "from",
+        "until",
+        "home",
+        "home_name",
+        "host",
+        "host_name",
+        "sessions",
+        "energy_wh",
+        "charged_micro",
+        "transfers",
+        "transferred_micro",
+    ]);
+    for row in &statement.roaming {
+        let roaming = row.roaming;
+        csv.push([
+            csv::number(statement.number),
+            csv::some(statement.from, csv::at),
+            csv::some(statement.until, csv::at),
+            csv::number(row.home.0),
+            csv::text(names.name(row.home)),
+            csv::number(row.host.0),
+            csv::text(names.name(row.host)),
+            csv::number(roaming.sessions),
+            csv::wh(roaming.energy),
+            csv::micro(roaming.charged),
+            csv::number(roaming.transfers),
+            csv::micro(roaming.transferred),
+        ]);
+    }
+    csv
 }
 
 fn text(statement: &StatementView, only: Option<CondominiumId>, names: &Names, currency: &str) -> String {

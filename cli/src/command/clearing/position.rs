@@ -7,6 +7,7 @@ use contracts::call::{Call, SetPositionLimit};
 use super::names::Names;
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     quantity::{parse_tokens, tokens},
     render::{Facts, Rows},
 };
@@ -41,15 +42,35 @@ impl Positions {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let positions = context.client().positions().await?;
         let (currency, names) = (context.status().await?.currency, Names::ask(context).await?);
-        context.put(&positions, || {
-            let mut rows =
-                Rows::new(&["DEBTOR", "CREDITOR", "OWED", "PENDING", "UNPAID", "LIMIT"], "No condominium owes another anything.");
-            for view in &positions {
-                let amounts = [view.owed, view.pending, view.unpaid, view.limit].map(|amount| tokens(amount, &currency));
-                rows.push([names.of(view.debtor), names.of(view.creditor)].into_iter().chain(amounts));
-            }
-            rows.text()
-        })
+        context.put_list(
+            &positions,
+            || {
+                let mut rows =
+                    Rows::new(&["DEBTOR", "CREDITOR", "OWED", "PENDING", "UNPAID", "LIMIT"], "No condominium owes another anything.");
+                for view in &positions {
+                    let amounts = [view.owed, view.pending, view.unpaid, view.limit].map(|amount| tokens(amount, &currency));
+                    rows.push([names.of(view.debtor), names.of(view.creditor)].into_iter().chain(amounts));
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&[
+                    "debtor",
+                    "debtor_name",
+                    "creditor",
+                    "creditor_name",
+                    "owed_micro",
+                    "pending_micro",
+                    "unpaid_micro",
+                    "limit_micro",
+                ]);
+                for view in &positions {
+                    let both = [view.debtor, view.creditor].into_iter().flat_map(|id| [csv::number(id.0), csv::text(names.name(id))]);
+                    csv.push(both.chain([view.owed, view.pending, view.unpaid, view.limit].map(csv::micro)));
+                }
+                csv
+            },
+        )
     }
 }
 

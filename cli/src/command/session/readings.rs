@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     named::Named,
     quantity::{kwh, time},
     render::Rows,
@@ -21,20 +22,53 @@ pub struct Readings {
 impl Readings {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let readings = context.client().readings(context.session(&self.id).await?).await?;
-        context.put(&readings, || {
-            let mut rows = Rows::new(&["NUMBER", "TIME", "REGISTER", "POWER", "SAMPLES", "BLOCK", "OUTCOME"], "There is no reading yet.");
-            for reading in &readings {
-                rows.push([
-                    reading.sequence.to_string(),
-                    time(reading.at),
-                    kwh(reading.register_wh),
-                    format!("{} W", reading.power_w),
-                    reading.sample_count.to_string(),
-                    reading.height.to_string(),
-                    reading.refused.map_or_else(|| "taken".to_owned(), |code| format!("refused: {}", code.text())),
+        context.put_list(
+            &readings,
+            || {
+                let mut rows =
+                    Rows::new(&["NUMBER", "TIME", "REGISTER", "POWER", "SAMPLES", "BLOCK", "OUTCOME"], "There is no reading yet.");
+                for reading in &readings {
+                    rows.push([
+                        reading.sequence.to_string(),
+                        time(reading.at),
+                        kwh(reading.register_wh),
+                        format!("{} W", reading.power_w),
+                        reading.sample_count.to_string(),
+                        reading.height.to_string(),
+                        reading.refused.map_or_else(|| "taken".to_owned(), |code| format!("refused: {}", code.text())),
+                    ]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&[
+                    "sequence",
+                    "at",
+                    "register_wh",
+                    "power_w",
+                    "flags",
+                    "samples",
+                    "samples_root",
+                    "height",
+                    "transaction",
+                    "refused",
                 ]);
-            }
-            rows.text()
-        })
+                for reading in &readings {
+                    csv.push([
+                        csv::number(reading.sequence),
+                        csv::at(reading.at),
+                        csv::wh(reading.register_wh),
+                        csv::number(reading.power_w),
+                        csv::number(reading.flags),
+                        csv::number(reading.sample_count),
+                        csv::text(reading.samples_root),
+                        csv::number(reading.height.0),
+                        csv::text(reading.transaction),
+                        csv::some(reading.refused, |code| csv::text(code.slug())),
+                    ]);
+                }
+                csv
+            },
+        )
     }
 }

@@ -33,6 +33,7 @@ pub struct Import {
 
 impl Import {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        context.require_neither_dry_nor_offline()?;
         let name = context.options().wallet.as_deref().unwrap_or(DEFAULT_WALLET);
         let text =
             Source::of(self.key_file, self.key_fd).read("key, 64 hexadecimal digits", "--key-file FILE or --key-fd N", Lines::First)?;

@@ -5,6 +5,7 @@ use clap::Args;
 use super::show::origin;
 use crate::{
     command::{CommandError, Context},
+    csv::{self, Csv},
     render::Rows,
 };
 
@@ -24,12 +25,22 @@ impl List {
                 Err(error) => eprintln!("warning: {error}"),
             }
         }
-        context.put(&entries, || {
-            let mut rows = Rows::new(&["NAME", "ADDRESS", "KEY"], "There is no wallet yet: `watt wallet new` makes one.");
-            for entry in &entries {
-                rows.push([entry.name.clone(), entry.address.to_string(), origin(entry.origin)]);
-            }
-            rows.text()
-        })
+        context.put_list(
+            &entries,
+            || {
+                let mut rows = Rows::new(&["NAME", "ADDRESS", "KEY"], "There is no wallet yet: `watt wallet new` makes one.");
+                for entry in &entries {
+                    rows.push([entry.name.clone(), entry.address.to_string(), origin(entry.origin)]);
+                }
+                rows.text()
+            },
+            || {
+                let mut csv = Csv::new(&["name", "address", "key"]);
+                for entry in &entries {
+                    csv.push([csv::text(&entry.name), csv::text(entry.address), csv::text(origin(entry.origin))]);
+                }
+                csv
+            },
+        )
     }
 }

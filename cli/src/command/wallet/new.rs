@@ -30,6 +30,7 @@ pub struct New {
 
 impl New {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        context.require_neither_dry_nor_offline()?;
         let name = context.options().wallet.as_deref().unwrap_or(DEFAULT_WALLET);
         if self.phrase_file.is_none() && !std::io::stderr().is_terminal() {
             return Err(CommandError::Usage(

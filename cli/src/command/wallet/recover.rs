@@ -34,6 +34,7 @@ pub struct Recover {
 
 impl Recover {
     pub(super) fn run(self, context: &Context) -> Result<(), CommandError> {
+        context.require_neither_dry_nor_offline()?;
         let name = context.options().wallet.as_deref().unwrap_or(DEFAULT_WALLET);
         let source = Source::of(self.phrase_file, self.phrase_fd);
         let words = source.read("12 or 24 words, separated by spaces", "--phrase-file FILE or --phrase-fd N", Lines::All)?;

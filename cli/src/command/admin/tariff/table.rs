@@ -9,6 +9,7 @@ use ::chain::{
 };
 
 use crate::{
+    csv::{self, Csv},
     describe,
     quantity::{duration, time, tokens},
     render::{Facts, Rows},
@@ -25,6 +26,50 @@ const DIMENSIONS: [(TariffDimension, &str); 4] = [
 pub(super) fn versions(views: &[TariffView], currency: &str) -> String {
     let texts: Vec<String> = views.iter().map(|view| version(view, currency)).collect();
     if texts.is_empty() { "There is no version of this tariff yet.\n".to_owned() } else { texts.join("\n") }
+}
+
+/// Versions for a spreadsheet, a row for each element; a price that an element does not have is empty.
+pub(super) fn csv(views: &[TariffView]) -> Csv {
+    let mut csv = Csv::new(&[
+        "tariff",
+        "version",
+        "from",
+        "in_force",
+        "time_zone",
+        "element",
+        "conditions",
+        "energy_micro_per_kwh",
+        "time_micro_per_hour",
+        "parking_micro_per_hour",
+        "flat_micro",
+        "min_price_micro",
+        "max_price_micro",
+        "tax_basis_points",
+        "parking_grace_ms",
+    ]);
+    for view in views {
+        let document = &view.tariff;
+        for (number, element) in (1_u64..).zip(&document.elements) {
+            let head = [
+                csv::text(view.id),
+                csv::number(view.version),
+                csv::at(view.valid_from),
+                csv::yes(view.in_force),
+                csv::text(&document.time_zone),
+                csv::number(number),
+                csv::text(describe::conditions(&element.restrictions).join("; ")),
+            ];
+            let prices = DIMENSIONS.map(|(dimension, _)| csv::some(price(element, dimension), csv::micro));
+            let tail = [
+                csv::some(document.min_price, csv::micro),
+                csv::some(document.max_price, csv::micro),
+                csv::number(document.vat_basis_points),
+                csv::number(document.parking_grace.ms()),
+            ];
+            csv.push(head.into_iter().chain(prices).chain(tail));
+        }
+    }
+    csv
 }
 
 fn version(view: &TariffView, currency: &str) -> String {

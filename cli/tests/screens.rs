@@ -1,0 +1,289 @@
+//! What the commands show: lists for spreadsheets, names of condominiums, completions, manual pages, and what a doctor finds.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
+mod fake;
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, process::Output};
+
+use chain::{
+    api::{BlockView, Health, Page, RoleView, SessionView, Status},
+    block::{HEADER_VERSION, Header},
+    diagnosis::{Diagnosis, Standing},
+    genesis_kind::NetworkKind,
+    hash::Hash32,
+    id::{CondominiumId, Height},
+    record::{Role, RoleGrant},
+    time::Duration,
+};
+
+use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, status, validator};
+
+const NOBODY: &str = "http://127.0.0.1:1";
+
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// The columns of each list, as docs/cli.md names them.
+fn documented() -> BTreeMap<String, String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    rows.map(|(list, columns)| (list.to_owned(), columns.trim_end_matches(" |").replace(", ", ","))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empty() {
+    let home = Home::new();
+    let fake = Fake::default();
+    let nothing = || Page::<SessionView> { items: Vec::new(), next: None };
+    let (own, id) = (home.address(), "5".repeat(64));
+    fake.json("/status", &status());
+    for path in
+        ["/sessions", "/blocks", "/redemptions", "/connectors", "/groups", "/cards", "/tariffs", "/clearings", "/payments", "/positions"]
+    {
+        fake.json(path, &nothing());
+    }
+    for path in [
+        format!("/sessions/{id}/readings"),
+        format!("/accounts/{own}/transactions"),
+        format!("/accounts/{own}/mandates"),
+        format!("/accounts/{own}/starts"),
+    ] {
+        fake.json(&path, &nothing());
+    }
+    let held =
+        RoleView { condominium: CondominiumId(1), role: Role::Auditor, account: own, grant: RoleGrant { from: Height(3), until: None } };
+    fake.json("/roles", &Page { items: vec![held], next: None });
+    fake.answer("/condominiums", 200, "{\"items\":[],\"next\":null}");
+    let statement = serde_json::json!({"number": 1, "from": null, "until": null, "roaming": [], "payments": []});
+    fake.json("/clearings/next", &statement);
+    let url = fake.listen().await;
+    let documented = documented();
+    let lists: [(&str, Vec<&str>); 16] = [
+        ("session list", vec![]),
+        ("session readings", vec![&id]),
+        ("chain block", vec![]),
+        ("chain account --transactions", vec![]),
+        ("wallet list", vec![]),
+        ("mandate list", vec![]),
+        ("charge confirm --list", vec![]),
+        ("admin redeem list", vec![]),
+        ("admin connector list", vec![]),
+        ("admin group list", vec![]),
+        ("admin card list", vec![]),
+        ("admin tariff list`, `show", vec![]),
+        ("clearing list", vec![]),
+        ("clearing show", vec![]),
+        ("clearing payments", vec![]),
+        ("clearing positions", vec![]),
+    ];
+    for (list, more) in lists {
+        let words = list.split('`').next().unwrap().split(' ');
+        let (code, out, err) = told(&home.watt(&url, &words.chain(more).chain(["--output", "csv"]).collect::<Vec<_>>()));
+        assert_eq!(code, 0, "{list}: {err}");
+        let mut lines = out.split("\r\n");
+        assert_eq!(lines.next(), documented.get(list).map(String::as_str), "{list} is not as docs/cli.md says");
+        assert!(lines.all(|line| line.is_empty() || list == "wallet list"), "{list}: {out}");
+    }
+    // What is no list has a line for each field; what is followed is no table at all.
+    let (code, out, _) = told(&home.watt(&url, &["chain", "status", "--output", "csv"]));
+    assert!(code == 0 && out.starts_with("field,value\r\n") && out.contains("status.height,7\r\n"), "{out}");
+    let (code, _, err) = told(&home.watt(&url, &["charge", "watch", &id, "--output", "csv"]));
+    assert_eq!(code, 2, "{err}");
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_that_before_the_profile_and_that_before_the_default() {
+    let home = Home::new();
+    // The environment of a test has no node but the one that it names.
+    let watt = |node: Option<&str>, arguments: &[&str]| {
+        let mut command = home.command(arguments);
+        match node {
+            Some(node) => command.env("WATT_NODE", node),
+            None => command.env_remove("WATT_NODE"),
+        };
+        told(&command.output().unwrap())
+    };
+    let asked = |node: Option<&str>, more: &[&str]| {
+        let (code, _, err) = watt(node, &[&["chain", "status"], more].concat());
+        assert_eq!(code, 4, "{err}");
+        err.split("http://").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(asked(None, &[]), "127.0.0.1:8420");
+    let (code, out, err) = watt(None, &["config", "set", "node", "http://127.0.0.1:1"]);
+    assert!(code == 0 && out.contains("http://127.0.0.1:1"), "{err}");
+    assert_eq!(watt(None, &["config", "set", "node", "http://127.0.0.1:3", "--profile", "other"]).0, 0);
+    assert_eq!(asked(None, &[]), "127.0.0.1:1");
+    assert_eq!(asked(None, &["--profile", "other"]), "127.0.0.1:3");
+    assert_eq!(asked(Some("http://127.0.0.1:2"), &[]), "127.0.0.1:2");
+    assert_eq!(asked(Some("http://127.0.0.1:2"), &["--node", "http://127.0.0.1:4"]), "127.0.0.1:4");
+    assert_eq!(watt(None, &["config", "set", "output", "json"]).0, 0);
+    let (_, out, _) = watt(None, &["chain", "status"]);
+    assert!(out.contains("\"unreachable\""), "{out}");
+    for (arguments, expected) in [
+        (&["config", "set", "node", "ftp://x"][..], 2),
+        (&["config", "set", "output", "xml"], 2),
+        (&["chain", "status", "--profile", "nobody"], 1),
+        (&["config", "unset", "output"], 0),
+    ] {
+        let (code, _, err) = watt(None, arguments);
+        assert_eq!(code, expected, "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, out, err) = told(&home.watt("no address at all", &["completions", shell]));
+        assert_eq!(code, 0, "{shell}: {err}");
+        for word in ["clearing", "positions", "dry-run", "doctor"] {
+            assert!(out.contains(word), "{shell} does not know {word}");
+        }
+    }
+    let pages = home.path("pages/man1");
+    let (code, _, err) = told(&home.watt("no address at all", &["man", pages.to_str().unwrap()]));
+    assert_eq!(code, 0, "{err}");
+    let names: Vec<String> = std::fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.len() > 60, "{names:?}");
+    let page = std::fs::read_to_string(pages.join("watt-charge-start.1")).unwrap();
+    assert!(page.contains("Examples") && page.contains("max\\-spend"), "{page}");
+}
+
+#[test]
+fn a_proof_is_checked_without_a_node_and_says_so_where_one_is_named() {
+    let home = Home::new();
+    let (code, _, err) = told(&home.watt("http://127.0.0.1:1", &["audit", "verify", "receipt.json", "--node", "http://127.0.0.1:2"]));
+    assert!(code == 2 && err.contains("on this machine alone"), "{err}");
+}
+
+fn block(height: u64) -> BlockView {
+    let header = Header {
+        version: HEADER_VERSION,
+        chain_id: chain_id(),
+        height: Height(height),
+        parent: Hash32::ZERO,
+        history_root: Hash32::ZERO,
+        timestamp: NOW,
+        proposer: chain::crypto::address_of(&validator()),
+        transactions_root: Hash32::ZERO,
+        receipts_root: Hash32::ZERO,
+        state_root: Hash32::ZERO,
+        next_validators: Hash32::ZERO,
+    };
+    BlockView { hash: header.hash(), header, transactions: Vec::new(), round: 0 }
+}
+
+/// A node about which there is nothing to say but that it is alone.
+fn well(home: &Home) -> Fake {
+    let fake = Fake::default();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    fake.json("/status", &Status { version, ..status() }).json("/genesis", &genesis());
+    fake.json("/health", &Health { ready: true, height: Height(7), problems: Vec::new() });
+    fake.json("/blocks/7", &block(7)).json("/blocks/5", &block(5));
+    fake.json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake
+}
+
+/// The exit code and the diagnosis.
+fn diagnosed(home: &Home, node: &str, more: &[&str]) -> (i32, Diagnosis) {
+    let (code, out, err) = told(&home.watt(node, &[&["doctor", "--output", "json"], more].concat()));
+    (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out} {err}")))
+}
+
+#[track_caller]
+fn names(found: &Diagnosis, check: &str, standing: Standing, words: &str) {
+    let fits = found.of(check).any(|finding| {
+        finding.standing == standing && finding.found.contains(words) && (standing != Standing::Wrong || finding.next.is_some())
+    });
+    assert!(fits, "no {check} {standing:?} with {words:?}: {}", found.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_finds_nothing_wrong_where_nothing_is() {
+    let home = Home::new();
+    let url = well(&home).listen().await;
+    let (code, found) = diagnosed(&home, &url, &["--other", &url]);
+    assert!(code == 0 && found.healthy, "{}", found.text());
+    names(&found, "account", Standing::Ok, "registered");
+    names(&found, "other", Standing::Ok, "follows the same chain");
+    let (code, out, err) = told(&home.watt(&url, &["doctor"]));
+    assert!(code == 0 && out.contains("looked at: 0 wrong") && !err.contains("error"), "{out}{err}");
+    let (_, csv, _) = told(&home.watt(&url, &["doctor", "--output", "csv"]));
+    assert_eq!(csv.split("\r\n").next(), documented().get("doctor").map(String::as_str));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_doctor_names_what_is_broken() {
+    let home = Home::new();
+    // Nobody answers, and others may read what is secret.
+    let mode = |name: &str, mode| std::fs::set_permissions(home.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode("wallets/default.json", 0o644);
+    mode("wallets", 0o755);
+    std::fs::write(home.path("commitments.jsonl"), "").unwrap();
+    mode("commitments.jsonl", 0o644);
+    std::fs::write(home.path("checkpoints.json"), "{}").unwrap();
+    let (code, found) = diagnosed(&home, NOBODY, &["--gateway", "127.0.0.1:1"]);
+    assert_eq!((code, found.healthy), (1, false));
+    for (check, words) in [
+        ("wallet", "default"),
+        ("wallets_folder", "mode 755"),
+        ("commitments", "mode 644"),
+        ("checkpoints", "checkpoints.json"),
+        ("node", "cannot be reached"),
+        ("gateway", "127.0.0.1:1"),
+    ] {
+        names(&found, check, Standing::Wrong, words);
+    }
+    mode("wallets/default.json", 0o600);
+    mode("wallets", 0o700);
+    mode("commitments.jsonl", 0o600);
+    let own = block(5);
+    let seen = |hash: Hash32| {
+        let seen = serde_json::json!({"version": 1, "chains": [{"chain_id": chain_id(), "seen": [{"height": "5", "hash": hash}]}]});
+        std::fs::write(home.path("checkpoints.json"), seen.to_string()).unwrap();
+    };
+    seen(own.hash);
+    let url = well(&home).listen().await;
+    let (code, found) = diagnosed(&home, &url, &[]);
+    assert_eq!(code, 0, "{}", found.text());
+    names(&found, "history", Standing::Ok, "verified here");
+    seen(Hash32([6; 32]));
+    let (code, found) = diagnosed(&home, &url, &[]);
+    assert_eq!(code, 1);
+    names(&found, "history", Standing::Wrong, "verified in its place");
+    std::fs::remove_file(home.path("checkpoints.json")).unwrap();
+
+    // Another version, a clock that is wrong, a chain that is none, work that waits, an account that nobody registered.
+    let fake = Fake::default();
+    let odd = Status {
+        version: "0.0.9".to_owned(),
+        kind: NetworkKind::Live,
+        now: NOW.saturating_add(Duration::from_hours(1)),
+        chain_id: chain::id::ChainId(Hash32([9; 32])),
+        pending: 3,
+        ..status()
+    };
+    fake.json("/status", &odd).json("/genesis", &genesis());
+    fake.json("/health", &Health { ready: false, height: Height(0), problems: vec!["the database does not answer".to_owned()] });
+    fake.problem(&format!("/accounts/{}", home.address()), 404, "unknown_account");
+    let (code, found) = diagnosed(&home, &fake.listen().await, &["--other", &url]);
+    assert_eq!(code, 1);
+    names(&found, "version", Standing::Warning, "0.0.9");
+    names(&found, "clock", Standing::Wrong, "the node's");
+    names(&found, "chain", Standing::Wrong, "its genesis document is of");
+    names(&found, "health", Standing::Wrong, "the database does not answer");
+    names(&found, "pool", Standing::Warning, "3 transactions");
+    names(&found, "account", Standing::Warning, "not registered");
+    names(&found, "other", Standing::Wrong, "follows chain");
+
+    // Another history of the same chain.
+    let split = Fake::default();
+    split.json("/status", &status()).json("/genesis", &genesis()).json("/blocks/7", &block(6));
+    let (_, found) = diagnosed(&home, &url, &["--other", &split.listen().await]);
+    names(&found, "other", Standing::Wrong, "another block at height 7");
+    let (_, found) = diagnosed(&home, &url, &["--other", NOBODY]);
+    names(&found, "other", Standing::Wrong, "cannot be reached");
+    assert!(!found.text().contains(fake::PASSPHRASE));
+}
