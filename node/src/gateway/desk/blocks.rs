@@ -8,7 +8,7 @@ use chain::{
     code::Code,
     id::{CardId, ConnectorId, GroupId, Height, SessionId, TariffId},
     receipt::{Event, Receipt},
-    record::{Connector, Key, MandateUse, Session, SessionState, SessionTimes, TariffVersion},
+    record::{Connector, EndReason, Key, MandateUse, Session, SessionState, SessionTimes, TariffVersion},
     state::StateRead,
     tariff::Tariff,
     time::Timestamp,
@@ -18,7 +18,7 @@ use contracts::{failure::Fault as LedgerFault, ledger::Ledger, tariff::counts_ti
 use super::{Desk, DeskError, books};
 use crate::gateway::{
     meter::{Metering, Present, Remedy},
-    store::Write,
+    store::{Ending, Write},
 };
 
 /// The most tariff versions that are remembered; they are read again afterwards.
@@ -192,22 +192,32 @@ impl Desk {
         place.idle_on_chain(sight.connector.as_ref());
         // A fault that the chain knows by now is not reported again.
         place.fault = place.fault.filter(|(fault, _)| sight.connector.is_none_or(|connector| connector.fault != Some(*fault)));
+        let known = place.open.as_ref().map(|open| open.id);
+        let before = place.memory;
         if let Some((_, Session { state: SessionState::Stopping { reason, .. }, .. }, _)) = &sight.session {
-            let before = place.memory;
             place.memory.flow.ended(*reason);
+        }
+        let Some((session_id, session, tariff)) = sight.session else {
+            // A session that ends by our own word may be settled in the same block, or while this process was down: its book says why it ended.
+            let book = match place.open.take() {
+                Some(open) => Some(open.book),
+                None => self.store.book(id)?,
+            };
+            if let Some(book) = book {
+                self.sessions.remove(&book.session);
+                write.close(id);
+                if let Some(reason) = decided_end(book.ending) {
+                    place.memory.flow.ended(reason);
+                }
+            }
             if place.memory != before {
                 write.point(id, &place.memory);
             }
-        }
-        let known = place.open.as_ref().map(|open| open.id);
-        let Some((session_id, session, tariff)) = sight.session else {
-            if let Some(settled) = known {
-                self.sessions.remove(&settled);
-                write.close(id);
-            }
-            place.open = None;
             return Ok(());
         };
+        if place.memory != before {
+            write.point(id, &place.memory);
+        }
         if let Some(start) = &mut place.start {
             start.session_opened(sight.card);
         }
@@ -289,5 +299,14 @@ impl Desk {
             books::record(id, open, Some(&before), &out, write);
         }
         Ok(())
+    }
+}
+
+/// Why a session ended, where the gateway had decided that it should and the vehicle did not.
+const fn decided_end(ending: Ending) -> Option<EndReason> {
+    match ending {
+        Ending::Money => Some(EndReason::Money),
+        Ending::Fault(fault, _) => Some(EndReason::Anomaly(fault)),
+        Ending::None | Ending::Vehicle => None,
     }
 }

@@ -42,7 +42,8 @@ impl Place {
         let told_at = *self.idle.told_at.get_or_insert(present.now);
         // What the meter had counted before it came here did not flow here.
         let begun = WattHours::new(self.memory.begun_wh.unwrap_or(register.get()));
-        let known = connector.last_register.max(begun).max(self.idle.refused);
+        let known = if connector.last_register.is_zero() { begun } else { connector.last_register };
+        let known = known.max(self.idle.refused);
         let has_flowed = register.saturating_sub(known) >= LEAST;
         let is_time = !draws(&connector, &newest.sample, present.settings) || periods(present.now, present) > periods(told_at, present);
         if !has_flowed || !is_time || waits {

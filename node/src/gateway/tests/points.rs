@@ -73,19 +73,26 @@ fn power_opens_a_session_under_the_bound_mandate_and_its_absence_ends_it() {
         world.run(300);
         assert_eq!(world.open_session(), None, "nothing flows");
         world.draw(CAR);
+        // A gateway that is killed between the power and the chain asks again with the next message.
+        while world.open_session().is_none() {
+            assert!(round > 0, "at once");
+            world.run(60);
+        }
         let id = world.opened();
         assert_eq!(world.session(id).unwrap().account, RESIDENT);
+        let start = world.register_wh();
         world.run(1_800);
         assert!(world.bill.is_none());
         world.draw([0; 3]);
         world.run(60);
         let bill = world.bill.expect("settled");
         assert_eq!((bill.session, bill.reason), (id, EndReason::VehicleRemoved));
-        assert_eq!(bill.energy.get(), world.register_wh() - before);
+        assert_eq!(bill.energy.get(), world.register_wh() - start);
         assert!(bill.energy.get() >= 1_830 && bill.refund > Amount::ZERO, "{bill:?}");
         world.check_proofs(id, &bill);
         // What the meter had counted before it was mounted here was nobody's either: it is recorded with the first reading.
-        assert_eq!(world.point().unassigned.get(), before);
+        assert_eq!(world.point().unassigned.get(), start);
+        assert!(round > 0 || start == before);
     }
 }
 
