@@ -4,6 +4,7 @@
 //! `watt-testnet` calls it.
 
 pub mod car;
+pub mod casestudy;
 pub mod chaos;
 pub mod clock;
 pub mod demo;

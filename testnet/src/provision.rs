@@ -287,7 +287,7 @@ pub const fn connector(connector: ConnectorId, group: u32) -> PutConnector {
 }
 
 /// Sends the calls of each condominium's officer to its node and waits until all are in blocks.
-async fn do_all(lines: &mut Lines, officers: &[Resident], now_ms: u64, calls: Vec<Vec<Call>>) -> Result<(), DriveError> {
+pub(crate) async fn do_all(lines: &mut Lines, officers: &[Resident], now_ms: u64, calls: Vec<Vec<Call>>) -> Result<(), DriveError> {
     let mut height = lines.advance(now_ms).await?.height;
     let mut left: Vec<_> = calls.iter().map(|calls| calls.chunks(CALLS_AT_ONCE)).collect();
     loop {

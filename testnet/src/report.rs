@@ -173,7 +173,16 @@ pub struct Findings {
 ///
 /// # Errors
 /// [`AskError`] where the node cannot be asked; a chain that is not true is a finding.
-pub async fn find(lines: &mut Lines, mut progress: impl FnMut(Progress) + Send + 'static) -> Result<Findings, AskError> {
+pub async fn find(lines: &mut Lines, progress: impl FnMut(Progress) + Send + 'static) -> Result<Findings, AskError> {
+    let folder = TempDir::with_prefix("watt-audit-").map_err(|error| machine("a temporary folder", error))?;
+    find_in(lines, &folder.path().join("chain.export"), progress).await
+}
+
+/// As [`find`]; the export that was audited is left in this file.
+///
+/// # Errors
+/// As [`find`].
+pub async fn find_in(lines: &mut Lines, path: &Path, mut progress: impl FnMut(Progress) + Send + 'static) -> Result<Findings, AskError> {
     let totals = lines.ask(0, "the totals", async |client: &Client| client.condominiums().await).await?;
     let mut nodes = Vec::new();
     for node in 0..lines.each.len() {
@@ -182,11 +191,10 @@ pub async fn find(lines: &mut Lines, mut progress: impl FnMut(Progress) + Send +
     }
     let state_root = nodes[0].1.clone();
     let started = Instant::now();
-    let folder = TempDir::with_prefix("watt-audit-").map_err(|error| machine("a temporary folder", error))?;
-    let path = folder.path().join("chain.export");
-    export(lines, &path).await?;
+    export(lines, path).await?;
     // The document that this run founded, not the one that the export begins with.
     let chain_id = lines.each[0].node.chain_id()?;
+    let path = path.to_owned();
     let audited = tokio::task::spawn_blocking(move || {
         let file = File::open(&path)?;
         Ok::<_, audit::AuditError>(audit::replay(BufReader::with_capacity(1 << 20, file), Some(chain_id), &mut progress))

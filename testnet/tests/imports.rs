@@ -141,3 +141,24 @@ fn dependencies_that_the_design_names_are_used() {
         assert!(sources.contains(&format!("{name}::")), "{name} is declared but not used");
     }
 }
+
+/// Whoever scores a case study must not know what was planned, and whoever plans it must not know how it is scored.
+#[test]
+fn what_scores_the_case_study_knows_nothing_of_what_draws_it() {
+    let folder = workspace().join("testnet/src/casestudy");
+    let code = |file: &Path| read(file).lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    for (part, others) in [("score", ["draw", "world", "sensor", "garage"].as_slice()), ("draw", &["score", "world", "sensor", "garage"])] {
+        let mut files = rust_files(&folder.join(part));
+        assert!(files.len() >= 2, "{part} was not found, so this test looks at the wrong place");
+        files.push(folder.join(format!("{part}.rs")));
+        for file in files {
+            let text = code(&file);
+            let imports = text.split("crate::").chain(text.split("super::")).skip(1);
+            for import in imports {
+                let name: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                assert!(!others.contains(&name.as_str()), "{} must not import {name}", file.display());
+            }
+            assert!(!text.contains("crate::"), "{}: nothing else of this crate is needed here", file.display());
+        }
+    }
+}

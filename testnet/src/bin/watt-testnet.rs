@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use testnet::{
-    chaos, demo, load, pattern,
+    casestudy, chaos, demo, load, pattern,
     replay::{self, Fraction},
     rows::Filter,
     sync,
@@ -35,6 +35,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet replay sessions.csv --site TRO --group-limit 0.1
   watt-testnet replay sessions.csv --site ASK --site TRO --site BAR --align --roaming 0.2 --chaos 7
   watt-testnet pattern sessions.csv --json pattern.json
+  watt-testnet casestudy --seed 7 --json figures.json --pictures pictures
   watt-testnet load --clients 64 --seconds 20 --json load.json
   watt-testnet sync /tmp/chain --json sync.json
   watt-testnet chaos --seed 7 --minutes 3 --json chaos.json
@@ -49,6 +50,8 @@ enum Command {
     Replay(ReplayArgs),
     /// How well the usage pattern tells residents apart, measured on recorded sessions.
     Pattern(PatternArgs),
+    /// The paper's three and a half months with three cars, generated, carried out on a node, and set beside its figures.
+    Casestudy(CasestudyArgs),
     /// How many whole sessions nodes settle in a second, on the real clock.
     Load(LoadArgs),
     /// Four nodes under charging load that are killed, paused and cut off, on the real clock.
@@ -130,6 +133,28 @@ struct PatternArgs {
     /// Write the report to this file.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct CasestudyArgs {
+    /// What the months are drawn from: the same seed, the same charges.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Kill and pause the node meanwhile, drawn from this seed.
+    #[arg(long, value_name = "SEED")]
+    chaos: Option<u64>,
+    /// Run nothing: only score this export of a chain, as --data leaves one.
+    #[arg(long, value_name = "EXPORT", conflicts_with_all = ["seed", "chaos", "data"])]
+    score: Option<PathBuf>,
+    /// Write figures, charges and verdicts to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+    /// Draw Figs. 19 to 25 from the chain into this folder, as SVG.
+    #[arg(long, value_name = "DIR")]
+    pictures: Option<PathBuf>,
+    /// Keep the chain in this empty or new folder, under node-0, and its export as casestudy.export; a temporary one is removed.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -227,6 +252,9 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
         Command::Pattern(PatternArgs { file, site, json }) => {
             let filter = Filter { sites: site, limit: None, align: false };
             pattern::run(&pattern::Options { file, filter, json })
+        }
+        Command::Casestudy(CasestudyArgs { seed, chaos, score, json, pictures, data }) => {
+            casestudy::run(&casestudy::Options { seed, chaos, score, json, pictures, data }).await
         }
         Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
         Command::Sync(SyncArgs { chain, json }) => sync::run(&sync::Options { chain, json }).await,
