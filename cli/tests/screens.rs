@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod fake;
+mod federation;
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, process::Output};
 
@@ -130,6 +131,17 @@ fn a_flag_goes_before_the_environment_that_before_the_profile_and_that_before_th
         let (code, _, err) = watt(None, arguments);
         assert_eq!(code, expected, "{arguments:?}: {err}");
     }
+}
+
+/// Bars are for eyes: what a program or a file gets must be the result alone.
+#[test]
+fn nothing_is_drawn_where_no_terminal_is() {
+    let home = Home::new();
+    let (export, _, _) = federation::evening();
+    let file = home.path("chain.export");
+    std::fs::write(&file, export).unwrap();
+    let (code, out, err) = told(&home.watt(NOBODY, &["audit", "replay", file.to_str().unwrap(), "--output", "json"]));
+    assert!(code == 0 && err.is_empty() && serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{err:?} {out}");
 }
 
 #[test]

@@ -78,6 +78,14 @@ impl Context {
         &self.client
     }
 
+    /// A client that is nobody's: it sees what anybody may, and no passphrase is asked for on its behalf.
+    ///
+    /// # Errors
+    /// [`CommandError::Client`].
+    pub fn stranger(&self) -> Result<Client, CommandError> {
+        Ok(Client::new(&self.options.node)?)
+    }
+
     /// What holds for every command.
     #[must_use]
     pub const fn options(&self) -> &Options {

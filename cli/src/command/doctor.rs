@@ -24,7 +24,7 @@ use crate::{
 
 /// Find what is wrong with wallets, the way to the node, and the node as seen from here
 ///
-/// Each finding says what to do. Nothing is changed, nothing is signed, and no passphrase is asked for. Files, keys and databases of a node are looked at where the node
+/// Each finding says what to do. Nothing is changed, and no passphrase is asked for; with --passphrase-file the wallet's account is looked at too. Files, keys and databases of a node are looked at where the node
 /// is: `wattd doctor`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -58,11 +58,12 @@ impl Doctor {
         let mut found = Diagnosis::default();
         let seen = wallets(&mut found);
         let spinner = spinner("asking the node");
-        let status = node(context, seen.as_ref(), &mut found).await;
+        let client = context.stranger()?;
+        let status = node(&client, seen.as_ref(), &mut found).await;
         if let Some(status) = &status {
-            account(context, status, &mut found).await;
+            account(context, &client, status, &mut found).await;
             for other in &self.others {
-                compare(context, other, status, &mut found).await;
+                compare(&client, other, status, &mut found).await;
             }
         }
         if let Some(gateway) = &self.gateway {
@@ -139,8 +140,7 @@ fn private(path: &Path, mode: u32, check: &str, found: &mut Diagnosis) {
 }
 
 /// The node and its chain; nothing where it does not answer.
-async fn node(context: &Context, seen: Option<&Checkpoints>, found: &mut Diagnosis) -> Option<Status> {
-    let client = context.client();
+async fn node(client: &Client, seen: Option<&Checkpoints>, found: &mut Diagnosis) -> Option<Status> {
     let status = match client.status().await {
         Ok(status) => status,
         Err(error) => {
@@ -225,14 +225,16 @@ async fn history(client: &Client, chain: ChainId, height: Height, seen: &Checkpo
     }
 }
 
-/// The acting wallet's account.
-async fn account(context: &Context, status: &Status, found: &mut Diagnosis) {
+/// The acting wallet's account: as its owner where the passphrase is at hand, else as anybody sees it.
+async fn account(context: &Context, anybody: &Client, status: &Status, found: &mut Diagnosis) {
     let entry = match context.entry() {
         Ok(entry) => entry,
         // That there is no wallet, or several, is told elsewhere or no trouble.
         Err(_) => return,
     };
-    match context.client().account(entry.address).await {
+    let options = context.options();
+    let is_at_hand = options.passphrase_file.is_some() || options.passphrase_fd.is_some();
+    match if is_at_hand { context.client() } else { anybody }.account(entry.address).await {
         Ok(view) => {
             let now = status.height.next();
             let roles: Vec<_> = view.roles.iter().filter(|held| held.grant.holds_at(now)).map(|held| describe::role(held.role)).collect();
@@ -243,12 +245,15 @@ async fn account(context: &Context, status: &Status, found: &mut Diagnosis) {
             let next = "buy tokens from your condominium (watt wallet receive shows the address to give), or accept an invite";
             found.warning("account", format!("wallet {} is not registered on this chain", entry.name), next);
         }
+        Err(error) if error.problem().is_some_and(|problem| matches!(problem.status, 401 | 403)) => {
+            found.unknown("account", format!("wallet {}: shown to its owner alone; add --passphrase-file to look at it", entry.name));
+        }
         Err(error) => found.unknown("account", error.to_string()),
     }
 }
 
 /// Whether another node follows the same chain.
-async fn compare(context: &Context, other: &str, own: &Status, found: &mut Diagnosis) {
+async fn compare(node: &Client, other: &str, own: &Status, found: &mut Diagnosis) {
     let reached = async {
         let client = Client::new(other)?;
         let status = client.status().await?;
@@ -264,7 +269,7 @@ async fn compare(context: &Context, other: &str, own: &Status, found: &mut Diagn
     }
     let common = theirs.height.min(own.height);
     if common > Height(0) {
-        match (context.client().block(common).await, client.block(common).await) {
+        match (node.block(common).await, client.block(common).await) {
             (Ok(here), Ok(there)) if here.hash == there.hash => {}
             (Ok(_), Ok(_)) => {
                 let next = "do not use either, and tell the operators: two histories of one chain";

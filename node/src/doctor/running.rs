@@ -237,17 +237,27 @@ fn compare(api: SocketAddr, other: &str, own: &Status, found: &mut Diagnosis) {
 }
 
 fn get<T: DeserializeOwned>(address: SocketAddr, path: &str) -> Result<T, String> {
-    let body = fetch(address, path)?;
-    serde_json::from_str(&body).map_err(|_| "its answer is not understood: is it a node of ours, of this version?".to_owned())
+    ask(address, "GET", path, "", "")
+}
+
+/// One question; `headers` are whole lines.
+fn ask<T: DeserializeOwned>(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Result<T, String> {
+    let answer = exchange(address, method, path, headers, body)?;
+    serde_json::from_str(&answer).map_err(|_| "its answer is not understood: is it a node of ours, of this version?".to_owned())
+}
+
+fn fetch(address: SocketAddr, path: &str) -> Result<String, String> {
+    exchange(address, "GET", path, "", "")
 }
 
 /// One request in the oldest form of HTTP, whose answers come in one piece and end with the connection.
-fn fetch(address: SocketAddr, path: &str) -> Result<String, String> {
+fn exchange(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Result<String, String> {
     let asked = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*\r\n\r\n")?;
+        let length = body.len();
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAccept: */*\r\nContent-Length: {length}\r\n{headers}\r\n{body}")?;
         let (mut answer, until) = (Vec::new(), Instant::now() + PATIENCE);
         let mut piece = [0; 8 << 10];
         // A peer that sends a byte now and then must not hold the doctor.
@@ -263,7 +273,7 @@ fn fetch(address: SocketAddr, path: &str) -> Result<String, String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer of HTTP")?;
     match head.split_whitespace().nth(1) {
         // A node that is not ready says so with its problems.
-        Some("200" | "503") => Ok(body.to_owned()),
+        Some(status) if status.starts_with('2') || status == "503" => Ok(body.to_owned()),
         Some(status) => Err(format!("it answers {status}")),
         None => Err("no answer of HTTP".to_owned()),
     }

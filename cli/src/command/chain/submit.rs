@@ -13,7 +13,7 @@ use contracts::call::{Body, Call, Transaction};
 use serde::Serialize;
 
 use crate::{
-    client::ClientError,
+    client::{Client, ClientError},
     command::{CommandError, Context, file::read_at_most},
     describe,
     quantity::time,
@@ -81,8 +81,10 @@ impl Submit {
             return Err(CommandError::Usage("submitting needs a node: leave out --offline".to_owned()));
         }
         let transaction = read(&self.file)?;
-        let status = context.client().status().await?;
-        may_enter(context, &transaction, &status).await?;
+        // Whoever carries a transaction need not have the key of it, or any.
+        let client = context.stranger()?;
+        let status = client.status().await?;
+        may_enter(&client, &transaction, &status).await?;
         if context.options().dry_run {
             let not_before = transaction_file::not_before(&transaction);
             let answer = Answer { id: transaction.id(), not_before, body: transaction.body(), submitted: false };
@@ -99,7 +101,7 @@ impl Submit {
 }
 
 /// Whether the chain would look at it, in words that say what to do where it would not.
-async fn may_enter(context: &Context, transaction: &Transaction, status: &Status) -> Result<(), CommandError> {
+async fn may_enter(client: &Client, transaction: &Transaction, status: &Status) -> Result<(), CommandError> {
     let body = transaction.body();
     let refused = |code: Code, text: String| Err(CommandError::Refused { code, text });
     if body.chain_id != status.chain_id {
@@ -113,14 +115,14 @@ async fn may_enter(context: &Context, transaction: &Transaction, status: &Status
     if not_before > now {
         return refused(Code::ValidTooLong, format!("the chain takes it from {} on, and it is {}: wait", time(not_before), time(now)));
     }
-    let known = next_nonce(context, body.signer, &body.call).await?;
+    let known = next_nonce(client, body.signer, &body.call).await?;
     match known {
         Some(next) if next < body.nonce => refused(
             Code::WrongNonce,
             format!("it is number {} of its account, and the chain waits for number {next}: submit those between first", body.nonce),
         ),
         // One that was submitted before is no mistake, and is answered with its block.
-        Some(next) if next > body.nonce && context.client().transaction(transaction.id()).await.is_err() => refused(
+        Some(next) if next > body.nonce && client.transaction(transaction.id()).await.is_err() => refused(
             Code::WrongNonce,
             format!(
                 "it is number {} of its account, and another transaction had that number: the next is {next}, sign it anew",
@@ -131,8 +133,8 @@ async fn may_enter(context: &Context, transaction: &Transaction, status: &Status
     }
 }
 
-async fn next_nonce(context: &Context, signer: Address, call: &Call) -> Result<Option<u64>, ClientError> {
-    match context.client().account(signer).await {
+async fn next_nonce(client: &Client, signer: Address, call: &Call) -> Result<Option<u64>, ClientError> {
+    match client.account(signer).await {
         Ok(view) => Ok(Some(view.next_nonce)),
         Err(error) if error.is_code("unknown_account") => Ok(matches!(call, Call::RegisterAccount(_)).then_some(0)),
         // Whoever carries the file need not be allowed to see the account: the chain decides.
