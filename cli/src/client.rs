@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     error::ClientError,
-    events::{EventFilter, EventId, EventStream, NodeEvent},
+    events::{EventFilter, EventId, EventStream, Frame, FrameParser, NodeEvent},
     reads::{QuoteQuery, SessionFilter, SessionStateFilter},
 };
 use crate::refusal::Reason;

@@ -17,8 +17,8 @@ const SILENCE: Duration = Duration::from_secs(50);
 /// The pauses between attempts to connect again; after the last the stream ends with the error.
 const PAUSES_MS: [u64; 8] = [0, 100, 250, 500, 1_000, 2_000, 4_000, 8_000];
 
-/// The longest line of a stream, in bytes.
-const MAX_LINE_BYTES: usize = 1 << 20;
+/// The longest line of a stream, and the most data of one event, in bytes.
+const MAX_EVENT_BYTES: usize = 1 << 20;
 
 /// What to hear of; everything where nothing is named.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -58,12 +58,13 @@ impl FromStr for EventId {
         let mut parts = text.splitn(3, '-');
         let mut part = || parts.next().ok_or(BadEventId);
         let (height, index, event) = (part()?, part()?, part()?);
-        Ok(Self {
-            height: Height(height.parse().map_err(|_| BadEventId)?),
-            index: index.parse().map_err(|_| BadEventId)?,
-            event: event.parse().map_err(|_| BadEventId)?,
-        })
+        Ok(Self { height: Height(number(height)?), index: number(index)?, event: number(event)? })
     }
+}
+
+/// Digits as they are written and nothing else: one event has one name.
+fn number<T: FromStr + ToString>(digits: &str) -> Result<T, BadEventId> {
+    digits.parse().ok().filter(|number: &T| number.to_string() == digits).ok_or(BadEventId)
 }
 
 /// An event of the stream.
@@ -83,7 +84,7 @@ pub struct EventStream {
     filter: EventFilter,
     last: Option<EventId>,
     pieces: Option<Pieces>,
-    parser: Parser,
+    parser: FrameParser,
     failures: usize,
 }
 
@@ -95,7 +96,7 @@ impl fmt::Debug for EventStream {
 
 impl EventStream {
     pub(super) fn new(client: Client, filter: EventFilter, last: Option<EventId>) -> Self {
-        Self { client, filter, last, pieces: None, parser: Parser::default(), failures: 0 }
+        Self { client, filter, last, pieces: None, parser: FrameParser::default(), failures: 0 }
     }
 
     /// The newest event that was given out.
@@ -124,7 +125,7 @@ impl EventStream {
         let pieces = response
             .bytes_stream()
             .map(move |piece| piece.map(|bytes| bytes.to_vec()).map_err(|error| ClientError::unreachable(&url, &error)));
-        self.parser = Parser::default();
+        self.parser = FrameParser::default();
         self.pieces = Some(Box::pin(pieces));
         Ok(())
     }
@@ -172,7 +173,7 @@ impl EventStream {
                 if !self.parser.push(&bytes) {
                     return Err(ClientError::Answer {
                         path: "/events".to_owned(),
-                        reason: format!("a line exceeds {MAX_LINE_BYTES} bytes"),
+                        reason: format!("a line or an event exceeds {MAX_EVENT_BYTES} bytes"),
                     });
                 }
                 // Only a stream that brings something counts as back: one that opens and breaks at once would be tried for ever.
@@ -195,46 +196,60 @@ impl EventStream {
     }
 }
 
-#[derive(Default, PartialEq, Eq, Debug)]
-struct Frame {
-    id: String,
-    data: String,
+/// One event as it was sent.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// Its name.
+    pub id: String,
+    /// Its lines of data, a line end between two.
+    pub data: String,
 }
 
-/// Splits the stream's bytes into frames, as the HTML standard says (fields `id` and `data`; comments and others are passed over).
-#[derive(Default)]
-struct Parser {
+/// Splits the stream's bytes into frames, as the HTML standard says (fields `id` and `data`; comments and others are passed over). Neither a line nor a frame grows
+/// beyond a bound, whatever the other side sends.
+#[derive(Clone, Default, Debug)]
+pub struct FrameParser {
     bytes: Vec<u8>,
     frame: Frame,
     ready: std::collections::VecDeque<Frame>,
 }
 
-impl Parser {
-    /// Takes bytes in; false where a line is too long.
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        self.bytes.extend_from_slice(bytes);
-        let mut rest = std::mem::take(&mut self.bytes);
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = rest.drain(..=end).collect();
-            self.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+impl FrameParser {
+    /// Takes bytes in; false where a line or a frame is too long, and the stream is to be given up.
+    #[must_use]
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        let mut taken = std::mem::take(&mut self.bytes);
+        // What was there before has no line's end.
+        let mut looked = taken.len();
+        taken.extend_from_slice(bytes);
+        let (mut begin, mut fits) = (0, true);
+        while let Some(length) = taken[looked..].iter().position(|byte| *byte == b'\n') {
+            let end = looked + length;
+            fits &= self.line(String::from_utf8_lossy(&taken[begin..end]).trim_end_matches('\r'));
+            begin = end + 1;
+            looked = begin;
         }
-        self.bytes = rest;
-        self.bytes.len() <= MAX_LINE_BYTES
+        taken.drain(..begin);
+        self.bytes = taken;
+        fits && self.bytes.len() <= MAX_EVENT_BYTES
     }
 
-    fn line(&mut self, line: &str) {
+    fn line(&mut self, line: &str) -> bool {
         if line.is_empty() {
             let frame = std::mem::take(&mut self.frame);
             if !frame.data.is_empty() {
                 self.ready.push_back(frame);
             }
-            return;
+            return true;
         }
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
             "id" => value.clone_into(&mut self.frame.id),
             "data" => {
+                if self.frame.data.len().saturating_add(value.len()) >= MAX_EVENT_BYTES {
+                    return false;
+                }
                 if !self.frame.data.is_empty() {
                     self.frame.data.push('\n');
                 }
@@ -242,9 +257,11 @@ impl Parser {
             }
             _ => {}
         }
+        true
     }
 
-    fn take(&mut self) -> Option<Frame> {
+    /// The next whole frame.
+    pub fn take(&mut self) -> Option<Frame> {
         self.ready.pop_front()
     }
 }
@@ -257,7 +274,7 @@ mod tests {
     fn frames_survive_any_cut_of_the_bytes() {
         let text = ": ping\n\nid: 3-0-1\nevent: transferred\ndata: {\"a\":\r\ndata: 1}\r\n\r\nid: 4-1-0\ndata:x\n\n";
         for cut in 0..text.len() {
-            let mut parser = Parser::default();
+            let mut parser = FrameParser::default();
             assert!(parser.push(&text.as_bytes()[..cut]));
             assert!(parser.push(&text.as_bytes()[cut..]));
             assert_eq!(parser.take(), Some(Frame { id: "3-0-1".to_owned(), data: "{\"a\":\n1}".to_owned() }), "cut at {cut}");
@@ -266,12 +283,24 @@ mod tests {
         }
     }
 
+    /// A frame of many lines, none of them long, had no bound: a node that sent data without ever ending an event filled the client's memory.
+    #[test]
+    fn an_event_that_never_ends_is_given_up() {
+        let mut parser = FrameParser::default();
+        let line = format!("data: {}\n", "x".repeat(1_000));
+        let taken = (0..10_000).take_while(|_| parser.push(line.as_bytes())).count();
+        assert_eq!(taken, MAX_EVENT_BYTES / 1_001);
+        assert!(parser.frame.data.len() <= MAX_EVENT_BYTES);
+    }
+
     #[test]
     fn ids_are_ordered_as_the_chain_is() {
         let id = |text: &str| text.parse::<EventId>().unwrap();
         assert!(id("9-2-0") < id("10-0-0"));
         assert!(id("10-0-9") < id("10-0-10"));
-        assert_eq!("10-0".parse::<EventId>(), Err(BadEventId));
+        for wrong in ["10-0", "+10-0-1", "10-00-1", "10-0-1-2"] {
+            assert_eq!(wrong.parse::<EventId>(), Err(BadEventId), "{wrong}");
+        }
         assert_eq!(id("10-3-2").to_string(), "10-3-2");
     }
 }

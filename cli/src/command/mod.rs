@@ -28,7 +28,11 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use ::chain::id::ChainId;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource};
 
-pub use self::{context::Context, error::CommandError};
+pub use self::{
+    admin::{InviteText, read_tariff},
+    context::Context,
+    error::CommandError,
+};
 use crate::{
     client::DEFAULT_NODE,
     keystore::Keystore,

@@ -11,6 +11,7 @@ mod tariff;
 
 use clap::Subcommand;
 
+pub use self::{resident::InviteText, tariff::read_tariff};
 use super::{CommandError, Context};
 
 /// Run a condominium: tokens, groups, connectors, tariffs, roles, residents, cards.

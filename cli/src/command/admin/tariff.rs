@@ -12,6 +12,7 @@ use contracts::{
     tariff::find_flaw,
 };
 
+pub use self::document::read_tariff;
 use crate::{
     command::{CommandError, Context},
     describe,

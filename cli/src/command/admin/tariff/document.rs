@@ -72,8 +72,16 @@ const MAX_FILE_BYTES: u64 = 256 << 10;
 pub(super) fn read(path: &Path) -> Result<Tariff, CommandError> {
     let failed = |reason: String| CommandError::Failed(format!("{}: {reason}", path.display()));
     let text = read_at_most(path, "a tariff's file", MAX_FILE_BYTES)?;
-    let value: Value = serde_json::from_slice(&text).map_err(|error| failed(format!("it is no JSON: {error}")))?;
-    tariff(&value).map_err(failed)
+    read_tariff(&text).map_err(failed)
+}
+
+/// Reads a tariff's document as people write it; whether it is a good one is not asked.
+///
+/// # Errors
+/// In words, with the element and the field.
+pub fn read_tariff(text: &[u8]) -> Result<Tariff, String> {
+    let value: Value = serde_json::from_slice(text).map_err(|error| format!("it is no JSON: {error}"))?;
+    tariff(&value)
 }
 
 const DOCUMENT: [&str; 6] = ["time_zone", "elements", "min_price", "max_price", "vat_basis_points", "parking_grace"];
