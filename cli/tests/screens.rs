@@ -40,9 +40,19 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
     let nothing = || Page::<SessionView> { items: Vec::new(), next: None };
     let (own, id) = (home.address(), "5".repeat(64));
     fake.json("/status", &status());
-    for path in
-        ["/sessions", "/blocks", "/redemptions", "/connectors", "/groups", "/cards", "/tariffs", "/clearings", "/payments", "/positions"]
-    {
+    for path in [
+        "/sessions",
+        "/blocks",
+        "/redemptions",
+        "/connectors",
+        "/monitor",
+        "/groups",
+        "/cards",
+        "/tariffs",
+        "/clearings",
+        "/payments",
+        "/positions",
+    ] {
         fake.json(path, &nothing());
     }
     for path in [
@@ -61,7 +71,7 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
     fake.json("/clearings/next", &statement);
     let url = fake.listen().await;
     let documented = documented();
-    let lists: [(&str, Vec<&str>); 16] = [
+    let lists: [(&str, Vec<&str>); 17] = [
         ("session list", vec![]),
         ("session readings", vec![&id]),
         ("chain block", vec![]),
@@ -71,6 +81,7 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
         ("charge confirm --list", vec![]),
         ("admin redeem list", vec![]),
         ("admin connector list", vec![]),
+        ("admin monitor", vec![]),
         ("admin group list", vec![]),
         ("admin card list", vec![]),
         ("admin tariff list`, `show", vec![]),

@@ -5,8 +5,8 @@ mod fake;
 
 use chain::{
     api::{
-        AskedStartView, CardOrderDone, CommittedTransaction, CondominiumView, Page, PaymentState, PaymentView, ProvenReceipt, RoamingView,
-        SessionView, StatementView, Submitted, Unit,
+        AskedStartView, CardOrderDone, CommittedTransaction, CondominiumView, ConnectorView, Page, PaymentState, PaymentView,
+        ProvenReceipt, RoamingView, SessionView, StatementView, Submitted, Unit,
     },
     block::{HEADER_VERSION, Header},
     card_order::{CardAction, CardOrder},
@@ -16,9 +16,9 @@ use chain::{
     hash::Hash32,
     id::{Address, CardId, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
     merkle,
-    quantity::{Amount, WattHours},
+    quantity::{Amount, Currents, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler, receipts_root},
-    record::{AskedStart, Condominium, CostByComponent, EndReason, MandateTerms, Roaming},
+    record::{AskedStart, Condominium, Connector, Control, CostByComponent, EndReason, MandateTerms, PlugSignal, Roaming, Service},
     time::Duration,
 };
 use cli::{
@@ -427,6 +427,44 @@ async fn a_cards_key_goes_to_the_gateway_before_the_chain_hears_of_the_card_and_
     assert_eq!(CardOrder::verified(&posts[0].body).unwrap().action, CardAction::Erase);
     let released = BindCard { condominium: CondominiumId(1), card, account: None };
     assert_eq!(Transaction::decode(&posts[1].body).unwrap().body().call, Call::BindCard(released));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_is_bound_itself_only_where_it_has_no_switch() {
+    let home = Home::new();
+    let fake = Fake::default();
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    fake.json("/gateway/v1/cards", &CardOrderDone { card: CardId(Hash32([0xca; 32])), kept: true });
+    let places = [(Control::Switched, 17), (Control::MeterOnly, 19)].map(|(control, number)| {
+        let connector = Connector {
+            group: 1,
+            control,
+            plug_signal: PlugSignal::None,
+            rated: Currents::from_ma([10_000, 0, 0]),
+            tariff: 1,
+            service: Service::InService,
+            fault: None,
+            session: None,
+            last_register: WattHours::ZERO,
+            unassigned: WattHours::ZERO,
+        };
+        ConnectorView { id: ConnectorId::new(CondominiumId(1), number), connector, free: true }
+    });
+    for place in &places {
+        fake.json(&format!("/connectors/{}", place.id), place);
+    }
+    let url = fake.listen().await;
+    let owner = Address([8; 32]).to_string();
+    let bind = |point: &str| home.watt(&url, &["admin", "card", "bind", &owner, "--point", point, "--gateway", &url, "--yes"]);
+    let output = bind("1-17");
+    assert!(code(&output) == 2 && text(&output.stderr).contains("has a switch"), "{}", text(&output.stderr));
+    // The fake gateway answers for another card, so the binding goes no further.
+    assert_eq!(code(&bind("1-19")), 3);
+    let posts: Vec<_> = fake.asked().into_iter().filter(|asked| asked.method == "POST").collect();
+    let [order] = posts.as_slice() else { panic!("{} posts", posts.len()) };
+    let kept = CardOrder::verified(&order.body).unwrap();
+    let CardAction::Keep(key) = kept.action else { panic!("{kept:?}") };
+    assert_eq!((kept.condominium, kept.card), (CondominiumId(1), CardId::commit_point(&key, places[1].id)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -225,7 +225,8 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let (parts_stop, parts_stopping) = watch::channel(false);
         let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
         let peers = Arc::new(OnceLock::new());
-        let api = serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics), Arc::clone(&peers))?;
+        let api =
+            serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics, roles.monitor), Arc::clone(&peers))?;
         // Nobody may have taken it while the database was read.
         listen::require_free(NETWORK_LISTEN, claims.network)?;
         let mut consensus = consensus::start(consensus_config, port).await?;
@@ -380,6 +381,8 @@ struct Roles {
     samples: api::SamplesOf,
     /// What the gateway counts.
     metrics: gateway::MetricsText,
+    /// What its meters show.
+    monitor: api::MonitorOf,
     /// Resolves when one of them cannot go on.
     failed: std::pin::Pin<Box<dyn Future<Output = NodeError> + Send>>,
     tasks: Vec<JoinHandle<()>>,
@@ -409,6 +412,7 @@ fn start_roles(
     }
     let mut samples: api::SamplesOf = Arc::new(|_, _| Ok(KeptSamples::Unknown));
     let mut metrics: gateway::MetricsText = Arc::new(String::new);
+    let mut monitor: api::MonitorOf = Arc::new(|| Ok(Vec::new()));
     if let Some(door) = door {
         let key = keys::read(&KeyName::Gateway.file(data.path()))?;
         let start =
@@ -416,6 +420,7 @@ fn start_roles(
         let gateway = gateway::start(start, handle.clone(), clock.clone(), stop.clone())?;
         samples = gateway.samples;
         metrics = gateway.metrics;
+        monitor = gateway.monitor;
         tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));
         let address = config.gateway.listen;
         let listener = door.listen()?;
@@ -437,7 +442,7 @@ fn start_roles(
             None => std::future::pending().await,
         }
     });
-    Ok(Roles { queue, samples, metrics, failed, tasks })
+    Ok(Roles { queue, samples, metrics, monitor, failed, tasks })
 }
 
 /// Passes on why a part ended, unless it was told to.
@@ -456,13 +461,16 @@ fn watch_over<E: std::fmt::Display + Send + 'static>(
     })
 }
 
+/// What scheduler and gateway have to show.
+type Shown = (watch::Receiver<Vec<chain::api::QueueTicket>>, api::SamplesOf, gateway::MetricsText, api::MonitorOf);
+
 /// Answers HTTP in a task of its own.
 fn serve_api(
     claim: Claim,
     handle: &app::AppHandle,
     clock: Clock,
     genesis: Genesis,
-    (queue, samples, metrics): (watch::Receiver<Vec<chain::api::QueueTicket>>, api::SamplesOf, gateway::MetricsText),
+    (queue, samples, metrics, monitor): Shown,
     peers: Arc<OnceLock<watch::Receiver<Vec<consensus::Peer>>>>,
 ) -> Result<JoinHandle<()>, NodeError> {
     let address = claim.address();
@@ -478,6 +486,7 @@ fn serve_api(
         genesis: Arc::new(genesis),
         queue,
         samples,
+        monitor,
         export,
         consensus_metrics: Arc::new(move || {
             let peers = peers.get().map(|peers| consensus::peer_metrics_text(&peers.borrow())).unwrap_or_default();

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 use chain::{
-    api::SessionView,
+    api::{RelayView, SessionView},
     card_order::{CardAction, CardOrder},
     crypto::address_of,
     hash::Hash32,
@@ -166,6 +166,13 @@ async fn a_meter_without_a_switch_charges_under_its_mandate_and_shows_what_is_no
     assert_eq!((left.balance, left.held), (before.checked_sub(tokens(500_000)).unwrap(), Amount::ZERO));
     assert_eq!(client.sessions(everything, 10, None).await.unwrap().items.len(), 2);
     assert_eq!(WattHours::new(garage.places[0].unit.register_wh(garage.now_ms)), last.last_register);
+
+    // What the gateway sees there now.
+    let seen = client.monitor().await.unwrap();
+    let [row] = seen.as_slice() else { panic!("{seen:?}") };
+    let sample = row.sample.unwrap();
+    assert_eq!((row.connector, row.session, sample.relay, sample.register), (place, None, RelayView::None, last.last_register));
+    assert_eq!((sample.power_w.get(), row.found.as_slice()), (0, [].as_slice()), "a meter without a relay has no welded one");
     garage.lines.stop().await.unwrap();
 }
 

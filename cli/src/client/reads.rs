@@ -3,8 +3,8 @@
 use chain::{
     api::{
         AccountView, AskedStartView, BlockReceipts, BlockView, CardView, ClearingView, CondominiumView, ConnectorView, GroupView, Health,
-        MandateView, Page, PaymentView, PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, RedemptionView,
-        RoleView, SessionView, StatementView, Status, TariffView, TransactionView,
+        MandateView, MonitorView, Page, PaymentView, PositionView, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView,
+        RedemptionView, RoleView, SessionView, StatementView, Status, TariffView, TransactionView,
     },
     certificate::ValidatorSet,
     id::{Address, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
@@ -255,6 +255,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn connector(&self, id: ConnectorId) -> Result<ConnectorView, ClientError> {
         self.get(&format!("/connectors/{id}")).await
+    }
+
+    /// What the node's gateway sees at its connectors.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn monitor(&self) -> Result<Vec<MonitorView>, ClientError> {
+        self.list("/monitor").await
     }
 
     /// All groups.

@@ -11,6 +11,7 @@ mod door;
 mod events;
 mod mandates;
 mod metrics;
+mod monitor;
 mod operations;
 mod problem;
 mod proofs;
@@ -35,7 +36,7 @@ use axum::{
 };
 use bytes::Bytes;
 use chain::{
-    api::{CondominiumView, QueueTicket},
+    api::{CondominiumView, MonitorView, QueueTicket},
     export::KeptSamples,
     id::{Height, SessionId},
     transaction::MAX_TRANSACTION_BYTES,
@@ -70,6 +71,9 @@ pub const MAX_HEADER_BYTES: usize = 16 << 10;
 /// Raw samples behind a reading, from the gateway's own store; nothing where they are not kept or erased.
 pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<KeptSamples, String> + Send + Sync>;
 
+/// What the node's gateway sees at its connectors. The error is for this node's operator.
+pub type MonitorOf = Arc<dyn Fn() -> Result<Vec<MonitorView>, String> + Send + Sync>;
+
 /// The chain from a height on as an export stream, piece by piece.
 pub type ExportFrom = Arc<dyn Fn(Height) -> Pin<Box<dyn Stream<Item = Result<Bytes, std::io::Error>> + Send>> + Send + Sync>;
 
@@ -86,6 +90,8 @@ pub struct ApiState {
     pub queue: watch::Receiver<Vec<QueueTicket>>,
     /// Raw samples, from the gateway.
     pub samples: SamplesOf,
+    /// What its meters show, from the gateway.
+    pub monitor: MonitorOf,
     /// The export, from `export`.
     pub export: ExportFrom,
     /// Prometheus text of the consensus library, which keeps its own registry.
@@ -156,6 +162,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/sessions/{id}/readings", get(sessions::readings))
         .route("/sessions/{id}/readings/{sequence}/samples", get(sessions::samples))
         .route("/queue", get(sessions::queue))
+        .route("/monitor", get(monitor::list))
         .route("/quote", get(sites::quote))
         .route("/tariffs", get(sites::tariffs))
         .route("/tariffs/{id}", get(sites::tariff))

@@ -29,6 +29,10 @@ pub struct GatewayConfig {
     pub full_after_s: u32,
     /// At a point without a switch a vehicle draws while its power is above this, in W: that starts a charge, and a charge is over once it stays at or below it.
     pub charging_above_w: u16,
+    /// A session whose unit is hotter than this is over, in °C; 0: the unit's own limit alone.
+    pub over_temperature_c: u16,
+    /// A session that has drawn power for longer than this is over, in h, breaks not counted; 0: never.
+    pub over_time_h: u16,
     /// A granted session whose vehicle was not plugged in after so many s is over; 0: it may wait for its longest duration.
     pub unplugged_after_s: u32,
     /// A unit whose session charges is lost after so many leases without a word; 0: never.
@@ -63,6 +67,8 @@ impl Default for GatewayConfig {
             attest_escrow_percent: 10,
             full_after_s: 0,
             charging_above_w: 100,
+            over_temperature_c: 60,
+            over_time_h: 72,
             unplugged_after_s: 15 * 60,
             lost_after_leases: 3,
             mains_v: 230,

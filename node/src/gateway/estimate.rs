@@ -1,9 +1,10 @@
 //! What a driver is likely to need, from what he charged before: pure, without the chain.
 //!
 //! An escrow comes back, a charge that ends early does not: so the most that he needs is taken from his largest charge, and the middle one only tells the
-//! scheduler what is likely. Called by the desk when a card starts a charge.
+//! scheduler what is likely. Called by the desk when a card starts a charge, and for whoever looks at the monitor.
 
 use chain::{
+    api::EstimateView,
     quantity::WattHours,
     time::{Duration, Timestamp},
 };
@@ -72,6 +73,23 @@ pub(super) fn need(past: &[Past]) -> Need {
     }
 }
 
+/// How long the driver stays at least, three times out of four: from the opening to the end of his newest charges. Nothing where too little is known.
+///
+/// Conservative for whoever plans with it: who is thought to leave early is served early.
+pub(super) fn stay(past: &[Past]) -> Option<(Duration, usize)> {
+    let newest = past.iter().filter(|charge| !charge.energy.is_zero()).take(CHARGES);
+    let mut stays: Vec<u64> = newest.map(|charge| charge.ended_at.since(charge.opened_at).ms()).collect();
+    stays.sort_unstable();
+    (stays.len() >= ENOUGH).then(|| stays.get(stays.len() / 4).copied()).flatten().map(|stay| (Duration::from_ms(stay), stays.len()))
+}
+
+/// What the charges before say about one that was opened then.
+pub(super) fn of_charge(past: &[Past], opened_at: Timestamp, now: Timestamp) -> Option<EstimateView> {
+    let (stay, charges) = stay(past)?;
+    let leaves_at = Some(opened_at.saturating_add(stay)).filter(|at| *at > now);
+    Some(EstimateView { charges: u32::try_from(charges).unwrap_or(u32::MAX), energy: need(past).likely?, leaves_at })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +116,14 @@ mod tests {
         let mut past = vec![charge(5_000, 2); CHARGES];
         past.push(charge(90_000, 20));
         assert_eq!(need(&past).most, Some(WattHours::new(6_250)));
+        let opened = |hours: u64| Past { ended_at: Timestamp::from_ms(hours * 3_600_000), ..charge(8_000, hours) };
+        let past: Vec<Past> = [9, 3, 12, 5, 4, 30, 8, 7].map(opened).into();
+        assert_eq!(stay(&past), Some((Duration::from_hours(5), 8)));
+        assert_eq!(stay(&past[..2]), None);
+        let at = |hours: u64| Timestamp::from_ms(hours * 3_600_000);
+        let known = of_charge(&past, at(100), at(104)).unwrap();
+        assert_eq!((known.charges, known.energy, known.leaves_at), (8, WattHours::new(8_000), Some(at(105))));
+        assert_eq!(of_charge(&past, at(100), at(105)).unwrap().leaves_at, None, "he is not late");
         let huge = need(&[Past::of(u64::MAX, Duration::from_ms(u64::MAX)); 3]);
         assert_eq!((huge.most, huge.duration.ms()), (Some(WattHours::MAX), u64::MAX));
     }

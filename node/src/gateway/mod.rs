@@ -9,9 +9,12 @@
 //!
 //! It holds the limits of groups by itself too (`limits`): what the chain has taken back may still flow for the length of a lease.
 //!
+//! What its meters show, what it found wrong (`monitor`) and what drivers are likely to need (`estimate`) is there to be looked at (`board`).
+//!
 //! Inside: [`units`] who, `http` the wire, `pace` how often, `run` the loop, `desk` all connectors, `meter` one session, `held` the leases of a unit, `limits`
 //! the rule for groups, [`sample`] what is provable, `store` the disk, `counters` for the operator.
 
+mod board;
 mod cards;
 mod counters;
 mod desk;
@@ -22,6 +25,7 @@ mod held;
 mod http;
 mod limits;
 mod meter;
+mod monitor;
 mod pace;
 mod run;
 pub mod sample;
@@ -37,6 +41,7 @@ use std::{
 
 use axum::Router;
 use chain::{
+    api::MonitorView,
     export::KeptSamples,
     id::{ConnectorId, SessionId},
     record::{Key, Signer},
@@ -117,6 +122,9 @@ pub enum MissingDatabase {
 /// The raw samples behind a session's reading, as far as this gateway has them. The error is for people.
 pub type SamplesOf = Arc<dyn Fn(SessionId, u64) -> Result<KeptSamples, String> + Send + Sync>;
 
+/// What the gateway's units and meters show now, connector by connector. The error is for people.
+pub type MonitorOf = Arc<dyn Fn() -> Result<Vec<MonitorView>, String> + Send + Sync>;
+
 /// What the gateway counts, in Prometheus' text form.
 pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
 
@@ -128,6 +136,8 @@ pub struct Gateway {
     pub samples: SamplesOf,
     /// What it counts, for `/metrics`.
     pub metrics: MetricsText,
+    /// What its meters show now.
+    pub monitor: MonitorOf,
     /// Ends after `stop`, or with the error for which the node must stop.
     pub task: JoinHandle<Result<(), GatewayError>>,
 }
@@ -222,6 +232,7 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
         }
     }
     store.write(write)?;
+    let monitor = board::monitor(desk.board(), app.clone(), clock.clone());
     let (asks, receiver) = mpsc::channel(http::ASK_CAPACITY);
     let (orders, ordered) = mpsc::channel(cards::ORDER_CAPACITY);
     let order_clock = clock.clone();
@@ -236,7 +247,7 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
     let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, orders: ordered, commits, starting };
     let metrics = Arc::new(move || counters.text());
     let units = http::units(door).merge(cards::route(cards::OrderDoor { orders, clock: order_clock }));
-    Ok(Gateway { units, samples: samples_of(store), metrics, task: tokio::spawn(gateway.run(stop)) })
+    Ok(Gateway { units, samples: samples_of(store), metrics, monitor, task: tokio::spawn(gateway.run(stop)) })
 }
 
 /// Opens the database; tells whether one is lost and a new one was made in its place.

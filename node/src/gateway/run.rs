@@ -272,7 +272,7 @@ impl Loop {
 }
 
 /// The newest charges of an account, as far as the chain has settled them, newest first.
-fn past_of(snapshot: &Snapshot<'_>, account: Address) -> Result<Vec<Past>, DeskError> {
+pub(super) fn past_of(snapshot: &Snapshot<'_>, account: Address) -> Result<Vec<Past>, DeskError> {
     // Some of them were cancelled or brought nothing.
     let most = u32::try_from(CHARGES.saturating_mul(2)).unwrap_or(u32::MAX);
     let failed = |error: StoreError| DeskError::State(contracts::failure::Fault(error.to_string()));

@@ -66,6 +66,7 @@ impl Api {
             genesis: Arc::new(solo.genesis.clone()),
             queue,
             samples: Arc::new(|_, _| Ok(KeptSamples::Unknown)),
+            monitor: Arc::new(|| Ok(Vec::new())),
             export: Arc::new(|_| Box::pin(futures::stream::empty())),
             consensus_metrics: Arc::new(|| "of_consensus 1\n".to_owned()),
             metrics: Arc::new(Metrics::default()),

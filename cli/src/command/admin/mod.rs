@@ -3,6 +3,7 @@
 mod card;
 mod connector;
 mod group;
+mod monitor;
 mod redeem;
 pub(super) mod resident;
 mod role;
@@ -46,6 +47,8 @@ pub enum Admin {
     /// List cards; bind or erase one (manager)
     #[command(subcommand)]
     Card(card::Card),
+    /// Show what the node's gateway sees at its connectors, and what is wrong
+    Monitor(monitor::Monitor),
 }
 
 impl Admin {
@@ -59,6 +62,7 @@ impl Admin {
             Self::Role(command) => command.run(context).await,
             Self::Resident(command) => command.run(context).await,
             Self::Card(command) => command.run(context).await,
+            Self::Monitor(command) => command.run(context).await,
         }
     }
 }

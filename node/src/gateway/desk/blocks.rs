@@ -213,6 +213,7 @@ impl Desk {
             if place.memory != before {
                 write.point(id, &place.memory);
             }
+            self.show(id);
             return Ok(());
         };
         if place.memory != before {
@@ -250,6 +251,7 @@ impl Desk {
             open.fail(fault, at);
         }
         books::record(id, open, before.as_ref(), &out, write);
+        self.show(id);
         Ok(())
     }
 

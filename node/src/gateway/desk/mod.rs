@@ -19,6 +19,7 @@ mod unserved;
 use std::{collections::BTreeMap, sync::Arc};
 
 use chain::{
+    api::{FoundView, MonitorView},
     id::{Address, ConnectorId, GroupId, SessionId, TariffId},
     params::Params,
     record::{Connector, Control, Fault, Group},
@@ -30,10 +31,12 @@ use firmware_core::{DeviceId, Seen};
 
 use self::{old::Old, starts::Start, unassigned::Idle, unserved::Unserved};
 use super::{
+    board::{self, Board},
     cards::Cards,
     counters::Counters,
     held::Held,
     meter::{Indexed, Metering, Present},
+    monitor::Monitor,
     store::{PointMemory, Store, StoreError, UnitMemory, Write},
     units::KnownUnit,
 };
@@ -81,6 +84,10 @@ struct Place {
     memory: PointMemory,
     /// What the chain is to be told of that.
     idle: Idle,
+    /// What its samples show to be wrong.
+    monitor: Monitor,
+    /// What was found, the newest first.
+    found: Vec<FoundView>,
 }
 
 impl Place {
@@ -103,6 +110,7 @@ pub(super) struct Desk {
     account: Address,
     store: Arc<Store>,
     counters: Arc<Counters>,
+    board: Board,
     places: BTreeMap<ConnectorId, Place>,
     sessions: BTreeMap<SessionId, ConnectorId>,
     units: BTreeMap<DeviceId, Seen>,
@@ -123,6 +131,7 @@ impl Desk {
             account,
             store,
             counters,
+            board: Board::default(),
             places: BTreeMap::new(),
             sessions: BTreeMap::new(),
             units: BTreeMap::new(),
@@ -169,6 +178,8 @@ impl Desk {
                 start: None,
                 memory,
                 idle: Idle::default(),
+                monitor: Monitor::default(),
+                found: Vec::new(),
             };
             self.places.insert(unit.connector, place);
             self.unserved.is_served(unit.connector);
@@ -184,6 +195,23 @@ impl Desk {
         write.unit(unit.device, &UnitMemory { seen, heard_at: now, held: place.held.clone() });
     }
 
+    /// Where what the connectors show is to be seen.
+    pub fn board(&self) -> Board {
+        Arc::clone(&self.board)
+    }
+
+    /// Shows what a connector is like now.
+    fn show(&mut self, id: ConnectorId) {
+        let Some(place) = self.places.get_mut(&id) else { return };
+        if let Some((open, (fault, at))) = place.open.as_ref().and_then(|open| Some((open, open.fault()?))) {
+            board::note(&mut place.found, FoundView { fault, at, session: Some(open.id) });
+        }
+        let sample = place.connector.zip(place.newest).map(|(connector, (_, raw))| board::sample_view(&connector, &raw.sample));
+        let session = place.open.as_ref().map(|open| open.id);
+        let row = MonitorView { connector: id, session, heard_at: place.heard_at, sample, found: place.found.clone(), estimate: None };
+        board::put(&self.board, row);
+    }
+
     /// Connectors with a unit.
     pub fn connectors(&self) -> Vec<ConnectorId> {
         self.places.keys().copied().collect()
@@ -197,6 +225,7 @@ impl Desk {
     /// Does what time asks for.
     pub fn tick(&mut self, now: Timestamp, write: &mut Write) {
         let present = Present { now, settings: &self.settings, params: &self.params };
+        let mut changed = Vec::new();
         for (id, place) in &mut self.places {
             let Some(open) = &mut place.open else { continue };
             if open.next_timer(place.heard_at, &present).is_none_or(|at| at > now) {
@@ -206,6 +235,10 @@ impl Desk {
             let mut out = Vec::new();
             open.tick(place.heard_at, &present, &mut out);
             books::record(*id, open, Some(&before), &out, write);
+            changed.push(*id);
+        }
+        for id in changed {
+            self.show(id);
         }
     }
 

@@ -3,14 +3,16 @@
 //! Called by the loop, which sends the answer only after everything is on the disk.
 
 use chain::{
-    record::{Connector, Control, SessionState},
+    api::FoundView,
+    record::{Connector, Control, Fault, SessionState},
     time::{Duration, Timestamp},
 };
 use firmware_core::{CardOutcome, Config, ConfigRequest, Grant, Host, Network, ProtocolError, Readings, ReadingsAnswer};
 
 use super::{Counters, Desk, Place, books};
 use crate::gateway::{
-    meter::{Indexed, Present, draws, flagged_fault, over},
+    board,
+    meter::{Indexed, Metering, Present, draws, flagged_fault, over},
     sample::RawSample,
     store::{UnitMemory, Write},
     units::KnownUnit,
@@ -47,11 +49,15 @@ impl Desk {
         if let Some(connector) = place.connector {
             place.note_draw(unit, &connector, &present, &self.counters);
             place.note_flow(unit, &connector, (register_before, &indexed), &present, write);
+            let found = place.watch(&connector, &indexed, &present);
             match &mut place.open {
                 Some(open) => {
                     let before = open.book.clone();
                     let mut out = Vec::new();
                     open.take(&connector, &indexed, &mut place.held, &present, &mut out);
+                    if let Some((fault, at)) = found {
+                        open.fail(fault, at);
+                    }
                     books::record(unit.connector, open, Some(&before), &out, write);
                 }
                 None => {
@@ -59,8 +65,11 @@ impl Desk {
                         place.held.see(&connector, &newest.sample);
                     }
                     let flagged = indexed.last().and_then(|(_, raw)| flagged_fault(&connector, raw.sample.flags));
-                    place.fault =
-                        flagged.filter(|fault| fault.blocks_connector() && connector.fault != Some(*fault)).map(|fault| (fault, now));
+                    let found = flagged.map(|fault| (fault, now)).or(found);
+                    if let Some((fault, at)) = found {
+                        board::note(&mut place.found, FoundView { fault, at, session: None });
+                    }
+                    place.fault = found.filter(|(fault, _)| fault.blocks_connector() && connector.fault != Some(*fault));
                 }
             }
         }
@@ -72,6 +81,7 @@ impl Desk {
             let waits = place.start.as_ref().is_some_and(|start| start.waits(now));
             place.note_idle(unit.connector, newest, waits, &present);
         }
+        self.show(unit.connector);
         let lease = self.lease(unit, now);
         let held = self.places.get(&unit.connector).map(|place| place.held.clone()).unwrap_or_default();
         write.unit(unit.device, &UnitMemory { seen: admission.seen, heard_at: now, held });
@@ -167,6 +177,18 @@ impl Place {
         }
         self.draws_unbidden = unbidden;
     }
+    /// What the samples show to be wrong, and when: the newest of it.
+    fn watch(&mut self, connector: &Connector, samples: &[Indexed], present: &Present<'_>) -> Option<(Fault, Timestamp)> {
+        let may_draw = |open: &&Metering| open.session.state != SessionState::Queued;
+        let session = self.open.as_ref().filter(may_draw).map(|open| open.id);
+        let mut found = None;
+        for (_, raw) in samples {
+            let fault = self.monitor.see(connector, &raw.sample, session, present.settings);
+            found = fault.map(|fault| (fault, Timestamp::from_ms(raw.sample.at_ms).min(present.now))).or(found);
+        }
+        found
+    }
+
     /// Follows what flows at a point without a switch, and remembers what the meter showed first; the disk learns of every change.
     fn note_flow(
         &mut self,

@@ -82,6 +82,14 @@ impl Metering {
         self.book.ending = Ending::Fault(fault, at);
     }
 
+    /// What ends it, if something is wrong.
+    pub const fn fault(&self) -> Option<(Fault, Timestamp)> {
+        match self.book.ending {
+            Ending::Fault(fault, at) => Some((fault, at)),
+            Ending::None | Ending::Vehicle | Ending::Money => None,
+        }
+    }
+
     /// What is to be reported, once the chain does not know that the session is over.
     pub fn fault_to_report(&self) -> Option<(Fault, Timestamp)> {
         match self.book.ending {

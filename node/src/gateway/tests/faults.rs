@@ -1,13 +1,14 @@
 //! What is wrong with unit or meter, and that nobody loses by it.
 
 use chain::{
+    api::{MonitorView, RelayView},
     quantity::Currents,
     record::{EndReason, Fault, PlugSignal, SessionState},
 };
-use contracts::sessions::most_energy;
-use firmware_core::Flags;
+use contracts::{ledger::Ledger, sessions::most_energy};
+use firmware_core::{Flags, Relay};
 
-use super::World;
+use super::{PLACE, World};
 
 #[test]
 fn a_welded_relay_ends_the_session_and_a_silent_unit_is_reported() {
@@ -79,4 +80,72 @@ fn a_reading_that_the_chain_does_not_believe_does_not_take_the_good_ones_before_
     assert_eq!(bill.reason, EndReason::Anomaly(Fault::MeterFault));
     assert_eq!(bill.energy.get(), good - start);
     world.check_proofs(session, &bill);
+}
+
+/// What the board shows of the world's place.
+fn shown(world: &mut World) -> MonitorView {
+    let board = world.desk().board();
+    let rows = board.lock().unwrap();
+    rows.get(&PLACE).unwrap().clone()
+}
+
+#[test]
+fn a_meter_that_stands_still_ends_the_session_and_closes_the_connector() {
+    let mut world = World::new(41, PlugSignal::Reported);
+    let session = world.begin(50_000_000, [16_000, 0, 0]);
+    world.run(600);
+    let good = world.register_wh();
+    world.frozen = true;
+    world.run(900);
+    let bill = world.bill.expect("settled");
+    assert_eq!(bill.reason, EndReason::Anomaly(Fault::MeterFault));
+    assert_ne!(world.unit.lease().relay(), Relay::Closed);
+    let ledger = Ledger::new(&world.state);
+    assert_eq!(ledger.connector(PLACE).unwrap().unwrap().fault, Some(Fault::MeterFault));
+    assert!(bill.energy.get() <= good, "what it counted is billed");
+    let row = shown(&mut world);
+    assert_eq!(row.found.iter().map(|found| (found.fault, found.session)).collect::<Vec<_>>(), [(Fault::MeterFault, Some(session))]);
+}
+
+#[test]
+fn heat_and_an_endless_charge_end_the_session_and_leave_the_connector_open() {
+    for fault in [Fault::OverTemperature, Fault::OverTime] {
+        let mut world = World::new(42, PlugSignal::Reported);
+        world.settings.over_time_h = 1;
+        world.restart();
+        let session = world.begin(50_000_000, [16_000, 0, 0]);
+        world.run(1_800);
+        assert!(world.bill.is_none());
+        let row = shown(&mut world);
+        let sample = row.sample.expect("sampled");
+        assert_eq!(
+            (row.session, sample.power_w.get(), sample.temperature_dc, sample.relay),
+            (Some(session), 3_680, Some(200), RelayView::Closed)
+        );
+        if fault == Fault::OverTemperature {
+            world.temperature_dc = 610;
+            world.run(120);
+        } else {
+            world.run(2_400);
+        }
+        let bill = world.bill.expect("settled");
+        assert_eq!(bill.reason, EndReason::Anomaly(fault));
+        assert_eq!(Ledger::new(&world.state).connector(PLACE).unwrap().unwrap().fault, None);
+        assert_eq!(shown(&mut world).found[0].fault, fault);
+    }
+}
+
+/// Nobody had a session, and current flowed all the same.
+#[test]
+fn a_relay_that_is_welded_without_a_session_closes_its_connector_and_what_flows_is_nobodys() {
+    let mut world = World::new(43, PlugSignal::Reported);
+    world.sample(Flags::NONE);
+    world.post();
+    (world.unswitched, world.plugged, world.car_ma) = (true, true, [16_000, 0, 0]);
+    let before = world.register_wh();
+    world.run(1_800);
+    let connector = Ledger::new(&world.state).connector(PLACE).unwrap().unwrap();
+    assert_eq!(connector.fault, Some(Fault::WeldedRelay));
+    assert!(connector.unassigned.get() > before, "and it is told while it flows");
+    assert_eq!(shown(&mut world).found[0].fault, Fault::WeldedRelay);
 }

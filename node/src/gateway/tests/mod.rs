@@ -86,6 +86,9 @@ struct World {
     plugged: bool,
     /// There is no relay between car and mains.
     unswitched: bool,
+    /// The meter counts no more.
+    frozen: bool,
+    temperature_dc: i16,
     crashes: bool,
     /// Accepted readings of the sessions at [`PLACE`].
     accepted: BTreeMap<u64, Reading>,
@@ -190,6 +193,8 @@ impl World {
             car_ma: [0; 3],
             plugged: false,
             unswitched: false,
+            frozen: false,
+            temperature_dc: 200,
             crashes: false,
             accepted: BTreeMap::new(),
             bill: None,
@@ -341,7 +346,7 @@ impl World {
             register_wh: self.register_wh(),
             power_w: u16::try_from(power_w).unwrap(),
             current_ma: flowing.map(|ma| u16::try_from(ma).unwrap()),
-            temperature_dc: Some(200),
+            temperature_dc: Some(self.temperature_dc),
             flags: self.unit.lease().flags() | if self.plugged { Flags::PLUG_PRESENT } else { Flags::NONE } | also,
         };
         self.unit.push(&sample).unwrap();
@@ -397,7 +402,8 @@ impl World {
         for _ in 0..seconds {
             let flowing = self.flowing();
             self.now_ms += 1_000;
-            self.watt_ms += flowing.iter().map(|ma| u128::from(*ma) * 230).sum::<u128>();
+            let counted = if self.frozen { [0; 3] } else { flowing };
+            self.watt_ms += counted.iter().map(|ma| u128::from(*ma) * 230).sum::<u128>();
             let before = self.unit.lease().relay() == Relay::Closed;
             let after = self.unit.tick(counter_ms(self.now_ms), flowing) == Relay::Closed;
             if before != after {
