@@ -31,6 +31,7 @@ pub const MAX_QUOTE_ENERGY: WattHours = WattHours::new(1_000_000);
 
 /// A problem (RFC 9457), sent as `application/problem+json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:commonwatt:problem:` and the code.
     #[serde(rename = "type")]
@@ -42,7 +43,8 @@ pub struct Problem {
     /// What was expected, what was found, and what to do.
     pub detail: String,
     /// The stable name: a [`Code`]'s slug, or one of the API's own (`ambiguous`, `bad_request`, `gone`, `internal`, `not_found`, `timeout`, `too_large`, `too_slow`,
-    /// `unavailable`, `uri_too_long`, `headers_too_large`, `wrong_content_type`, `wrong_method`).
+    /// `unavailable`, `uri_too_long`, `headers_too_large`, `wrong_content_type`, `wrong_method`, `not_acceptable`, `too_many_requests`, `sign_in_needed`,
+    /// `sign_in_refused`, `may_not_read`).
     pub code: String,
     /// What is wrong by name: a query parameter, a part of the path, a header, or a field of the transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,7 @@ impl Problem {
 
 /// What the numbers of a refusal count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Micro-tokens.
@@ -118,6 +121,7 @@ pub struct Page<T> {
 
 /// `GET /status`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
     /// The program's version.
     pub version: String,
@@ -149,6 +153,7 @@ pub struct Status {
 
 /// `POST /transactions`: 202 with `committed: null`, or 200.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Submitted {
     /// The transaction's id.
     pub id: TxId,
@@ -158,6 +163,7 @@ pub struct Submitted {
 
 /// `POST /rehearsals`: what a transaction would do in the next block. Nothing was pooled and nothing is changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rehearsed {
     /// The block that it would be in.
     pub height: Height,
@@ -169,6 +175,7 @@ pub struct Rehearsed {
 
 /// A transaction in a block.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommittedTransaction {
     /// The block.
     pub height: Height,
@@ -182,6 +189,7 @@ pub struct CommittedTransaction {
 
 /// `GET /transactions/{id}`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransactionView {
     /// Its id.
     pub id: TxId,
@@ -193,6 +201,7 @@ pub struct TransactionView {
 
 /// `GET /accounts/{address}`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccountView {
     /// Its address.
     pub address: Address,
@@ -202,6 +211,7 @@ pub struct AccountView {
     pub available: Amount,
     /// The nonce of its key's next transaction, those that wait for a block counted.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub next_nonce: u64,
     /// Its roles, those that begin or end later too.
     pub roles: Vec<RoleView>,
@@ -209,6 +219,7 @@ pub struct AccountView {
 
 /// A role of an account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoleView {
     /// Where.
     pub condominium: CondominiumId,
@@ -222,6 +233,7 @@ pub struct RoleView {
 
 /// `GET /sessions/{id}` and the items of `GET /sessions`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SessionView {
     /// It is in the state.
@@ -252,6 +264,7 @@ pub enum SessionView {
 
 /// A place in the queue, and why: the items of `GET /queue`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueueTicket {
     /// Who waits.
     pub session: SessionId,
@@ -273,6 +286,7 @@ pub struct QueueTicket {
 
 /// What a connector's unit and meter show now: one item of `GET /monitor`. A node says it of the units of its own gateway.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MonitorView {
     /// Which.
     pub connector: ConnectorId,
@@ -290,6 +304,7 @@ pub struct MonitorView {
 
 /// A sample as it came from a unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SampleView {
     /// When it was taken.
     pub at: Timestamp,
@@ -307,6 +322,7 @@ pub struct SampleView {
 
 /// A relay as its unit says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RelayView {
     /// There is none: a meter alone.
@@ -319,6 +335,7 @@ pub enum RelayView {
 
 /// Something that was found wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FoundView {
     /// What.
     pub fault: Fault,
@@ -330,6 +347,7 @@ pub struct FoundView {
 
 /// What a driver's own charges before say about this one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EstimateView {
     /// How many charges it is made from.
     pub charges: u32,
@@ -341,6 +359,7 @@ pub struct EstimateView {
 
 /// `GET /quote?connector=1-17&energy_wh=10000&max_duration_ms=28800000`: before anything is locked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QuoteView {
     /// Where.
     pub connector: ConnectorId,
@@ -384,6 +403,7 @@ pub struct QuoteView {
 
 /// Whole micro-tokens by dimension of the tariff.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AmountByComponent {
     /// ENERGY.
     pub energy: Amount,
@@ -397,6 +417,7 @@ pub struct AmountByComponent {
 
 /// The items of `GET /tariffs`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TariffView {
     /// Which.
     pub id: TariffId,
@@ -412,6 +433,7 @@ pub struct TariffView {
 
 /// The items of `GET /connectors`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConnectorView {
     /// Which.
     pub id: ConnectorId,
@@ -423,6 +445,7 @@ pub struct ConnectorView {
 
 /// The items of `GET /groups`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GroupView {
     /// Which.
     pub id: GroupId,
@@ -434,6 +457,7 @@ pub struct GroupView {
 
 /// The items of `GET /condominiums`, and of `GET /totals`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CondominiumView {
     /// Which.
     pub id: CondominiumId,
@@ -457,6 +481,7 @@ pub struct CondominiumView {
 ///
 /// Over all condominiums these debts sum to zero by their form: `owed_to` and `owed_by` of [`CondominiumView`] are their sums.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PositionView {
     /// Who owes.
     pub debtor: CondominiumId,
@@ -474,6 +499,7 @@ pub struct PositionView {
 
 /// The items of `GET /clearings`, in order of number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ClearingView {
     /// Which, from 1.
     pub number: u32,
@@ -485,6 +511,7 @@ pub struct ClearingView {
 ///
 /// `GET /clearings/next` is the period that runs; its payments are what they would be if it ended now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StatementView {
     /// Which, from 1.
     pub number: u32,
@@ -500,6 +527,7 @@ pub struct StatementView {
 
 /// What accounts of one home did where another home is paid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoamingView {
     /// Whose accounts.
     pub home: CondominiumId,
@@ -511,6 +539,7 @@ pub struct RoamingView {
 
 /// The items of `GET /payments`: what one condominium has to pay another after a clearing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentView {
     /// After which clearing.
     pub clearing: u32,
@@ -526,6 +555,7 @@ pub struct PaymentView {
 
 /// How far a payment between condominiums is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentState {
     /// The period still runs.
@@ -543,6 +573,7 @@ pub enum PaymentState {
 
 /// The items of `GET /redemptions`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RedemptionView {
     /// Which.
     pub id: RedemptionId,
@@ -552,6 +583,7 @@ pub struct RedemptionView {
 
 /// The items of `GET /blocks`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockView {
     /// The header's hash.
     pub hash: Hash32,
@@ -565,6 +597,7 @@ pub struct BlockView {
 
 /// `GET /blocks/{height}/receipts`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockReceipts {
     /// The block.
     pub height: Height,
@@ -574,6 +607,7 @@ pub struct BlockReceipts {
 
 /// `GET /receipts/{transaction}` and `GET /sessions/{id}/receipt`: a receipt, and what proves it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProvenReceipt {
     /// The receipt.
     pub receipt: Receipt,
@@ -589,6 +623,7 @@ pub struct ProvenReceipt {
 
 /// `GET /state?key=HEX`: a value of the newest state, or its absence, and what proves it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProvenState {
     /// The key, in hexadecimal digits.
     pub key: String,
@@ -606,9 +641,11 @@ pub struct ProvenState {
 
 /// The items of `GET /sessions/{id}/readings`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReadingView {
     /// The reading's number.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub sequence: u64,
     /// When the meter was read.
     pub at: Timestamp,
@@ -632,6 +669,7 @@ pub struct ReadingView {
 
 /// The data of a server-sent event; its id is `HEIGHT-INDEX-N`, its name the event's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StreamedEvent {
     /// The block.
     pub height: Height,
@@ -645,6 +683,7 @@ pub struct StreamedEvent {
 
 /// One of `GET /accounts/{address}/mandates`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MandateView {
     /// Whose.
     pub account: Address,
@@ -658,6 +697,7 @@ pub struct MandateView {
 
 /// One of `GET /accounts/{address}/starts`: a start by a card that the account may confirm.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AskedStartView {
     /// Where the card was shown.
     pub connector: ConnectorId,
@@ -667,6 +707,7 @@ pub struct AskedStartView {
 
 /// One of `GET /cards`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CardView {
     /// Where it is bound.
     pub condominium: CondominiumId,
@@ -687,6 +728,7 @@ pub struct CardOrderDone {
 
 /// `GET /health`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
     /// Whether the node follows the chain and takes transactions.
     pub ready: bool,

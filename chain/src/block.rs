@@ -22,6 +22,7 @@ pub const MAX_BLOCK_BYTES: usize = 4 << 20;
 
 /// What a certificate signs, by its hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Header {
     /// [`HEADER_VERSION`].
     pub version: u32,

@@ -17,16 +17,19 @@ pub const MAX_VALIDATORS: usize = 256;
 
 /// A node that votes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Validator {
     /// Its consensus key.
     pub address: Address,
     /// Its weight in votes; at least 1.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub power: u64,
 }
 
 /// The validators that decide a height, in ascending order of address.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ValidatorSet(Vec<Validator>);
 
 /// Validators that make no set.
@@ -134,6 +137,7 @@ impl VoteBody {
 
 /// What a proposal signs, behind [`Domain::Proposal`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ProposalBody {
     /// The chain that it is for.
     pub chain_id: ChainId,
@@ -159,6 +163,7 @@ impl ProposalBody {
 
 /// One validator's precommit in a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommitSignature {
     /// Who voted.
     pub validator: Address,
@@ -168,6 +173,7 @@ pub struct CommitSignature {
 
 /// Proof that more than two thirds of the power precommitted a block in one round.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CommitCertificate {
     /// The block's height.
     pub height: Height,

@@ -166,14 +166,17 @@ impl<'de> Deserialize<'de> for Code {
 
 /// A refusal with the numbers that explain it; part of the receipt, so its form is fixed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Rejection {
     /// Why.
     pub code: Code,
     /// The value, bound or unit count that was expected, where the code has one.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Decimal>))]
     pub expected: Option<u64>,
     /// The value that was found.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::Decimal>))]
     pub found: Option<u64>,
 }
 

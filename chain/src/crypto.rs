@@ -29,6 +29,8 @@ pub enum Domain {
     CardOrder,
     /// A transaction's body that is to be tried and never carried out.
     Rehearsal,
+    /// An answer to a node that lets only those read whom it knows.
+    Read,
 }
 
 impl Domain {
@@ -44,6 +46,7 @@ impl Domain {
             Self::SyncRequest => b"commonwatt/sync/v1\0",
             Self::CardOrder => b"commonwatt/card/v1\0",
             Self::Rehearsal => b"commonwatt/rehearsal/v1\0",
+            Self::Read => b"commonwatt/read/v1\0",
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Whether a chain is played or meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkKind {
     /// Money is behind it.

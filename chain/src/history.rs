@@ -135,12 +135,15 @@ impl History {
 
 /// The way from one header to the root of a history.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryPath {
     /// The header's place in the history, from 0.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub index: u64,
     /// The number of headers in the history that the root is of.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub count: u64,
     /// The siblings from the header up to its peak; at most [`MAX_PEAKS`].
     #[serde(deserialize_with = "at_most::<MAX_PEAKS, _>")]

@@ -21,10 +21,13 @@ pub mod hash;
 pub mod history;
 pub mod id;
 pub mod merkle;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod params;
 pub mod quantity;
 pub mod receipt;
 pub mod record;
+pub mod sign_in;
 pub mod state;
 pub mod tariff;
 pub mod time;

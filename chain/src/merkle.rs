@@ -79,12 +79,15 @@ pub enum ProofError {
 
 /// The way from one leaf to the root of an ordered list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Path {
     /// The leaf's place in the list, from 0.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub index: u64,
     /// The number of leaves in the list.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub count: u64,
     /// The sibling at each level that has one, from the leaf upwards; at most [`MAX_SIBLINGS`].
     #[serde(deserialize_with = "at_most::<MAX_SIBLINGS, _>")]

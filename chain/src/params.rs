@@ -11,6 +11,7 @@ use crate::{
 
 /// Limits and periods that every node applies alike.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Params {
     /// The most that an encoded block may measure, in bytes.
     pub max_block_bytes: u32,
@@ -36,6 +37,7 @@ pub struct Params {
     pub min_current: Milliamperes,
     /// Heights between a notice and its effect.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub notice_heights: u64,
     /// The longest silence of an idle federation; zero: no heartbeat.
     pub heartbeat: Duration,

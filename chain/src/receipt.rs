@@ -18,6 +18,7 @@ use crate::{
 
 /// What one transaction, or one deadline, did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// What caused it.
     pub cause: Cause,
@@ -50,6 +51,7 @@ pub fn receipts_root(receipts: &[Receipt]) -> Hash32 {
 
 /// What caused a receipt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A transaction of the block; receipts of transactions come first, in the same order.
@@ -60,6 +62,7 @@ pub enum Cause {
 
 /// Whether a transaction took effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It did.
@@ -70,6 +73,7 @@ pub enum Outcome {
 
 /// A fact that a block established.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// An account came into being.
@@ -91,6 +95,7 @@ pub enum Event {
         to_debt: Amount,
         /// The sale's number.
         #[serde(with = "crate::quantity::decimal")]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
         sale: u64,
     },
     /// Tokens were locked to be paid out.
@@ -221,6 +226,7 @@ pub enum Event {
         session: SessionId,
         /// The reading's number.
         #[serde(with = "crate::quantity::decimal")]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
         sequence: u64,
         /// Why it was refused; `None` where it was accepted.
         refused: Option<Code>,
@@ -500,6 +506,7 @@ impl Event {
 
 /// The bill of a session: `escrow = paid + refund`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionReceipt {
     /// Which.
     pub session: SessionId,
@@ -539,14 +546,17 @@ pub struct SessionReceipt {
     pub overdrawn: Option<Overdrawn>,
     /// Readings that were accepted.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub readings: u64,
     /// Raw samples behind them.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub samples: u64,
 }
 
 /// Who settled a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Settler {
     /// The gateway, by a transaction.
@@ -557,6 +567,7 @@ pub enum Settler {
 
 /// Energy past what the escrow pays for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Overdrawn {
     /// Metered and not paid for.
     pub energy: WattHours,
@@ -566,6 +577,7 @@ pub struct Overdrawn {
 
 /// Why a scheduler passed over a session that waits longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
     /// What is free is too little on one of its phases.
@@ -580,6 +592,7 @@ pub enum SkipReason {
 
 /// Why a session was paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PauseReason {
     /// A group's limit was lowered below what was granted.

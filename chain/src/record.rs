@@ -17,6 +17,7 @@ use crate::{
 
 /// A holder of tokens; valid in every condominium, at home in one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Account {
     /// The condominium that sold its tokens and holds the money.
     pub home: CondominiumId,
@@ -51,6 +52,7 @@ pub enum SignerScope {
 
 /// A condominium: one site, one node, one treasury.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Condominium {
     /// A short name for people, such as `TRO`; 1 to 32 bytes.
     pub name: String,
@@ -66,9 +68,11 @@ pub struct Condominium {
     pub redeemed: Amount,
     /// The number that its next sale must have, from 1.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub next_sale: u64,
     /// Days since the epoch (UTC) that `minted_today` counts for.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub mint_day: u64,
     /// Sold on that day.
     pub minted_today: Amount,
@@ -76,6 +80,7 @@ pub struct Condominium {
 
 /// A privilege in one condominium.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Groups, connectors, tariffs, residents, roles.
@@ -109,6 +114,7 @@ impl Role {
 
 /// When an account holds a role: at heights from `from` and, where there is an end, before `until`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoleGrant {
     /// The first height.
     pub from: Height,
@@ -126,6 +132,7 @@ impl RoleGrant {
 
 /// A current limit over connectors and the groups below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Group {
     /// The group above it, by number in the same condominium.
     pub parent: Option<u32>,
@@ -139,6 +146,7 @@ pub struct Group {
 
 /// Whether current can be switched off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
     /// A relay or a wallbox: current flows only where it is granted.
@@ -149,6 +157,7 @@ pub enum Control {
 
 /// Whether the charger says that a plug is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PlugSignal {
     /// It does not: a vehicle's leaving is judged by its power.
@@ -159,6 +168,7 @@ pub enum PlugSignal {
 
 /// Whether a connector may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
     /// Sessions may open.
@@ -169,6 +179,7 @@ pub enum Service {
 
 /// A place to charge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connector {
     /// Its group, by number.
     pub group: u32,
@@ -194,6 +205,7 @@ pub struct Connector {
 
 /// What a gateway can find wrong.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// More current than the connector is rated for.
@@ -230,6 +242,7 @@ pub struct TariffHead {
 
 /// One immutable version of a tariff; in force from `valid_from` until a later version's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TariffVersion {
     /// The block time from which sessions open under it.
     pub valid_from: Timestamp,
@@ -239,6 +252,7 @@ pub struct TariffVersion {
 
 /// An open charging session (OCPI: session); once settled it lives on in its receipt.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
     /// Who pays.
     pub account: Address,
@@ -282,6 +296,7 @@ pub struct Session {
 
 /// What a driver declares; nothing ends because of it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Hints {
     /// The energy that he needs.
     pub energy_target: Option<WattHours>,
@@ -293,6 +308,7 @@ pub struct Hints {
 
 /// Where a session is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SessionState {
     /// Waits for a first grant.
@@ -314,6 +330,7 @@ pub enum SessionState {
 
 /// Why a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The escrow is spent.
@@ -340,11 +357,13 @@ pub enum EndReason {
 
 /// What a session's meter has shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MeterState {
     /// The register of the first accepted reading.
     pub start: WattHours,
     /// The sequence number of the newest, from 1.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub sequence: u64,
     /// Its time.
     pub at: Timestamp,
@@ -354,6 +373,7 @@ pub struct MeterState {
     pub power: Watts,
     /// Raw samples behind all accepted readings, end samples not counted.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub samples: u64,
 }
 
@@ -379,6 +399,7 @@ pub struct GrantSpan {
 
 /// The exact cost of a session, by dimension of its tariff.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CostByComponent {
     /// ENERGY.
     pub energy: Cost,
@@ -400,9 +421,11 @@ impl CostByComponent {
 
 /// What accounts of one home did where another home is paid, since the last clearing; money that only came back is not in it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Roaming {
     /// Settled sessions that metered or cost anything.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub sessions: u64,
     /// Their energy, as metered.
     pub energy: WattHours,
@@ -410,6 +433,7 @@ pub struct Roaming {
     pub charged: Amount,
     /// Transfers from accounts of the one to accounts of the other.
     #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub transfers: u64,
     /// Their sum.
     pub transferred: Amount,
@@ -424,6 +448,7 @@ pub struct ClearingHead {
 
 /// The end of a period in which condominiums came to owe one another; what was in it stands in the receipt of its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Clearing {
     /// The block time of the clearing before; `None` for the first.
     pub from: Option<Timestamp>,
@@ -437,6 +462,7 @@ pub struct Clearing {
 
 /// What one condominium has to pay another after a clearing; it is gone once the creditor's treasurer has confirmed the money.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Payment {
     /// How much.
     pub amount: Amount,
@@ -446,6 +472,7 @@ pub struct Payment {
 
 /// A treasurer's word that money is on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PaymentReport {
     /// Whose word.
     pub treasurer: Address,
@@ -457,6 +484,7 @@ pub struct PaymentReport {
 
 /// What an account lets a condominium's gateway start in its name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MandateTerms {
     /// The most that one session may lock.
     pub max_per_session: Amount,
@@ -476,6 +504,7 @@ pub struct MandateTerms {
 
 /// A mandate of an account for a condominium.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Mandate {
     /// What it allows.
     pub terms: MandateTerms,
@@ -495,6 +524,7 @@ pub struct MandateDay {
 
 /// A card that starts sessions in an account's name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Card {
     /// Whose.
     pub account: Address,
@@ -504,6 +534,7 @@ pub struct Card {
 
 /// A start that a card has asked for and that waits for the confirmation of the card's account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AskedStart {
     /// Who has to confirm, and pays.
     pub account: Address,
@@ -535,6 +566,7 @@ pub struct MandateUse {
 
 /// Tokens that their holder wants paid out, locked until the treasurer has answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Redemption {
     /// Whose.
     pub account: Address,

@@ -11,6 +11,7 @@ use crate::{
 
 /// What a session may cost, element by element; the first element whose restrictions hold gives the price of each dimension.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Tariff {
     /// The local time that restrictions speak of, as a POSIX TZ rule such as `CET-1CEST,M3.5.0,M10.5.0/3`; at most 64 bytes.
     pub time_zone: String,
@@ -28,6 +29,7 @@ pub struct Tariff {
 
 /// Prices that hold together under one set of restrictions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TariffElement {
     /// At most one of each dimension; 1 to 4.
     pub price_components: Vec<PriceComponent>,
@@ -37,6 +39,7 @@ pub struct TariffElement {
 
 /// The price of one dimension, tax included; the step size is 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PriceComponent {
     /// What is counted.
     pub dimension: TariffDimension,
@@ -46,6 +49,7 @@ pub struct PriceComponent {
 
 /// What a price counts (OCPI `TariffDimensionType`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TariffDimension {
     /// Metered energy.
@@ -60,6 +64,7 @@ pub enum TariffDimension {
 
 /// When an element holds; what is `None` or empty does not restrict.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TariffRestrictions {
     /// Local time of day from which it holds, in minutes after midnight, 0..1440.
     pub start_time: Option<u16>,
@@ -83,6 +88,7 @@ pub struct TariffRestrictions {
 
 /// A day of the week (OCPI `DayOfWeek`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DayOfWeek {
     /// ISO 8601 day 1.

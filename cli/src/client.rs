@@ -1,10 +1,12 @@
 //! A typed client of one node's HTTP API.
 //!
-//! One request, one function; cheap to clone and to share. It retries nothing but the event stream, keeps no state and judges nothing: what can be
+//! One request, one function; cheap to clone and to share. It retries nothing but the event stream, and what needs a reader who has signed in; it keeps
+//! nothing but the token that it is given then, and judges nothing: what can be
 //! proved is checked in [`crate::verify`], and nonces are [`crate::wallet`]'s matter. Called by the commands of `watt` and by `testnet`.
 
 mod error;
 mod events;
+mod reader;
 mod reads;
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -17,6 +19,7 @@ use futures::{Stream, StreamExt};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
+use self::reader::Reader;
 pub use self::{
     error::ClientError,
     events::{EventFilter, EventId, EventStream, Frame, FrameParser, NodeEvent},
@@ -45,6 +48,7 @@ pub struct Client {
     http: reqwest::Client,
     base: Arc<str>,
     reach: Reach,
+    reader: Option<Arc<Reader>>,
 }
 
 /// Whether a client may ask anybody.
@@ -87,7 +91,7 @@ impl Client {
             .user_agent(concat!("watt/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| bad(&error.to_string()))?;
-        Ok(Self { http, base: url.trim_end_matches('/').into(), reach: Reach::Node })
+        Ok(Self { http, base: url.trim_end_matches('/').into(), reach: Reach::Node, reader: None })
     }
 
     /// The node's address, as it was given.
@@ -208,8 +212,21 @@ impl Client {
         self.http.request(method, format!("{}/api/v1{path}", self.base))
     }
 
-    /// Sends, and turns every answer but a success into its problem.
+    /// Sends, signs in and sends again where the node wants to know who reads, and turns every answer but a success into its problem.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let Some(reader) = &self.reader else { return self.send_once(request).await };
+        let again = request.try_clone();
+        let known = reader.token().await;
+        match (self.send_once(known.bearing(request)).await, again) {
+            (Err(error), Some(request)) if error.is_code("sign_in_needed") => {
+                let token = reader.renewed(self, &known).await?;
+                self.send_once(token.bearing(request)).await
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    async fn send_once(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         if self.reach == Reach::Nobody {
             let path = request.build().map(|request| request.url().path().to_owned()).unwrap_or_default();
             return Err(ClientError::Offline { path });

@@ -184,9 +184,13 @@ impl Wallet {
         let nonce = transaction.body().nonce;
         *self.nonce() = match error {
             None | Some(ClientError::Rejected { .. } | ClientError::Pending { .. }) => nonce.checked_add(1),
-            Some(ClientError::Problem(_) | ClientError::Address { .. } | ClientError::Offline { .. } | ClientError::Transaction(_)) => {
-                Some(nonce)
-            }
+            Some(
+                ClientError::Problem(_)
+                | ClientError::Address { .. }
+                | ClientError::Offline { .. }
+                | ClientError::SignIn { .. }
+                | ClientError::Transaction(_),
+            ) => Some(nonce),
             Some(ClientError::Unreachable { .. } | ClientError::Answer { .. }) => None,
         };
     }

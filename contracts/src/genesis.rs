@@ -35,6 +35,7 @@ pub const MAX_ACCOUNTS: usize = 100_000;
 
 /// The first facts of a chain.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
     /// [`GENESIS_VERSION`].
@@ -59,6 +60,7 @@ pub struct Genesis {
 
 /// A condominium at the beginning.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenesisCondominium {
     /// Its number.
@@ -77,6 +79,7 @@ pub struct GenesisCondominium {
 
 /// A role at the beginning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenesisRole {
     /// Which.
@@ -87,6 +90,7 @@ pub struct GenesisRole {
 
 /// An account at the beginning; without tokens, because every token was sold by somebody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenesisAccount {
     /// Its key.
@@ -99,12 +103,14 @@ pub struct GenesisAccount {
 
 /// A validator at the beginning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GenesisValidator {
     /// Its consensus key.
     pub address: Address,
     /// Its weight in votes.
     #[serde(with = "chain::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = chain::openapi::Decimal))]
     pub power: u64,
     /// Whose node it is.
     pub condominium: CondominiumId,

@@ -37,6 +37,25 @@ pub struct Config {
 pub struct ApiConfig {
     /// Address and port; loopback unless somebody decides otherwise.
     pub listen: SocketAddr,
+    /// Who may read what names people: `by_role`, or `everybody` where all of them are simulated.
+    pub reads: Reads,
+    /// How many requests a second a network address, and an account that has signed in, may make on the average, in real time; 0: any number.
+    pub requests_per_s: u32,
+    /// And how many at once after a silence, at least 1.
+    pub request_burst: u32,
+    /// How many event streams a network address may have open, at least 1; all together have at most 256.
+    pub streams_per_client: u32,
+}
+
+/// Who may read what names people.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reads {
+    /// Whoever the chain's state lets see it, after signing in.
+    #[default]
+    ByRole,
+    /// Whoever reaches the port.
+    Everybody,
 }
 
 /// `[network]`.
@@ -63,7 +82,13 @@ pub struct SchedulerConfig {
 
 impl Default for ApiConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8420)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8420)),
+            reads: Reads::ByRole,
+            requests_per_s: 5_000,
+            request_burst: 20_000,
+            streams_per_client: 64,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, id::Height};
+use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, hash::Hash32, id::Height};
 use consensus::{BlockTime, ConsensusConfig, ConsensusError, Ended, LostLog, StartError, Voting};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
@@ -41,7 +41,7 @@ use tracing::{info, warn};
 use crate::{
     app::{App, AppConfig, LARGEST_JUMP, Limits},
     clock::Clock,
-    config::{Config, ConfigError},
+    config::{ApiConfig, Config, ConfigError},
     data_dir::{DataDir, DataDirError},
     keys::{KeyError, KeyName},
     listen::{Addresses, Claim, ListenError},
@@ -225,8 +225,15 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let (parts_stop, parts_stopping) = watch::channel(false);
         let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
         let peers = Arc::new(OnceLock::new());
-        let api =
-            serve_api(claims.api, &handle, clock, genesis, (roles.queue, roles.samples, roles.metrics, roles.monitor), Arc::clone(&peers))?;
+        let api = serve_api(
+            claims.api,
+            (&config.api, Hash32(address_of(&network_key).0)),
+            &handle,
+            clock,
+            genesis,
+            (roles.queue, roles.samples, roles.metrics, roles.monitor),
+            Arc::clone(&peers),
+        )?;
         // Nobody may have taken it while the database was read.
         listen::require_free(NETWORK_LISTEN, claims.network)?;
         let mut consensus = consensus::start(consensus_config, port).await?;
@@ -467,6 +474,7 @@ type Shown = (watch::Receiver<Vec<chain::api::QueueTicket>>, api::SamplesOf, gat
 /// Answers HTTP in a task of its own.
 fn serve_api(
     claim: Claim,
+    (settings, node): (&ApiConfig, Hash32),
     handle: &app::AppHandle,
     clock: Clock,
     genesis: Genesis,
@@ -493,11 +501,11 @@ fn serve_api(
             metrics() + &peers + &consensus::metrics_text()
         }),
         metrics: Arc::default(),
-        shared: Arc::default(),
+        shared: Arc::new(api::Shared::new(settings, node)),
     };
     info!(%address, "the API listens");
     Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(api::Door::new(listener), api::router(state)).await {
+        if let Err(error) = axum::serve(api::Door::new(listener), api::service(state)).await {
             warn!(%error, "the API stopped");
         }
     }))

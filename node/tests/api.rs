@@ -33,7 +33,7 @@ use contracts::{
 };
 use ed25519_dalek::SigningKey;
 use http::{Api, Events, driver, get, neighbour, post, request};
-use node::{api::Shared, keys::KeyName};
+use node::keys::KeyName;
 use solo::{AWAY, HOME, NOON, Solo, away_staff, commit, resident};
 use tower::ServiceExt as _;
 
@@ -501,7 +501,7 @@ async fn values_prices_and_sums_are_those_of_the_ledger_and_provable() {
 
 #[tokio::test]
 async fn a_period_of_charging_away_from_home_is_shown_cleared_and_paid() {
-    let api = Api::start_on(Solo::federation(), Shared::default());
+    let api = Api::start_on(Solo::federation(), http::open());
     let deciding = api.decides();
     let amount = Amount::from_micro(5_000_000);
     let send = |key: &SigningKey, nonce, call| commit(&api.app, api.solo.sign(key, nonce, call));

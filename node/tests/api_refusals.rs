@@ -28,7 +28,7 @@ use contracts::call::{
 };
 use ed25519_dalek::SigningKey;
 use http::{Api, Events, driver, get, neighbour, post, request};
-use node::{api::Shared, keys::KeyName};
+use node::keys::KeyName;
 use solo::{HOME, NOON, commit, resident};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -152,7 +152,7 @@ async fn every_route_refuses_parameters_that_it_does_not_take_and_names_those_th
         (format!("/sessions/{id}/receipt"), "none"),
         (format!("/sessions/{id}/readings"), page),
         (format!("/sessions/{id}/readings/1/samples"), "none"),
-        ("/queue".into(), page),
+        ("/queue".into(), "session, limit and cursor"),
         ("/quote".into(), "connector, energy_wh, max_duration_ms and at"),
         ("/tariffs".into(), page),
         ("/tariffs/1-1".into(), page),
@@ -195,7 +195,7 @@ async fn every_route_refuses_parameters_that_it_does_not_take_and_names_those_th
         ("/blocks?limit=501", "limit", "expected 1 to 500"),
         ("/sessions?state=closed", "state", "settled"),
         ("/quote", "connector", "add connector="),
-        ("/blocks?cursor=x", "cursor", "number"),
+        ("/blocks?cursor=x", "cursor", "leave it out"),
         ("/connectors?cursor=x", "cursor", "leave it out"),
         ("/accounts/watt1x", "account", "copy it whole"),
     ] {
@@ -243,7 +243,7 @@ async fn on_the_wire(address: std::net::SocketAddr, pieces: &[&[u8]]) -> (String
 /// A head that the HTTP library itself refuses came back as a bare status line.
 #[tokio::test]
 async fn every_refusal_on_the_wire_carries_its_problem() {
-    let api = Api::start_with(Shared::with_body_timeout(Real::from_millis(200)));
+    let api = Api::start_with(http::open().with_body_timeout(Real::from_millis(200)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = api.router.clone();

@@ -228,7 +228,7 @@ async fn stay(garage: &Garage, stays: &AtomicBool) -> anyhow::Result<()> {
     println!("  watt --node {url} chain status");
     println!("  watt --node {url} session list --everyone");
     println!("  watt --node {url} audit replay --node {url}");
-    println!("  {url}/api/v1/status   /blocks   /sessions   /totals");
+    println!("  {url}/api/v1/status   /blocks   /sessions   /totals; all of it, to be tried: {url}/docs");
     println!("  {}  (data directory)", node.dir().display());
     // It listens before it says so, so that no Ctrl-C is lost.
     let mut interrupts = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;

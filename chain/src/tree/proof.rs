@@ -22,6 +22,7 @@ pub const MAX_DEPTH: usize = 256;
 
 /// What one key has under a state root.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StateProof {
     /// What stands at the end of the way.
     pub end: ProofEnd,
@@ -32,6 +33,7 @@ pub struct StateProof {
 
 /// What stands where the way along a key's path ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ProofEnd {
     /// The key's own leaf: the key has a value.
     Value,

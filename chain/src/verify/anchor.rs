@@ -70,6 +70,7 @@ pub enum Trust {
 
 /// A block that changed who decides the next ones.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SetChange {
     /// The header; it names the hash of `next`.
@@ -82,6 +83,7 @@ pub struct SetChange {
 
 /// A header before the anchor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EarlierHeader {
     /// The header.
@@ -92,6 +94,7 @@ pub struct EarlierHeader {
 
 /// The header that a proof hangs on, with all that shows that it is the chain's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
     /// The header.

@@ -16,6 +16,7 @@ use crate::{
 
 /// A settled session: everything that the chain says of it, from its opening to its bill.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SessionProof {
     /// Which.
@@ -30,6 +31,7 @@ pub struct SessionProof {
 
 /// A receipt that names the session, and the transaction that caused it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// The block.
@@ -44,10 +46,12 @@ pub struct Step {
 
 /// A transaction's bytes and their path to the block's transactions root.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProvenTransaction {
     /// As signed and sent, signature first; hexadecimal digits in JSON.
     #[serde(serialize_with = "as_hex", deserialize_with = "from_hex")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub bytes: Vec<u8>,
     /// The path.
     pub path: Path,
@@ -55,6 +59,7 @@ pub struct ProvenTransaction {
 
 /// A version of a tariff, as the state after the anchor has it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProvenTariff {
     /// Which.
@@ -69,6 +74,7 @@ pub struct ProvenTariff {
 
 /// An account's record after the anchor, or that there is none.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AccountProof {
     /// Whose.

@@ -68,6 +68,12 @@ pub enum ClientError {
         /// What was to be asked.
         path: String,
     },
+    /// The node shows this to readers alone whom it knows, and there is no key to show it.
+    #[error("the node shows this only to those whom it concerns, and wants a signature of a wallet: {reason}")]
+    SignIn {
+        /// Why there is no key.
+        reason: String,
+    },
     /// A transaction that cannot be made.
     #[error("the transaction cannot be made: {0}")]
     Transaction(#[from] TransactionError),
@@ -95,6 +101,7 @@ impl ClientError {
             | Self::Pending { .. }
             | Self::Answer { .. }
             | Self::Offline { .. }
+            | Self::SignIn { .. }
             | Self::Transaction(_) => None,
         }
     }
@@ -110,6 +117,7 @@ impl ClientError {
             | Self::Pending { .. }
             | Self::Answer { .. }
             | Self::Offline { .. }
+            | Self::SignIn { .. }
             | Self::Transaction(_) => None,
         }
     }

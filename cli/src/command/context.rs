@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,9 +19,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+pub use super::keys::DEFAULT_WALLET;
 use super::{
     CommandError, Options,
     file::Target,
+    keys::{Keys, PASSPHRASE_FLAGS},
     present::{Offline, Present, Way},
     secret::{Lines, Source},
 };
@@ -36,15 +39,13 @@ use crate::{
     wallet::{VALIDITY, Wallet},
 };
 
-/// The wallet's name where none is given and there are several.
-pub const DEFAULT_WALLET: &str = "default";
-
 /// One run of `watt`.
 #[derive(Debug)]
 pub struct Context {
     options: Options,
     client: Client,
     way: Way,
+    keys: Arc<Keys>,
 }
 
 /// A transaction in its block, for the screen.
@@ -65,11 +66,13 @@ impl Context {
     /// A node's address that is none; `--offline` without what it needs.
     pub fn new(options: Options) -> Result<Self, CommandError> {
         let way = Way::of(&options)?;
+        let keys = Arc::new(Keys::new(options.clone()));
+        let reader = Arc::clone(&keys);
         let client = match way {
-            Way::Node => Client::new(&options.node)?,
+            Way::Node => Client::new(&options.node)?.reading_as(move || reader.reader()),
             Way::Offline(_) => Client::offline()?,
         };
-        Ok(Self { options, client, way })
+        Ok(Self { options, client, way, keys })
     }
 
     /// The node.
@@ -134,19 +137,7 @@ impl Context {
     /// # Errors
     /// [`CommandError::Keystore`] where there is none; [`CommandError::Usage`] where there are several.
     pub fn entry(&self) -> Result<WalletEntry, CommandError> {
-        let keystore = self.keystore()?;
-        if let Some(name) = &self.options.wallet {
-            return Ok(keystore.entry(name)?);
-        }
-        let names = keystore.names()?;
-        match names.as_slice() {
-            [only] => Ok(keystore.entry(only)?),
-            [] => Err(KeystoreError::Empty { folder: keystore.folder().to_path_buf() }.into()),
-            several if several.iter().any(|name| name == DEFAULT_WALLET) => Ok(keystore.entry(DEFAULT_WALLET)?),
-            several => {
-                Err(CommandError::Usage(format!("there are {} wallets: choose one of {} with --wallet", several.len(), several.join(", "))))
-            }
-        }
+        self.keys.entry()
     }
 
     /// An account that is named, else the acting wallet's.
@@ -225,7 +216,7 @@ impl Context {
     /// # Errors
     /// Where it cannot be asked for or read.
     pub fn passphrase(&self, name: &str) -> Result<Zeroizing<String>, CommandError> {
-        self.passphrase_source().read(&format!("passphrase of wallet {name}"), PASSPHRASE_FLAGS, Lines::First)
+        self.keys.passphrase(name)
     }
 
     /// The passphrase of a wallet that is being made: asked for twice, and long enough.
@@ -233,7 +224,7 @@ impl Context {
     /// # Errors
     /// As [`Context::passphrase`]; where the two differ or are too short.
     pub fn new_passphrase(&self, name: &str) -> Result<Zeroizing<String>, CommandError> {
-        let source = self.passphrase_source();
+        let source = self.keys.passphrase_source();
         let what = format!("new passphrase of wallet {name}, at least {MIN_PASSPHRASE_CHARS} characters");
         let passphrase = source.read(&what, PASSPHRASE_FLAGS, Lines::First)?;
         // Before it is asked for again.
@@ -250,23 +241,12 @@ impl Context {
         Ok(passphrase)
     }
 
-    fn passphrase_source(&self) -> Source {
-        Source::of(self.options.passphrase_file.clone(), self.options.passphrase_fd)
-    }
-
-    /// Opens a wallet.
+    /// Opens a wallet; one that this run has opened already asks for nothing.
     ///
     /// # Errors
     /// [`CommandError::Keystore`].
     pub fn unlock(&self, entry: &WalletEntry) -> Result<Secret, CommandError> {
-        let passphrase = self.passphrase(&entry.name)?;
-        self.keystore()?.open(&entry.name, &passphrase).map_err(|error| {
-            if !matches!(error, KeystoreError::Sealed) {
-                return error.into();
-            }
-            let advice = "try again; where it is forgotten, the words bring the wallet back: `watt wallet recover`";
-            CommandError::Failed(format!("wallet {}: {error}: {advice}", entry.name))
-        })
+        self.keys.unlock(entry)
     }
 
     /// Shows a call, has it confirmed, signs it with the acting wallet and waits for its block.
@@ -496,8 +476,6 @@ impl Done {
             .with("at", time(self.committed.timestamp))
     }
 }
-
-const PASSPHRASE_FLAGS: &str = "--passphrase-file FILE or --passphrase-fd N";
 
 /// Something that turns on stderr while one waits; invisible where stderr is no terminal.
 pub fn spinner(message: &'static str) -> ProgressBar {

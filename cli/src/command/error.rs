@@ -104,7 +104,11 @@ impl CommandError {
                 ClientError::Problem(_) if error.is_code("unavailable") => 4,
                 // `GET` of an account that is not there answers with a ledger's code too, and is no rejection: nothing was asked of the chain.
                 ClientError::Problem(problem) if problem.status != 404 && error.code().is_some() => 5,
-                ClientError::Problem(_) | ClientError::Pending { .. } | ClientError::Answer { .. } | ClientError::Transaction(_) => 1,
+                ClientError::Problem(_)
+                | ClientError::Pending { .. }
+                | ClientError::Answer { .. }
+                | ClientError::SignIn { .. }
+                | ClientError::Transaction(_) => 1,
             },
             Self::Unhealthy { .. }
             | Self::Declined
@@ -134,6 +138,7 @@ impl CommandError {
                 ClientError::Rejected { rejection, .. } => rejection.code.slug(),
                 ClientError::Pending { .. } => "pending",
                 ClientError::Answer { .. } => "bad_answer",
+                ClientError::SignIn { .. } => "sign_in_needed",
                 ClientError::Transaction(_) => "bad_transaction",
             },
             Self::Keystore(_) => "wallet",

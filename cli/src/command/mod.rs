@@ -15,12 +15,14 @@ mod context;
 mod doctor;
 mod error;
 mod file;
+mod keys;
 mod man;
 mod mandate;
 mod present;
 mod proof;
 mod secret;
 mod session;
+mod token;
 mod wallet;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -189,6 +191,8 @@ pub enum Command {
     Completions(completions::Completions),
     /// Write manual pages, one for each command
     Man(man::Man),
+    /// Sign in to the node and print a token, for programs that read its API
+    Token(token::Token),
 }
 
 /// Runs `watt` with these arguments, the program's name first, and says with which code to leave.
@@ -218,7 +222,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         | Command::Admin(_)
         | Command::Clearing(_)
         | Command::Audit(_)
-        | Command::Doctor(_) => watt.options.complete(),
+        | Command::Doctor(_)
+        | Command::Token(_) => watt.options.complete(),
     };
     let output = watt.options.output;
     let outcome = completed.and_then(|()| carry_out(watt));
@@ -279,6 +284,7 @@ pub async fn run(watt: Watt) -> Result<(), CommandError> {
         Command::Doctor(command) => command.run(&context()?).await,
         Command::Completions(command) => command.run(),
         Command::Man(command) => command.run(),
+        Command::Token(command) => command.run(&context()?).await,
     }
 }
 

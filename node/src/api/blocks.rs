@@ -4,7 +4,8 @@ use axum::{Json, extract::State, http::header, response::IntoResponse};
 use chain::{
     api::{BlockReceipts, BlockView, Page, ProvenState},
     hash::Hash32,
-    id::{Height, TxId},
+    id::{Address, CondominiumId, GroupId, Height, TariffId, TxId},
+    record::Key,
     state::StateRead,
 };
 use contracts::call::Transaction;
@@ -13,9 +14,14 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Nothing, Parameters, Path, limit, number},
+    query::{Asked, CURSOR, HEIGHT, Kind, LIMIT, Nothing, Parameter, Parameters, Path, cursor_of, limit, location_of, number},
+    readers::Reader,
+    routes::OCTETS,
 };
-use crate::app::Snapshot;
+use crate::app::{Location, Snapshot};
+
+/// The list of blocks.
+const LIST: &str = "blocks";
 
 /// The longest key of the state, in bytes, with room for tables to come.
 const MAX_KEY_BYTES: usize = 128;
@@ -26,11 +32,12 @@ const MAX_KEY_BYTES: usize = 128;
 pub struct BlocksQuery {
     before: Option<u64>,
     limit: Option<u32>,
-    cursor: Option<u64>,
+    cursor: Option<String>,
 }
 
 impl Parameters for BlocksQuery {
-    const NAMES: &'static [&'static str] = &["before", "limit", "cursor"];
+    const TAKEN: &'static [Parameter] =
+        &[Parameter::new("before", HEIGHT, "Those below this height; the newest where it is left out."), LIMIT, CURSOR];
 }
 
 /// `GET /blocks`, newest first.
@@ -38,13 +45,14 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<BlocksQuery
     let limit = limit(query.limit)?;
     let snapshot = state.app.snapshot()?;
     let newest = snapshot.tip().height.0;
-    let from = query.cursor.or(query.before).map_or(newest, |before| newest.min(before.saturating_sub(1)));
+    let cursor = query.cursor.as_deref().map(|text| location_of(LIST, text)).transpose()?.map(|place| place.height.0);
+    let from = cursor.or(query.before).map_or(newest, |before| newest.min(before.saturating_sub(1)));
     let mut items = Vec::new();
     let lowest = from.saturating_sub(u64::from(limit)).saturating_add(1).max(1);
     for height in (lowest..=from).rev() {
         items.push(view(&snapshot, Height(height))?);
     }
-    Ok(Json(Page { items, next: (lowest > 1 && from > 0).then(|| lowest.to_string()) }))
+    Ok(Json(Page { items, next: (lowest > 1 && from > 0).then(|| cursor_of(LIST, Location { height: Height(lowest), index: 0 })) }))
 }
 
 /// `GET /blocks/{height|hash}`.
@@ -57,21 +65,29 @@ pub async fn show(State(state): State<ApiState>, Path(name): Path<String>, _: As
 /// `GET /blocks/{height|hash}/receipts`.
 pub async fn receipts(
     State(state): State<ApiState>,
+    reader: Reader,
     Path(name): Path<String>,
     _: Asked<Nothing>,
 ) -> Result<Json<BlockReceipts>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
+    reader.sight(&snapshot)?.require_everything("what a whole block did")?;
     let height = height_of(&snapshot, &name)?;
     let receipts = snapshot.receipts(height)?.ok_or_else(|| ApiProblem::internal("the receipts of a block are missing"))?;
     Ok(Json(BlockReceipts { height, receipts }))
 }
 
 /// `GET /blocks/{height|hash}/bytes`.
-pub async fn bytes(State(state): State<ApiState>, Path(name): Path<String>, _: Asked<Nothing>) -> Result<impl IntoResponse, ApiProblem> {
+pub async fn bytes(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Path(name): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<impl IntoResponse, ApiProblem> {
     let snapshot = state.app.snapshot()?;
+    reader.sight(&snapshot)?.require_everything("a block's transactions")?;
     let height = height_of(&snapshot, &name)?;
     let bytes = snapshot.block_bytes(height)?.ok_or_else(|| ApiProblem::internal("a block is missing"))?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes))
+    Ok(([(header::CONTENT_TYPE, OCTETS)], bytes))
 }
 
 fn height_of(snapshot: &Snapshot<'_>, name: &str) -> Result<Height, ApiProblem> {
@@ -108,17 +124,24 @@ pub struct StateQuery {
 }
 
 impl Parameters for StateQuery {
-    const NAMES: &'static [&'static str] = &["key"];
+    const TAKEN: &'static [Parameter] =
+        &[Parameter::new("key", Kind::Text("^([0-9a-fA-F]{2}){1,128}$"), "The key: a table's byte and an id, in hexadecimal digits.")
+            .required()];
 }
 
 /// `GET /state`: a value or its absence, under the newest certified header.
-pub async fn state(State(state): State<ApiState>, Asked(query): Asked<StateQuery>) -> Result<Json<ProvenState>, ApiProblem> {
+pub async fn state(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Asked(query): Asked<StateQuery>,
+) -> Result<Json<ProvenState>, ApiProblem> {
     let bad = || ApiProblem::bad_request(format!("key: expected 1 to {MAX_KEY_BYTES} bytes in hexadecimal digits")).about("key");
     let key = hex::decode(&query.key).map_err(|_| bad())?;
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(bad());
     }
     let snapshot = state.app.snapshot()?;
+    require_key(&snapshot, reader, &key)?;
     let header = *snapshot.tip_header().ok_or_else(|| ApiProblem::unavailable("no block has been made yet: nothing is certified"))?;
     let missing = || ApiProblem::internal("the newest block's certificate is missing");
     let certificate = snapshot.certificate(header.height)?.ok_or_else(missing)?;
@@ -126,4 +149,35 @@ pub async fn state(State(state): State<ApiState>, Asked(query): Asked<StateQuery
     let value = snapshot.get(&key).map_err(|fault| ApiProblem::internal(&fault.to_string()))?;
     let proof = snapshot.prove_bytes(&key);
     Ok(Json(ProvenState { key: hex::encode(&key), value: value.map(hex::encode), proof, header, certificate, validators }))
+}
+
+/// The tables whose records name nobody.
+const OPEN_TABLES: [u8; 11] = [
+    Key::Condominium(CondominiumId(0)).table(),
+    Key::Group(GroupId::new(CondominiumId(0), 0)).table(),
+    Key::TariffHead(TariffId::new(CondominiumId(0), 0)).table(),
+    Key::TariffVersion(TariffId::new(CondominiumId(0), 0), 0).table(),
+    Key::Position(CondominiumId(0), CondominiumId(0)).table(),
+    Key::PendingPosition(CondominiumId(0), CondominiumId(0)).table(),
+    Key::Params.table(),
+    Key::Validators.table(),
+    Key::Roaming(CondominiumId(0), CondominiumId(0)).table(),
+    Key::ClearingHead.table(),
+    Key::Clearing(0).table(),
+];
+
+/// Requires that a reader may see the value of a key: a record of the open tables, his own account's and his key's, or as an auditor any.
+fn require_key(snapshot: &Snapshot<'_>, reader: Reader, key: &[u8]) -> Result<(), ApiProblem> {
+    let (table, id) = key.split_first().unwrap_or((&0, &[]));
+    if OPEN_TABLES.contains(table) {
+        return Ok(());
+    }
+    reader.required("this value")?;
+    let sight = reader.sight(snapshot)?;
+    let nobody = Address([0; 32]);
+    let of_account = [Key::Account(nobody).table(), Key::Signer(nobody).table()].contains(table);
+    match id.try_into() {
+        Ok(address) if of_account => sight.require_account(snapshot, &Address(address)),
+        Ok(_) | Err(_) => sight.require_everything("a value that names people"),
+    }
 }

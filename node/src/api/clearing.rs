@@ -64,14 +64,14 @@ pub async fn positions(State(state): State<ApiState>, Asked(query): Asked<PageQu
         let Some(condominium) = snapshot.condominium(creditor)? else { continue };
         views.push(PositionView { debtor, creditor, owed, pending, unpaid, limit: condominium.position_limit });
     }
-    Ok(Json(query.of(views)?))
+    Ok(Json(query.of("positions", views, |view| [view.debtor.0.to_be_bytes(), view.creditor.0.to_be_bytes()].concat())?))
 }
 
 /// `GET /payments`: those that are not confirmed.
 pub async fn payments(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<PaymentView>>, ApiProblem> {
     let limit = query.limit()?;
     let rows = state.app.snapshot()?.records::<Payment>(&PAYMENTS, query.key(&PAYMENTS)?.as_deref(), limit.saturating_add(1))?;
-    Ok(Json(page_of_keys(rows, limit, |key, payment| {
+    Ok(Json(page_of_keys(&PAYMENTS, rows, limit, |key, payment| {
         let (debtor, creditor) = pair(key).ok()?;
         let clearing = number(key.get(9..)?)?;
         Some(PaymentView { clearing, debtor, creditor, amount: payment.amount, state: state_of(Some(&payment)) })
@@ -82,7 +82,7 @@ pub async fn payments(State(state): State<ApiState>, Asked(query): Asked<PageQue
 pub async fn list(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<ClearingView>>, ApiProblem> {
     let limit = query.limit()?;
     let rows = state.app.snapshot()?.records::<Clearing>(&CLEARINGS, query.key(&CLEARINGS)?.as_deref(), limit.saturating_add(1))?;
-    Ok(Json(page_of_keys(rows, limit, |key, clearing| Some(ClearingView { number: number(key.get(1..)?)?, clearing }))))
+    Ok(Json(page_of_keys(&CLEARINGS, rows, limit, |key, clearing| Some(ClearingView { number: number(key.get(1..)?)?, clearing }))))
 }
 
 /// `GET /clearings/{number}` and `GET /clearings/next`

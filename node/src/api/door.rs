@@ -11,7 +11,11 @@ use std::{
     time::Duration,
 };
 
-use axum::{http::StatusCode, serve::Listener};
+use axum::{
+    extract::connect_info::Connected,
+    http::StatusCode,
+    serve::{IncomingStream, Listener},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -48,6 +52,16 @@ impl Listener for Door {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+}
+
+/// From where a request comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asker(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, Door>> for Asker {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 

@@ -3,13 +3,12 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use axum::{
-    extract::State,
-    http::HeaderMap,
+    extract::{Request, State},
     response::{
         Sse,
         sse::{Event as Sent, KeepAlive},
@@ -17,7 +16,7 @@ use axum::{
 };
 use chain::{
     api::StreamedEvent,
-    id::{Address, Height, SessionId},
+    id::{Address, CondominiumId, Height, SessionId},
     receipt::Event,
 };
 use contracts::call::Transaction;
@@ -25,9 +24,11 @@ use futures::{Stream, stream};
 use serde::Deserialize;
 
 use super::{
-    ApiState, MAX_STREAMS, Shared,
+    ApiState, MAX_STREAMS, Shared, client_of,
+    pace::Client,
     problem::ApiProblem,
-    query::{Asked, Parameters, number, parse},
+    query::{ACCOUNT, Asked, HEIGHT, Kind, Parameter, Parameters, account_named, number, parse},
+    readers::{Reader, Sight},
 };
 use crate::app::{AppHandle, Committed, Interest, StoreError, Subscription};
 
@@ -44,52 +45,84 @@ pub struct EventsQuery {
 }
 
 impl Parameters for EventsQuery {
-    const NAMES: &'static [&'static str] = &["account", "session", "from"];
+    const TAKEN: &'static [Parameter] = &[
+        Parameter::new("account", ACCOUNT, "What names this account, what its transactions did, and what happens to its sessions."),
+        Parameter::new("session", Kind::Text(chain::openapi::HASH), "What happens to this session."),
+        Parameter::new("from", HEIGHT, "The height to begin with; the next block where it is left out."),
+    ];
 }
 
 /// The most sessions whose account a stream remembers; it is looked up again where there are more.
 const MAX_KNOWN_SESSIONS: usize = 4_096;
 
 struct Filter {
+    reader: Reader,
+    /// What the reader may see after the block of `height`; a role that ends, ends here too.
+    sight: Sight,
+    height: Height,
     account: Option<Address>,
     session: Option<SessionId>,
-    /// Whether a session is the account's: most events of a session name the session alone.
-    known: BTreeMap<SessionId, bool>,
+    /// Whose a session is, and where: most events of a session name the session alone.
+    known: BTreeMap<SessionId, Option<(Address, CondominiumId)>>,
 }
 
 /// The place of an event: height, receipt, event in the receipt.
 type Place = (u64, u32, u32);
 
-/// One place among [`MAX_STREAMS`].
-struct Seat(Arc<Shared>);
+/// One place among [`MAX_STREAMS`], and among those of its client.
+struct Seat(Arc<Shared>, Client);
 
 impl Seat {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let taken = shared.streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < MAX_STREAMS).then(|| count + 1));
-        taken.is_ok().then(|| Self(Arc::clone(shared)))
+    fn take(shared: &Arc<Shared>, client: Client) -> Result<Self, ApiProblem> {
+        let mut streams = shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.values().sum::<u32>() >= MAX_STREAMS {
+            return Err(ApiProblem::unavailable(format!("all {MAX_STREAMS} event streams are taken: try again later")));
+        }
+        let own = streams.entry(client).or_default();
+        if *own >= shared.streams_per_client {
+            return Err(ApiProblem::too_many_requests(PING));
+        }
+        *own += 1;
+        drop(streams);
+        Ok(Self(Arc::clone(shared), client))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::AcqRel);
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = streams.get_mut(&self.1) {
+            *own -= 1;
+        }
+        streams.retain(|_, own| *own > 0);
+    }
+}
+
+impl Shared {
+    /// How many streams are open.
+    pub(super) fn open_streams(&self) -> u64 {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).values().copied().map(u64::from).sum()
     }
 }
 
 /// `GET /events`.
 pub async fn stream(
     State(state): State<ApiState>,
+    reader: Reader,
     Asked(query): Asked<EventsQuery>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiProblem> {
+    let sight = reader.sight(&state.app.snapshot()?)?;
     let filter = Filter {
-        account: query.account.as_deref().map(|text| parse(text, "account")).transpose()?,
+        reader,
+        sight,
+        height: Height(0),
+        account: query.account.as_deref().map(account_named).transpose()?,
         session: query.session.as_deref().map(|text| parse(text, "session")).transpose()?,
         known: BTreeMap::new(),
     };
-    let seen = headers.get("last-event-id").map(|value| place_of(&String::from_utf8_lossy(value.as_bytes()))).transpose()?;
-    let seat = Seat::take(&state.shared)
-        .ok_or_else(|| ApiProblem::unavailable(format!("all {MAX_STREAMS} event streams are taken: try again later")))?;
+    let seen = request.headers().get("last-event-id").map(|value| place_of(&String::from_utf8_lossy(value.as_bytes()))).transpose()?;
+    let seat = Seat::take(&state.shared, client_of(&request))?;
     let from = seen.map(|(height, ..)| Height(height)).or(query.from.map(Height));
     let subscription = state.app.subscribe(from, Interest::Watches);
     let follow = Follow { app: state.app.clone(), subscription, filter, seen, ready: Vec::new(), _seat: seat };
@@ -140,15 +173,15 @@ impl Follow {
 
     fn events_of(&mut self, committed: &Committed) -> Result<Vec<Sent>, StoreError> {
         let mut events = Vec::new();
+        self.filter.look(&self.app, committed)?;
         self.filter.learn(committed);
         for (location, receipt) in committed.located() {
-            let bytes = committed.block.transactions.get(location.index as usize);
-            let by_account = self.filter.account.is_some_and(|account| {
-                bytes.and_then(|bytes| Transaction::decode(bytes).ok()).is_some_and(|transaction| transaction.body().account == account)
-            });
+            // Read only where it is asked whose transaction it was.
+            let bytes = self.filter.account.and_then(|_| committed.block.transactions.get(location.index as usize));
+            let signed_for = bytes.and_then(|bytes| Transaction::decode(bytes).ok()).map(|transaction| transaction.body().account);
             for (number, event) in (0_u32..).zip(&receipt.events) {
                 let place = (location.height.0, location.index, number);
-                if self.seen.is_some_and(|seen| place <= seen) || !self.filter.passes(&self.app, event, by_account)? {
+                if self.seen.is_some_and(|seen| place <= seen) || !self.filter.passes(&self.app, event, signed_for)? {
                     continue;
                 }
                 let data = StreamedEvent {
@@ -168,28 +201,62 @@ impl Follow {
 }
 
 impl Filter {
-    fn passes(&mut self, app: &AppHandle, event: &Event, by_account: bool) -> Result<bool, StoreError> {
+    /// What the reader may see now. Whoever sees everything by right of the node's setting goes on to.
+    fn look(&mut self, app: &AppHandle, committed: &Committed) -> Result<(), StoreError> {
+        let height = committed.block.header.height;
+        if self.reader != Reader::Everybody && height != self.height {
+            self.sight = self.reader.sight(&app.snapshot()?)?;
+            self.height = height;
+        }
+        Ok(())
+    }
+
+    fn passes(&mut self, app: &AppHandle, event: &Event, signed_for: Option<Address>) -> Result<bool, StoreError> {
         let session = event.session();
         if self.session.is_some_and(|wanted| session != Some(wanted)) {
             return Ok(false);
         }
-        let Some(account) = self.account else { return Ok(true) };
-        if by_account || event.accounts().any(|named| named == account) {
+        if let Some(account) = self.account {
+            let named = signed_for == Some(account) || event.accounts().any(|named| named == account);
+            // Grants, pauses and readings are others' acts: they concern whoever opened the session.
+            if !named && self.owner(app, session)?.is_none_or(|(owner, _)| owner != account) {
+                return Ok(false);
+            }
+        }
+        self.is_shown(app, event, session)
+    }
+
+    /// What names nobody is everybody's; what names a session or accounts is theirs who may read one of them.
+    fn is_shown(&mut self, app: &AppHandle, event: &Event, session: Option<SessionId>) -> Result<bool, StoreError> {
+        if self.sight.is_everything() {
             return Ok(true);
         }
-        // Grants, pauses and readings are others' acts: they concern whoever opened the session.
-        session.map_or(Ok(false), |session| self.is_of(app, session, account))
+        if let Some((owner, condominium)) = self.owner(app, session)?
+            && self.sight.takes_in_session(&owner, condominium)
+        {
+            return Ok(true);
+        }
+        let mut named = event.accounts().peekable();
+        if session.is_none() && named.peek().is_none() {
+            return Ok(true);
+        }
+        let snapshot = app.snapshot()?;
+        for account in named {
+            if self.sight.takes_in_account(&snapshot, &account)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes from a block whose sessions it opens and settles, so that the database is asked for those alone that were opened before the stream.
     fn learn(&mut self, committed: &Committed) {
-        let Some(account) = self.account else { return };
         for event in committed.receipts.iter().flat_map(|receipt| &receipt.events) {
-            if let Event::SessionOpened { session, account: opener, .. } = event {
-                self.know(*session, *opener == account);
+            if let Event::SessionOpened { session, account, connector, .. } = event {
+                self.know(*session, Some((*account, connector.condominium)));
             }
             if let Some(bill) = event.bill() {
-                self.know(bill.session, bill.account == account);
+                self.know(bill.session, Some((bill.account, bill.connector.condominium)));
             }
         }
     }
@@ -203,31 +270,32 @@ impl Filter {
         }
     }
 
-    fn know(&mut self, session: SessionId, is_of: bool) {
+    fn know(&mut self, session: SessionId, owner: Option<(Address, CondominiumId)>) {
         if self.known.len() >= MAX_KNOWN_SESSIONS {
             self.known.clear();
         }
-        self.known.insert(session, is_of);
+        self.known.insert(session, owner);
     }
 
-    fn is_of(&mut self, app: &AppHandle, session: SessionId, account: Address) -> Result<bool, StoreError> {
+    fn owner(&mut self, app: &AppHandle, session: Option<SessionId>) -> Result<Option<(Address, CondominiumId)>, StoreError> {
+        let Some(session) = session else { return Ok(None) };
         if let Some(known) = self.known.get(&session) {
             return Ok(*known);
         }
-        let is_of = owner(app, session)? == Some(account);
-        self.know(session, is_of);
-        Ok(is_of)
+        let owner = owner(app, session)?;
+        self.know(session, owner);
+        Ok(owner)
     }
 }
 
-/// Who opened a session, whether it is open still or settled.
-fn owner(app: &AppHandle, session: SessionId) -> Result<Option<Address>, StoreError> {
+/// Who opened a session and where, whether it is open still or settled.
+fn owner(app: &AppHandle, session: SessionId) -> Result<Option<(Address, CondominiumId)>, StoreError> {
     let snapshot = app.snapshot()?;
     if let Some(open) = snapshot.session(session)? {
-        return Ok(Some(open.account));
+        return Ok(Some((open.account, open.connector.condominium)));
     }
     let Some(location) = snapshot.settlement(session)? else { return Ok(None) };
-    Ok(snapshot.receipt(location)?.and_then(|(receipt, _)| receipt.bill_of(session).map(|bill| bill.account)))
+    Ok(snapshot.receipt(location)?.and_then(|(receipt, _)| receipt.bill_of(session).map(|bill| (bill.account, bill.connector.condominium))))
 }
 
 const fn name_of(event: &Event) -> &'static str {

@@ -13,6 +13,9 @@ use prometheus_client::{
 use super::ApiState;
 use crate::app::SubmitError;
 
+/// The type of Prometheus' text form.
+pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct RequestLabels {
     route: String,
@@ -88,7 +91,7 @@ impl Metrics {
         self.height.set(height.0);
         self.pooled.set(pending.pooled as u64);
         self.pooled_bytes.set(pending.pooled_bytes as u64);
-        self.streams.set(u64::from(state.shared.streams.load(std::sync::atomic::Ordering::Relaxed)));
+        self.streams.set(state.shared.open_streams());
         let mut text = String::new();
         encode(&mut text, &self.registry).map_err(|error| error.to_string())?;
         // The end mark of the OpenMetrics form would cut off what follows.

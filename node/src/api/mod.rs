@@ -4,6 +4,7 @@
 //! a problem document (RFC 9457) with a stable code, made in [`problem`] alone. Bodies, pages, waiting times, streams and requests at once are bounded.
 //! Started by `lib.rs`; it knows the chain through [`crate::app::AppHandle`] and what gateway and scheduler show through the channels that it is given.
 
+mod accept;
 mod accounts;
 mod blocks;
 mod clearing;
@@ -12,34 +13,39 @@ mod events;
 mod mandates;
 mod metrics;
 mod monitor;
+mod openapi;
 mod operations;
+mod pace;
 mod problem;
 mod proofs;
 mod query;
+mod readers;
+mod routes;
 mod sessions;
 mod sites;
 mod transactions;
 
 use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
-    sync::{Arc, Mutex, atomic::AtomicU32},
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use axum::{
-    Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    Extension, Router,
+    extract::{ConnectInfo, MatchedPath, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use bytes::Bytes;
 use chain::{
     api::{CondominiumView, MonitorView, QueueTicket},
     export::KeptSamples,
+    hash::Hash32,
     id::{Height, SessionId},
-    transaction::MAX_TRANSACTION_BYTES,
 };
 use contracts::genesis::Genesis;
 use futures::Stream;
@@ -48,7 +54,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::ApiProblem;
 pub use self::{door::Door, metrics::Metrics};
-use crate::{app::AppHandle, clock::Clock};
+use crate::{app::AppHandle, clock::Clock, config::ApiConfig};
 
 /// Requests that are answered at once; further ones are told to come again.
 pub const MAX_REQUESTS: usize = 2_048;
@@ -112,7 +118,10 @@ impl std::fmt::Debug for ApiState {
 #[derive(Debug)]
 pub struct Shared {
     requests: Semaphore,
-    streams: AtomicU32,
+    streams: Mutex<BTreeMap<pace::Client, u32>>,
+    streams_per_client: u32,
+    pace: pace::Pace,
+    readers: readers::Readers,
     body_timeout: Duration,
     /// The sums of each condominium at a height: they take a walk over all accounts.
     totals: Mutex<Option<(Height, Vec<CondominiumView>)>>,
@@ -120,83 +129,48 @@ pub struct Shared {
     set_changes: Mutex<(Height, Vec<Height>)>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        Self::with_body_timeout(BODY_TIMEOUT)
-    }
-}
-
 impl Shared {
-    /// With another patience for bodies than [`BODY_TIMEOUT`].
+    /// As an operator set it; `node` is the public key by which the network knows this node.
     #[must_use]
-    pub fn with_body_timeout(body_timeout: Duration) -> Self {
+    pub fn new(settings: &ApiConfig, node: Hash32) -> Self {
         Self {
             requests: Semaphore::new(MAX_REQUESTS),
-            streams: AtomicU32::new(0),
-            body_timeout,
+            streams: Mutex::default(),
+            streams_per_client: settings.streams_per_client.max(1),
+            pace: pace::Pace::new(settings.requests_per_s, settings.request_burst),
+            readers: readers::Readers::new(settings, node),
+            body_timeout: BODY_TIMEOUT,
             totals: Mutex::new(None),
             set_changes: Mutex::new((Height(0), Vec::new())),
         }
+    }
+
+    /// The same with another patience for bodies than [`BODY_TIMEOUT`].
+    #[must_use]
+    pub const fn with_body_timeout(mut self, body_timeout: Duration) -> Self {
+        self.body_timeout = body_timeout;
+        self
     }
 }
 
 /// All routes of the API.
 pub fn router(state: ApiState) -> Router {
-    let api = Router::new()
-        .route("/transactions", post(transactions::submit).layer(DefaultBodyLimit::max(MAX_TRANSACTION_BYTES)))
-        .route("/rehearsals", post(transactions::rehearse).layer(DefaultBodyLimit::max(MAX_TRANSACTION_BYTES)))
-        .route("/transactions/{id}", get(transactions::show))
-        .route("/receipts/{id}", get(transactions::receipt))
-        .route("/accounts/{address}", get(accounts::show))
-        .route("/accounts/{address}/transactions", get(accounts::transactions))
-        .route("/accounts/{address}/proof", get(proofs::account))
-        .route("/accounts/{address}/mandates", get(mandates::mandates))
-        .route("/accounts/{address}/starts", get(mandates::starts))
-        .route("/cards", get(mandates::cards))
-        .route("/redemptions", get(accounts::redemptions))
-        .route("/roles", get(accounts::roles))
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{id}", get(sessions::show))
-        .route("/sessions/{id}/receipt", get(sessions::receipt))
-        .route("/sessions/{id}/proof", get(proofs::session))
-        .route("/sessions/{id}/readings", get(sessions::readings))
-        .route("/sessions/{id}/readings/{sequence}/samples", get(sessions::samples))
-        .route("/queue", get(sessions::queue))
-        .route("/monitor", get(monitor::list))
-        .route("/quote", get(sites::quote))
-        .route("/tariffs", get(sites::tariffs))
-        .route("/tariffs/{id}", get(sites::tariff))
-        .route("/connectors", get(sites::connectors))
-        .route("/connectors/{id}", get(sites::connector))
-        .route("/groups", get(sites::groups))
-        .route("/condominiums", get(sites::condominiums))
-        .route("/totals", get(sites::condominiums))
-        .route("/positions", get(clearing::positions))
-        .route("/payments", get(clearing::payments))
-        .route("/clearings", get(clearing::list))
-        .route("/clearings/{number}", get(clearing::show))
-        .route("/blocks", get(blocks::list))
-        .route("/blocks/{name}", get(blocks::show))
-        .route("/blocks/{name}/receipts", get(blocks::receipts))
-        .route("/blocks/{name}/bytes", get(blocks::bytes))
-        .route("/state", get(blocks::state))
-        .route("/status", get(operations::status))
-        .route("/genesis", get(operations::genesis))
-        .route("/params", get(operations::params))
-        .route("/validators", get(operations::validators))
-        .route("/health", get(operations::health))
-        .route_layer(middleware::from_fn(limit_time))
-        .route("/events", get(events::stream))
-        .route("/export", get(operations::export));
-    Router::new()
-        .nest("/api/v1", api)
-        .route("/health", get(operations::health))
-        .route("/metrics", get(operations::metrics))
+    let (routes, operations) = routes::routes().into_parts();
+    let description = openapi::Description::new(operations, state.shared.readers.sign_in());
+    routes
+        .merge(openapi::swagger::pages())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(state.clone(), admit))
         .layer(middleware::from_fn_with_state(state.clone(), observe))
+        .layer(Extension(description))
         .layer(CatchPanicLayer::custom(|_| ApiProblem::internal("a handler failed").into_response()))
         .with_state(state)
+}
+
+/// The same for a socket: it knows who asks.
+pub fn service(state: ApiState) -> IntoMakeServiceWithConnectInfo<Router, door::Asker> {
+    router(state).into_make_service_with_connect_info::<door::Asker>()
 }
 
 async fn unknown_route(request: Request) -> ApiProblem {
@@ -223,6 +197,50 @@ fn too_large(request: &Request) -> Option<ApiProblem> {
     let fields =
         request.headers().iter().fold(0_usize, |sum, (name, value)| sum.saturating_add(name.as_str().len()).saturating_add(value.len()));
     (fields > MAX_HEADER_BYTES).then(|| ApiProblem::headers_too_large(MAX_HEADER_BYTES))
+}
+
+/// Who asks, by network address.
+fn client_of(request: &Request) -> pace::Client {
+    let from = request.extensions().get::<ConnectInfo<door::Asker>>();
+    pace::Client::at(from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(door::Asker(address))| address.ip()))
+}
+
+/// Lets a request pass that its client may make now, that a reader may make at all, and whose answer the client takes.
+async fn admit(
+    State(state): State<ApiState>,
+    Extension(description): Extension<openapi::Description>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match refused(&state.shared, &description, &request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn refused(shared: &Shared, description: &openapi::Description, request: &Request) -> Option<ApiProblem> {
+    let now = Instant::now();
+    if let Err(wait) = shared.pace.count(client_of(request), now) {
+        return Some(ApiProblem::too_many_requests(wait));
+    }
+    let path = request.extensions().get::<MatchedPath>()?;
+    let operation = description.operation(request.method(), path.as_str())?;
+    if !accept::takes(request.headers(), operation.produces()) {
+        return Some(ApiProblem::not_acceptable(&operation.produces().collect::<Vec<_>>()));
+    }
+    let reader = match shared.readers.of(request.headers()) {
+        Ok(reader) => reader,
+        // Where anybody may ask, a token that has run out does no harm.
+        Err(_) if operation.access() == openapi::Access::Everybody || !shared.readers.sign_in() => None,
+        Err(problem) => return Some(problem),
+    };
+    if let Some(account) = reader
+        && let Err(wait) = shared.pace.count(pace::Client::Account(account), now)
+    {
+        return Some(ApiProblem::too_many_requests(wait));
+    }
+    let stranger = reader.is_none() && shared.readers.sign_in() && operation.access() != openapi::Access::Everybody;
+    stranger.then(|| ApiProblem::sign_in_needed("this node shows what names people to those alone whom it concerns"))
 }
 
 /// Bounds the requests at once, counts them, and says that answers are not to be kept or guessed at.

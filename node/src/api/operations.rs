@@ -20,7 +20,8 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Nothing, Parameters},
+    query::{Asked, Kind, Nothing, Parameter, Parameters},
+    readers::Reader,
 };
 
 /// `GET /status`.
@@ -83,7 +84,7 @@ pub async fn health(State(state): State<ApiState>, _: Asked<Nothing>) -> Respons
 pub async fn metrics(State(state): State<ApiState>, _: Asked<Nothing>) -> Result<Response, ApiProblem> {
     let own = state.metrics.text(&state).map_err(|error| ApiProblem::internal(&error))?;
     let text = format!("{own}{}", (state.consensus_metrics)());
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    Ok(([(header::CONTENT_TYPE, super::metrics::TEXT)], text).into_response())
 }
 
 /// `?from=HEIGHT`.
@@ -94,15 +95,16 @@ pub struct ExportQuery {
 }
 
 impl Parameters for ExportQuery {
-    const NAMES: &'static [&'static str] = &["from"];
+    const TAKEN: &'static [Parameter] = &[Parameter::new("from", Kind::Number(1, 1), "An export begins at height 1.")];
 }
 
 /// `GET /export`.
-pub async fn export(State(state): State<ApiState>, Asked(query): Asked<ExportQuery>) -> Result<Response, ApiProblem> {
+pub async fn export(State(state): State<ApiState>, reader: Reader, Asked(query): Asked<ExportQuery>) -> Result<Response, ApiProblem> {
+    reader.sight(&state.app.snapshot()?)?.require_everything("the whole chain")?;
     let from = query.from.unwrap_or(1);
     if from != 1 {
         return Err(ApiProblem::bad_request(format!("from: an export begins at height 1, found {from}: leave it out")).about("from"));
     }
     let stream = (state.export)(Height(from));
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], Body::from_stream(stream)).into_response())
+    Ok(([(header::CONTENT_TYPE, super::routes::OCTETS)], Body::from_stream(stream)).into_response())
 }

@@ -4,7 +4,7 @@
 
 use axum::{
     Json,
-    extract::rejection::BytesRejection,
+    extract::rejection::{BytesRejection, JsonRejection},
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -21,15 +21,16 @@ use contracts::{
     reason,
 };
 
+use super::accept::PROBLEM;
 use crate::app::{StoreError, SubmitError};
 
 /// A refusal on its way out.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ApiProblem(Box<Problem>);
+pub struct ApiProblem(Box<Problem>, Option<u64>);
 
 impl ApiProblem {
     fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem::new(status.as_u16(), code, title, detail)))
+        Self(Box::new(Problem::new(status.as_u16(), code, title, detail)), None)
     }
 
     /// Names what is wrong.
@@ -53,8 +54,13 @@ impl ApiProblem {
         Self::new(StatusCode::CONFLICT, "ambiguous", "the beginning of an id fits several", detail).about(field)
     }
 
-    /// 408.
-    pub fn too_slow(detail: impl Into<String>) -> Self {
+    /// 408, of a body.
+    pub fn slow_body(patience: std::time::Duration) -> Self {
+        let detail = format!("body: it did not arrive within {} ms: send it again at once, as one piece", patience.as_millis());
+        Self::too_slow(detail).about("body")
+    }
+
+    fn too_slow(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the request did not arrive in time", detail)
     }
 
@@ -82,6 +88,43 @@ impl ApiProblem {
         serde_json::to_vec(&*problem.0).ok()
     }
 
+    /// 401: nobody has signed in, or not any more.
+    pub fn sign_in_needed(detail: impl Into<String>) -> Self {
+        let detail =
+            format!("{}: sign in with POST /api/v1/challenges and POST /api/v1/tokens, or print a token with `watt token`", detail.into());
+        Self::new(StatusCode::UNAUTHORIZED, "sign_in_needed", "this is shown to those alone whom it concerns", detail)
+    }
+
+    /// 401: an answer to a challenge that is none.
+    pub fn sign_in_refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "sign_in_refused", "the challenge is not answered", detail)
+    }
+
+    /// 403.
+    pub fn may_not_read(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "may_not_read", "this reader may not see it", detail)
+    }
+
+    /// 406.
+    pub fn not_acceptable(offered: &[&str]) -> Self {
+        let detail = format!("Accept: expected a range that takes {}: send */*, or leave it out", offered.join(" or "));
+        let mut problem =
+            Self::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", "the client takes nothing that this route answers", detail)
+                .about("Accept");
+        problem.0.expected = Some(offered.join(", "));
+        problem
+    }
+
+    /// 429, with `Retry-After`.
+    pub fn too_many_requests(wait: std::time::Duration) -> Self {
+        let seconds = wait.as_secs().saturating_add(1);
+        let detail =
+            format!("more requests than this node takes from one client (api.requests_per_s, api.request_burst): try again in {seconds} s");
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many requests", detail);
+        problem.1 = Some(seconds);
+        problem
+    }
+
     /// 410.
     pub fn gone(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "gone", "it was here and is no more", detail)
@@ -95,8 +138,7 @@ impl ApiProblem {
 
     /// 415.
     pub fn wrong_content_type(expected: &str, found: &str) -> Self {
-        let detail =
-            format!("Content-Type: expected {expected}, found {found:?}: send the transaction's bytes as they are, under that type");
+        let detail = format!("Content-Type: expected {expected}, found {found:?}: send the body as it is, under that type");
         let mut problem = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "wrong_content_type", "the body is of another type", detail)
             .about("Content-Type");
         problem.0.expected = Some(expected.to_owned());
@@ -224,9 +266,12 @@ impl IntoResponse for ApiProblem {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&*self.0)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.1.unwrap_or(1)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"commonwatt\""));
         }
         response
     }
@@ -262,6 +307,22 @@ impl From<Failure> for ApiProblem {
             Failure::Reject(rejection) => Self::rejected(&rejection),
             Failure::Fault(fault) => fault.into(),
         }
+    }
+}
+
+impl From<JsonRejection> for ApiProblem {
+    fn from(rejection: JsonRejection) -> Self {
+        let status = rejection.status();
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            return Self::wrong_content_type("application/json", "another or none");
+        }
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            let code = Code::TooLarge;
+            return Self::new(status, code.slug(), "the body is too large", "body: it is longer than this route takes").about("body");
+        }
+        // JSON whose values are not what their names promise is understood, and still no request: 422. What is no JSON at all is 400.
+        let kept = if status == StatusCode::UNPROCESSABLE_ENTITY { status } else { StatusCode::BAD_REQUEST };
+        Self::bad_request(format!("body: {}", rejection.body_text())).about("body").with_status(kept)
     }
 }
 

@@ -19,8 +19,9 @@ use serde::Deserialize;
 use super::{
     ApiState, Shared,
     problem::ApiProblem,
-    query::{Asked, Parameters, Path, parse},
-    sessions::{not_settled, session_named},
+    query::{Asked, HEIGHT, Parameter, Parameters, Path, account_named},
+    readers::Reader,
+    sessions::{not_settled, require_session, session_named},
 };
 use crate::app::{Location, PAGE_MAX, Snapshot};
 
@@ -32,17 +33,19 @@ pub struct ProofQuery {
 }
 
 impl Parameters for ProofQuery {
-    const NAMES: &'static [&'static str] = &["checkpoint"];
+    const TAKEN: &'static [Parameter] = &[Parameter::new("checkpoint", HEIGHT, "A block that the asker knows: the proof reaches it.")];
 }
 
 /// `GET /sessions/{id}/proof`: of a settled session.
 pub async fn session(
     State(state): State<ApiState>,
+    reader: Reader,
     Path(id): Path<String>,
     Asked(query): Asked<ProofQuery>,
 ) -> Result<Json<SessionProof>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let id = session_named(&snapshot, &id)?;
+    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
     let missing = || ApiProblem::internal("an indexed receipt is missing");
     let Some(settled) = snapshot.settlement(id)? else { return Err(not_settled(&snapshot, id)?) };
     let bill = snapshot.receipt(settled)?.and_then(|(receipt, _)| receipt.bill_of(id).copied()).ok_or_else(missing)?;
@@ -73,11 +76,13 @@ pub async fn session(
 /// `GET /accounts/{address}/proof`: of an account's record, or that there is none.
 pub async fn account(
     State(state): State<ApiState>,
+    reader: Reader,
     Path(address): Path<String>,
     Asked(query): Asked<ProofQuery>,
 ) -> Result<Json<AccountProof>, ApiProblem> {
-    let address: Address = parse(&address, "account")?;
+    let address: Address = account_named(&address)?;
     let snapshot = state.app.snapshot()?;
+    reader.sight(&snapshot)?.require_account(&snapshot, &address)?;
     let account: Option<Account> = snapshot.account(&address)?;
     let proof = snapshot.prove_state(&Key::Account(address));
     Ok(Json(AccountProof { address, account, proof, anchor: anchor(&snapshot, &state.shared, BTreeSet::new(), query)? }))

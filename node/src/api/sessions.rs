@@ -21,7 +21,11 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Nothing, PageQuery, Parameters, Path, cursor_of, key_hash, key_local, key_of, limit, location_of, page_of_keys, parse},
+    query::{
+        ACCOUNT, Asked, CONNECTOR, CURSOR, Kind, LIMIT, Nothing, PageQuery, Parameter, Parameters, Path, account_named, cursor_of,
+        cursor_within, key_hash, key_local, key_of, limit, location_of, page_of_keys, parse, place_within,
+    },
+    readers::{Reader, Sight},
     transactions::{named, proven},
 };
 use crate::app::{Listed, Location, Snapshot};
@@ -31,6 +35,10 @@ const SESSIONS: [u8; 1] = [9];
 
 /// The first byte of every connector's key.
 const CONNECTORS: [u8; 1] = [6];
+
+/// The lists that go by the place in the chain.
+const PLACES: &str = "sessions";
+const READINGS: &str = "readings";
 
 /// The most connectors whose sessions are listed together.
 const MAX_CONNECTORS: u32 = 10_000;
@@ -47,7 +55,13 @@ pub struct SessionsQuery {
 }
 
 impl Parameters for SessionsQuery {
-    const NAMES: &'static [&'static str] = &["account", "connector", "state", "limit", "cursor"];
+    const TAKEN: &'static [Parameter] = &[
+        Parameter::new("account", ACCOUNT, "Those of this account."),
+        Parameter::new("connector", CONNECTOR, "Those at this connector."),
+        Parameter::new("state", Kind::OneOf(&["open", "settled", "all"]), "Those in this state."),
+        LIMIT,
+        CURSOR,
+    ];
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -59,21 +73,33 @@ enum StateFilter {
 }
 
 /// `GET /sessions`: all that are open, or those of an account, of a connector or of all, newest first.
-pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQuery>) -> Result<Json<Page<SessionView>>, ApiProblem> {
+pub async fn list(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Asked(query): Asked<SessionsQuery>,
+) -> Result<Json<Page<SessionView>>, ApiProblem> {
     let limit = limit(query.limit)?;
-    let account: Option<Address> = query.account.as_deref().map(|text| parse(text, "account")).transpose()?;
+    let account: Option<Address> = query.account.as_deref().map(account_named).transpose()?;
     let connector: Option<ConnectorId> = query.connector.as_deref().map(|text| parse(text, "connector")).transpose()?;
     let snapshot = state.app.snapshot()?;
+    let sight = reader.sight(&snapshot)?;
+    if let Some(account) = &account {
+        sight.require_account(&snapshot, account)?;
+    } else if let Some(connector) = connector {
+        sight.require_condominium(connector.condominium, "all sessions at a connector")?;
+    }
     let tickets = state.queue.borrow().clone();
-    let cursor = |text: &Option<String>| text.as_deref().map(location_of).transpose();
+    let cursor = |text: &Option<String>| text.as_deref().map(|text| location_of(PLACES, text)).transpose();
     let found = match (account, connector) {
         (Some(account), _) => snapshot.account_sessions(&account, cursor(&query.cursor)?, limit)?,
         (None, Some(connector)) => snapshot.connector_sessions(connector, cursor(&query.cursor)?, limit)?,
         (None, None) if matches!(query.state, None | Some(StateFilter::Open)) => {
             let after = query.cursor.as_deref().map(|text| key_of(text, &SESSIONS)).transpose()?;
             let rows = snapshot.records::<Session>(&SESSIONS, after.as_deref(), limit.saturating_add(1))?;
-            let page = page_of_keys(rows, limit, |key, session| Some((SessionId(Hash32(key_hash(key)?)), session)));
-            let views = page.items.into_iter().map(|(id, session)| open_view(&snapshot, id, session, &tickets));
+            let page = page_of_keys(&SESSIONS, rows, limit, |key, session| Some((SessionId(Hash32(key_hash(key)?)), session)));
+            let shown =
+                page.items.into_iter().filter(|(_, session)| sight.takes_in_session(&session.account, session.connector.condominium));
+            let views = shown.map(|(id, session)| open_view(&snapshot, id, session, &tickets));
             return Ok(Json(Page { items: views.collect::<Result<_, _>>()?, next: page.next }));
         }
         (None, None) => all_sessions(&snapshot, cursor(&query.cursor)?, limit)?,
@@ -89,11 +115,14 @@ pub async fn list(State(state): State<ApiState>, Asked(query): Asked<SessionsQue
             (SessionView::Open { .. }, StateFilter::Settled) | (SessionView::Settled { .. }, StateFilter::Open) => false,
         };
         // An account given beside a connector narrows further.
-        if fits && connector.is_none_or(|connector| connector == connector_of(&view)) {
+        let (owner, place) = owner_of(&view);
+        // Whoever may read an account, but not the place where it charged, finds its sessions all the same.
+        let shown = account.is_some() || sight.takes_in_session(&owner, place.condominium);
+        if fits && shown && connector.is_none_or(|connector| connector == place) {
             items.push(view);
         }
     }
-    Ok(Json(Page { items, next: found.next.map(cursor_of) }))
+    Ok(Json(Page { items, next: found.next.map(|place| cursor_of(PLACES, place)) }))
 }
 
 /// Sessions of all connectors, open and settled, newest first: those of each connector are in order, so the newest of their heads is the next.
@@ -131,17 +160,29 @@ struct Head {
 }
 
 /// `GET /sessions/{id}`.
-pub async fn show(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<SessionView>, ApiProblem> {
+pub async fn show(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Path(id): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<Json<SessionView>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let id = session_named(&snapshot, &id)?;
+    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
     let tickets = state.queue.borrow().clone();
     view(&snapshot, id, &tickets)?.map(Json).ok_or_else(|| unknown(id))
 }
 
 /// `GET /sessions/{id}/receipt`: of its settlement.
-pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<ProvenReceipt>, ApiProblem> {
+pub async fn receipt(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Path(id): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<Json<ProvenReceipt>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let id = session_named(&snapshot, &id)?;
+    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
     match snapshot.settlement(id)? {
         Some(location) => proven(&snapshot, location).map(Json),
         None => Err(not_settled(&snapshot, id)?),
@@ -159,22 +200,33 @@ pub fn not_settled(snapshot: &Snapshot<'_>, id: SessionId) -> Result<ApiProblem,
 /// `GET /sessions/{id}/readings`, newest first.
 pub async fn readings(
     State(state): State<ApiState>,
+    reader: Reader,
     Path(id): Path<String>,
     Asked(query): Asked<PageQuery>,
 ) -> Result<Json<Page<ReadingView>>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let id = session_named(&snapshot, &id)?;
+    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
     if snapshot.transaction(TxId(id.0))?.is_none() {
         return Err(unknown(id));
     }
-    let found = snapshot.session_history(id, query.location()?, query.limit()?)?;
+    let limit = query.limit()?;
+    let (from, mut given) =
+        query.cursor().map(|text| place_within(READINGS, text)).transpose()?.map_or((None, 0), |(from, given)| (Some(from), given));
+    let found = snapshot.session_history(id, from, limit)?;
     let mut items = Vec::new();
     for (location, ()) in found.entries {
-        let mut of_block = readings_at(&snapshot, location, id)?;
-        of_block.reverse();
-        items.extend(of_block);
+        // A transaction may attest several readings of one session, and a page may end between them.
+        for reading in readings_at(&snapshot, location, id)?.into_iter().rev().skip(given as usize) {
+            if items.len() >= limit as usize {
+                return Ok(Json(Page { items, next: Some(cursor_within(READINGS, location, given)) }));
+            }
+            items.push(reading);
+            given = given.saturating_add(1);
+        }
+        given = 0;
     }
-    Ok(Json(Page { items, next: found.next.map(cursor_of) }))
+    Ok(Json(Page { items, next: found.next.map(|place| cursor_of(READINGS, place)) }))
 }
 
 /// The session's readings in one receipt, in order.
@@ -202,10 +254,11 @@ fn readings_at(snapshot: &Snapshot<'_>, location: Location, id: SessionId) -> Re
 }
 
 /// Raw samples as JSON: the salt, and each sample's bytes in hexadecimal digits.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct SamplesView {
     session: SessionId,
     #[serde(with = "chain::quantity::decimal")]
+    #[schema(value_type = chain::openapi::Decimal)]
     sequence: u64,
     salt: Hash32,
     root: Hash32,
@@ -215,10 +268,13 @@ pub struct SamplesView {
 /// `GET /sessions/{id}/readings/{sequence}/samples`.
 pub async fn samples(
     State(state): State<ApiState>,
+    reader: Reader,
     Path((id, sequence)): Path<(String, String)>,
     _: Asked<Nothing>,
 ) -> Result<Json<SamplesView>, ApiProblem> {
-    let session = session_named(&state.app.snapshot()?, &id)?;
+    let snapshot = state.app.snapshot()?;
+    let session = session_named(&snapshot, &id)?;
+    require_session(&snapshot, &reader.sight(&snapshot)?, session)?;
     let sequence: u64 = parse(&sequence, "reading")?;
     let found = (state.samples)(session, sequence).map_err(|cause| ApiProblem::internal(&cause))?;
     let samples = match found {
@@ -241,10 +297,50 @@ pub async fn samples(
     Ok(Json(SamplesView { session, sequence, salt: samples.salt, root, samples: bytes }))
 }
 
-/// `GET /queue`.
-pub async fn queue(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<QueueTicket>>, ApiProblem> {
-    let tickets = state.queue.borrow().clone();
-    query.of(tickets).map(Json)
+/// `?session=` and a page.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueQuery {
+    session: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
+}
+
+impl Parameters for QueueQuery {
+    const TAKEN: &'static [Parameter] =
+        &[Parameter::new("session", Kind::Text(chain::openapi::HASH), "The ticket of this session alone."), LIMIT, CURSOR];
+}
+
+/// `GET /queue`: the ticket of a session for whoever knows its id; otherwise those that the reader may see.
+pub async fn queue(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Asked(query): Asked<QueueQuery>,
+) -> Result<Json<Page<QueueTicket>>, ApiProblem> {
+    let mut tickets = state.queue.borrow().clone();
+    if let Some(session) = &query.session {
+        let session: SessionId = parse(session, "session")?;
+        tickets.retain(|ticket| ticket.session == session);
+    } else {
+        reader.required("the whole queue")?;
+        let snapshot = state.app.snapshot()?;
+        let sight = reader.sight(&snapshot)?;
+        let mut shown = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            let own = || snapshot.session(ticket.session).map(|found| found.is_some_and(|session| sight.is_own(&session.account)));
+            if sight.takes_in(ticket.connector.condominium) || own()? {
+                shown.push(ticket);
+            }
+        }
+        tickets = shown;
+    }
+    // A ticket keeps its place in the list for as long as it waits, whatever its place in the queue becomes.
+    let key = |ticket: &QueueTicket| {
+        let group = [ticket.group.condominium.0.to_be_bytes(), ticket.group.number.to_be_bytes()].concat();
+        [&group, ticket.since.ms().to_be_bytes().as_slice(), ticket.session.0.as_bytes()].concat()
+    };
+    let page = PageQuery::new(query.limit, query.cursor);
+    page.of("queue", tickets, key).map(Json)
 }
 
 /// The session that a text names by its id or an unambiguous beginning of it.
@@ -260,11 +356,25 @@ fn unknown(id: SessionId) -> ApiProblem {
     ApiProblem::not_found(format!("there is no session {id}: its id is that of the transaction that opened it")).about("session")
 }
 
-const fn connector_of(view: &SessionView) -> ConnectorId {
+/// Whose a session is, and where.
+const fn owner_of(view: &SessionView) -> (Address, ConnectorId) {
     match view {
-        SessionView::Open { session, .. } => session.connector,
-        SessionView::Settled { receipt, .. } => receipt.connector,
+        SessionView::Open { session, .. } => (session.account, session.connector),
+        SessionView::Settled { receipt, .. } => (receipt.account, receipt.connector),
     }
+}
+
+/// Requires that a reader may see a session; one that is not there is nobody's secret.
+pub fn require_session(snapshot: &Snapshot<'_>, sight: &Sight, id: SessionId) -> Result<(), ApiProblem> {
+    let Some(view) = view(snapshot, id, &[])? else { return Ok(()) };
+    let (owner, place) = owner_of(&view);
+    if sight.takes_in_session(&owner, place.condominium) || sight.takes_in_account(snapshot, &owner)? {
+        return Ok(());
+    }
+    let detail = format!(
+        "session {id} may be read by whoever opened it, and by managers, treasurers and auditors of its place and of the owner's home"
+    );
+    Err(ApiProblem::may_not_read(detail).about("session"))
 }
 
 fn view(snapshot: &Snapshot<'_>, id: SessionId, tickets: &[QueueTicket]) -> Result<Option<SessionView>, ApiProblem> {

@@ -20,7 +20,8 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Nothing, PageQuery, Parameters, Path, key_local, page_of_keys, parse},
+    query::{Asked, CONNECTOR, Kind, Nothing, PageQuery, Parameter, Parameters, Path, key_local, page_of_keys, parse},
+    readers::{Reader, Sight},
 };
 use crate::app::Snapshot;
 
@@ -29,28 +30,40 @@ const CONNECTORS: [u8; 1] = [6];
 const TARIFF_HEADS: [u8; 1] = [7];
 
 /// `GET /connectors`.
-pub async fn connectors(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<ConnectorView>>, ApiProblem> {
+pub async fn connectors(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Json<Page<ConnectorView>>, ApiProblem> {
     let limit = query.limit()?;
-    let rows = state.app.snapshot()?.records::<Connector>(&CONNECTORS, query.key(&CONNECTORS)?.as_deref(), limit.saturating_add(1))?;
-    Ok(Json(page_of_keys(rows, limit, |key, connector| {
+    let snapshot = state.app.snapshot()?;
+    let sight = reader.sight(&snapshot)?;
+    let rows = snapshot.records::<Connector>(&CONNECTORS, query.key(&CONNECTORS)?.as_deref(), limit.saturating_add(1))?;
+    Ok(Json(page_of_keys(&CONNECTORS, rows, limit, |key, connector| {
         let (condominium, number) = key_local(key)?;
-        Some(connector_view(ConnectorId::new(condominium, number), connector))
+        Some(connector_view(ConnectorId::new(condominium, number), connector, &sight))
     })))
 }
 
 /// `GET /connectors/{id}`.
 pub async fn connector(
     State(state): State<ApiState>,
+    reader: Reader,
     Path(id): Path<String>,
     _: Asked<Nothing>,
 ) -> Result<Json<ConnectorView>, ApiProblem> {
     let id: ConnectorId = parse(&id, "connector")?;
-    let connector = state.app.snapshot()?.connector(id)?.ok_or_else(|| unknown_connector(id))?;
-    Ok(Json(connector_view(id, connector)))
+    let snapshot = state.app.snapshot()?;
+    let connector = snapshot.connector(id)?.ok_or_else(|| unknown_connector(id))?;
+    Ok(Json(connector_view(id, connector, &reader.sight(&snapshot)?)))
 }
 
-fn connector_view(id: ConnectorId, connector: Connector) -> ConnectorView {
+/// Free or busy for everybody; which session keeps it busy for those who may read the condominium's.
+fn connector_view(id: ConnectorId, mut connector: Connector, sight: &Sight) -> ConnectorView {
     let free = connector.service == Service::InService && connector.fault.is_none() && connector.session.is_none();
+    if !sight.takes_in(id.condominium) {
+        connector.session = None;
+    }
     ConnectorView { id, connector, free }
 }
 
@@ -64,7 +77,7 @@ fn unknown_connector(id: ConnectorId) -> ApiProblem {
 pub async fn groups(State(state): State<ApiState>, Asked(query): Asked<PageQuery>) -> Result<Json<Page<GroupView>>, ApiProblem> {
     let limit = query.limit()?;
     let rows = state.app.snapshot()?.records::<Group>(&GROUPS, query.key(&GROUPS)?.as_deref(), limit.saturating_add(1))?;
-    Ok(Json(page_of_keys(rows, limit, |key, group| {
+    Ok(Json(page_of_keys(&GROUPS, rows, limit, |key, group| {
         let (condominium, number) = key_local(key)?;
         let used = group.granted.checked_add(group.reserved)?;
         let free = group.limit.checked_sub(used).unwrap_or(Currents::ZERO);
@@ -77,8 +90,9 @@ pub async fn tariffs(State(state): State<ApiState>, Asked(query): Asked<PageQuer
     let limit = query.limit()?;
     let snapshot = state.app.snapshot()?;
     let rows = snapshot.records::<TariffHead>(&TARIFF_HEADS, query.key(&TARIFF_HEADS)?.as_deref(), limit.saturating_add(1))?;
-    let heads =
-        page_of_keys(rows, limit, |key, head| key_local(key).map(|(condominium, number)| (TariffId::new(condominium, number), head)));
+    let heads = page_of_keys(&TARIFF_HEADS, rows, limit, |key, head| {
+        key_local(key).map(|(condominium, number)| (TariffId::new(condominium, number), head))
+    });
     let mut items = Vec::new();
     for (id, head) in heads.items {
         items.extend(
@@ -99,7 +113,9 @@ pub async fn tariff(
     let head = snapshot
         .tariff_head(id)?
         .ok_or_else(|| ApiProblem::not_found(format!("there is no tariff {id}: list the tariffs")).about("tariff"))?;
-    Ok(Json(query.of(versions(&snapshot, id, head, state.clock.now())?)?))
+    // Newest first, also where another is put between two pages.
+    let key = |view: &TariffView| (u32::MAX.saturating_sub(view.version)).to_be_bytes().to_vec();
+    Ok(Json(query.of("versions", versions(&snapshot, id, head, state.clock.now())?, key)?))
 }
 
 fn versions(snapshot: &Snapshot<'_>, id: TariffId, head: TariffHead, now: Timestamp) -> Result<Vec<TariffView>, ApiProblem> {
@@ -126,7 +142,16 @@ pub struct QuoteQuery {
 }
 
 impl Parameters for QuoteQuery {
-    const NAMES: &'static [&'static str] = &["connector", "energy_wh", "max_duration_ms", "at"];
+    const TAKEN: &'static [Parameter] = &[
+        Parameter::new("connector", CONNECTOR, "Where.").required(),
+        Parameter::new(
+            "energy_wh",
+            Kind::Number(1, MAX_QUOTE_ENERGY.get()),
+            "How much; all that the duration allows where it is left out.",
+        ),
+        Parameter::new("max_duration_ms", Kind::Number(1, u64::MAX), "How long at most; the chain's own bound where it is left out."),
+        Parameter::new("at", Kind::Number(0, u64::MAX), "From when; now where it is left out."),
+    ];
 }
 
 /// `GET /quote`.
@@ -227,7 +252,7 @@ pub async fn condominiums(
     let height = state.app.snapshot()?.tip().height;
     let cached = state.shared.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     if let Some((_, items)) = cached.filter(|(at, _)| *at == height) {
-        return Ok(Json(query.of(items)?));
+        return Ok(Json(query.of("condominiums", items, |view| view.id.0.to_be_bytes().to_vec())?));
     }
     // A walk over all accounts: not on the threads that answer everybody else.
     let app = state.app.clone();
@@ -252,5 +277,5 @@ pub async fn condominiums(
     let counted = counted.await.map_err(|error| ApiProblem::internal(&error.to_string()))??;
     let items = counted.1.clone();
     *state.shared.totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(counted);
-    Ok(Json(query.of(items)?))
+    Ok(Json(query.of("condominiums", items, |view| view.id.0.to_be_bytes().to_vec())?))
 }

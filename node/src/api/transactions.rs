@@ -21,12 +21,12 @@ use serde::Deserialize;
 use super::{
     ApiState,
     problem::ApiProblem,
-    query::{Asked, Nothing, Parameters, Path},
+    query::{Asked, Kind, Nothing, Parameter, Parameters, Path},
+    readers::{Reader, Sight},
+    routes::OCTETS,
     sites,
 };
 use crate::app::{Included, Location, Snapshot, Standing, SubmitError};
-
-const TRANSACTION_TYPE: &str = "application/octet-stream";
 
 /// How long `?wait=committed` waits where nobody says, and at most; in milliseconds.
 const DEFAULT_WAIT_MS: u64 = 10_000;
@@ -41,7 +41,10 @@ pub struct SubmitQuery {
 }
 
 impl Parameters for SubmitQuery {
-    const NAMES: &'static [&'static str] = &["wait", "timeout_ms"];
+    const TAKEN: &'static [Parameter] = &[
+        Parameter::new("wait", Kind::OneOf(&["committed"]), "Answer once it is in a block."),
+        Parameter::new("timeout_ms", Kind::Number(1, MAX_WAIT_MS), "How long to wait, with `wait` alone; 10000 where it is left out."),
+    ];
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -99,18 +102,14 @@ pub async fn rehearse(State(state): State<ApiState>, _: Asked<Nothing>, request:
 async fn body_of(state: &ApiState, request: Request) -> Result<Bytes, ApiProblem> {
     let patience = state.shared.body_timeout;
     let body = tokio::time::timeout(patience, Bytes::from_request(request, &()));
-    let slow = || {
-        let detail = format!("body: it did not arrive within {} ms: send it again at once, as one piece", patience.as_millis());
-        ApiProblem::too_slow(detail).about("body")
-    };
-    Ok(body.await.map_err(|_| slow())??)
+    Ok(body.await.map_err(|_| ApiProblem::slow_body(patience))??)
 }
 
 /// Whether the body is said to be a transaction's bytes: types are compared without regard to case, and may have parameters (RFC 9110, section 8.3.1).
 fn expect_transaction(headers: &HeaderMap) -> Result<(), ApiProblem> {
     let found = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = found.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
-    if media_type.eq_ignore_ascii_case(TRANSACTION_TYPE) { Ok(()) } else { Err(ApiProblem::wrong_content_type(TRANSACTION_TYPE, found)) }
+    if media_type.eq_ignore_ascii_case(OCTETS) { Ok(()) } else { Err(ApiProblem::wrong_content_type(OCTETS, found)) }
 }
 
 /// Why a transaction was not taken, with the part of it that is wrong.
@@ -170,24 +169,56 @@ pub fn named(snapshot: &Snapshot<'_>, what: &str, text: &str, fits: impl Fn(TxId
 }
 
 /// `GET /transactions/{id}`: committed ones, and those that wait in this node's pool.
-pub async fn show(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<TransactionView>, ApiProblem> {
+pub async fn show(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Path(id): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<Json<TransactionView>, ApiProblem> {
     let id = named(&state.app.snapshot()?, "transaction", &id, |_| Ok(true))?;
     // The pool first: what leaves it between the two questions is in a block by the second.
     let pooled = state.app.pooled(id).await?;
     let snapshot = state.app.snapshot()?;
+    let sight = reader.sight(&snapshot)?;
     match (snapshot.transaction(id)?, pooled) {
-        (Some(location), _) => view(&snapshot, id, location).map(Json),
-        (None, Some(bytes)) => Ok(Json(TransactionView { id, bytes: hex::encode(bytes), committed: None })),
+        (Some(location), _) => {
+            require_transaction(&snapshot, &sight, location)?;
+            view(&snapshot, id, location).map(Json)
+        }
+        (None, Some(bytes)) => {
+            require_signed(&snapshot, &sight, &bytes)?;
+            Ok(Json(TransactionView { id, bytes: hex::encode(bytes), committed: None }))
+        }
         (None, None) => Err(nowhere(id)),
     }
 }
 
 /// `GET /receipts/{id}`.
-pub async fn receipt(State(state): State<ApiState>, Path(id): Path<String>, _: Asked<Nothing>) -> Result<Json<ProvenReceipt>, ApiProblem> {
+pub async fn receipt(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Path(id): Path<String>,
+    _: Asked<Nothing>,
+) -> Result<Json<ProvenReceipt>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
     let id = named(&snapshot, "transaction", &id, |_| Ok(true))?;
     let location = location_of(&snapshot, id)?;
+    require_transaction(&snapshot, &reader.sight(&snapshot)?, location)?;
     proven(&snapshot, location).map(Json)
+}
+
+/// Requires that a reader may see a transaction: its account's, and of those who follow that.
+fn require_transaction(snapshot: &Snapshot<'_>, sight: &Sight, location: Location) -> Result<(), ApiProblem> {
+    if sight.is_everything() {
+        return Ok(());
+    }
+    let (bytes, _) = snapshot.transaction_at(location)?.ok_or_else(|| ApiProblem::internal("an indexed transaction is missing"))?;
+    require_signed(snapshot, sight, &bytes)
+}
+
+fn require_signed(snapshot: &Snapshot<'_>, sight: &Sight, bytes: &[u8]) -> Result<(), ApiProblem> {
+    let transaction = Transaction::decode(bytes).map_err(|error| ApiProblem::internal(&error.to_string()))?;
+    sight.require_account(snapshot, &transaction.body().account)
 }
 
 fn location_of(snapshot: &Snapshot<'_>, id: TxId) -> Result<Location, ApiProblem> {

@@ -15,18 +15,24 @@ use chain::{
     certificate::{CommitCertificate, ValidatorSet},
     crypto::address_of,
     export::KeptSamples,
-    id::ConnectorId,
-    quantity::{Amount, Currents},
-    record::{Control, PlugSignal, Service},
+    hash::Hash32,
+    id::{CardId, ConnectorId, GroupId, SessionId},
+    quantity::{Amount, Currents, WattHours, Watts},
+    record::{Control, MandateTerms, PlugSignal, Service},
+    sign_in::{Challenge, Token},
     time::Duration,
 };
-use contracts::call::{Call, OpenSession, Priority, PutConnector, Transfer};
+use contracts::call::{
+    Attest, BindCard, Call, GrantCharge, GrantMandate, OpenSession, Priority, PutConnector, Reading, ReadingFlags, RequestRedeem,
+    SettleSession, StopSession, Transfer,
+};
 use ed25519_dalek::SigningKey;
 use futures::StreamExt as _;
 use node::{
     api::{ApiState, Metrics, Shared},
     app::{App, Limits},
     clock::Clock,
+    config::{ApiConfig, Reads},
     keys::KeyName,
 };
 use serde::de::DeserializeOwned;
@@ -41,7 +47,7 @@ pub struct Api {
     pub app: App,
     pub clock: Clock,
     pub router: Router,
-    _queue: watch::Sender<Vec<QueueTicket>>,
+    pub queue: watch::Sender<Vec<QueueTicket>>,
 }
 
 /// Status, content type and body of an answer.
@@ -49,7 +55,7 @@ pub type Answer = (StatusCode, String, Bytes);
 
 impl Api {
     pub fn start() -> Self {
-        Self::start_with(Shared::default())
+        Self::start_with(open())
     }
 
     pub fn start_with(shared: Shared) -> Self {
@@ -72,7 +78,7 @@ impl Api {
             metrics: Arc::new(Metrics::default()),
             shared: Arc::new(shared),
         });
-        Self { solo, app, clock, router, _queue: sender }
+        Self { solo, app, clock, router, queue: sender }
     }
 
     pub fn decides(&self) -> JoinHandle<()> {
@@ -106,6 +112,17 @@ impl Api {
         assert_eq!(problem.kind, format!("urn:commonwatt:problem:{}", problem.code), "{name}");
         assert!(!problem.title.is_empty() && !problem.detail.is_empty(), "{name}");
         problem
+    }
+
+    /// Signs in and gives the token.
+    pub async fn sign_in(&self, key: &SigningKey) -> String {
+        let (status, _, body) = self.ask(request(Method::POST, "/challenges", &[], Body::empty())).await;
+        assert_eq!(status, StatusCode::OK);
+        let challenge: Challenge = serde_json::from_slice(&body).unwrap();
+        let answer = serde_json::to_vec(&challenge.answer(key).unwrap()).unwrap();
+        let (status, _, body) = self.ask(request(Method::POST, "/tokens", &[("content-type", b"application/json")], answer)).await;
+        assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
+        serde_json::from_slice::<Token>(&body).unwrap().token
     }
 
     pub async fn submit(&self, query: &str, bytes: Bytes) -> (StatusCode, Submitted) {
@@ -152,6 +169,62 @@ impl Api {
         self.clock.set(NOON.saturating_add(Duration::from_secs(2))).unwrap();
     }
 
+    /// A garage in which something of everything has happened; gives an open and a settled session.
+    pub async fn live(&self) -> (SessionId, SessionId) {
+        let api = self;
+        api.furnish(2).await;
+        let [manager, scheduler, gateway] = [KeyName::Manager, KeyName::Scheduler, KeyName::Gateway].map(|name| api.solo.key(name));
+        let terms = MandateTerms {
+            max_per_session: Amount::from_micro(1_000_000),
+            max_per_day: Amount::from_micro(2_000_000),
+            max_price_per_kwh: Amount::from_micro(500_000),
+            max_price_per_hour: Amount::ZERO,
+            expires: NOON.saturating_add(Duration::from_hours(24)),
+            connectors: Vec::new(),
+            confirm_from: 1_000,
+        };
+        let mut calls = vec![(driver(), 0, Call::GrantMandate(GrantMandate { condominium: HOME, terms }))];
+        calls.push((driver(), 1, Call::RequestRedeem(RequestRedeem { amount: Amount::from_micro(1), payee: Hash32::ZERO })));
+        let card = CardId(Hash32([5; 32]));
+        calls.push((manager, 4, Call::BindCard(BindCard { condominium: HOME, account: Some(address_of(&driver())), card })));
+        for (key, nonce, call) in calls {
+            commit(&api.app, api.solo.sign(&key, nonce, call)).await.unwrap();
+        }
+        let settled = SessionId(commit(&api.app, api.open_on(&driver(), 2, 1, 1)).await.unwrap().id.0);
+        let open = SessionId(commit(&api.app, api.open_on(&neighbour(), 0, 2, 1)).await.unwrap().id.0);
+        let current = Currents::from_ma([6_000; 3]);
+        commit(&api.app, api.solo.sign(&scheduler, 0, Call::GrantCharge(GrantCharge { session: settled, current, skipped: Vec::new() })))
+            .await
+            .unwrap();
+        let at = api.app.handle.snapshot().unwrap().session(settled).unwrap().unwrap().first_granted_at.unwrap();
+        let reading = Reading {
+            session: settled,
+            sequence: 1,
+            at,
+            register_wh: WattHours::new(5),
+            power_w: Watts::new(0),
+            flags: ReadingFlags::NONE,
+            samples_root: Hash32::ZERO,
+            sample_count: 0,
+        };
+        commit(&api.app, api.solo.sign(&gateway, 0, Call::Attest(Attest { readings: vec![reading] }))).await.unwrap();
+        commit(&api.app, api.solo.sign(&driver(), 3, Call::StopSession(StopSession { session: settled }))).await.unwrap();
+        let settle = SettleSession { session: settled };
+        commit(&api.app, api.solo.sign(&gateway, 1, Call::SettleSession(settle))).await.unwrap();
+        let ticket = QueueTicket {
+            session: open,
+            connector: ConnectorId::new(HOME, 2),
+            group: GroupId::new(HOME, 1),
+            position: 1,
+            since: NOON,
+            reason: "1 of 1 places is busy".to_owned(),
+            skipped: None,
+            expected_at: Some(NOON),
+        };
+        api.queue.send_replace(vec![ticket]);
+        (open, settled)
+    }
+
     pub fn open_on(&self, key: &SigningKey, nonce: u64, connector: u32, tariff_version: u32) -> Bytes {
         let call = OpenSession {
             connector: ConnectorId::new(HOME, connector),
@@ -179,6 +252,11 @@ impl Api {
     }
 }
 
+/// The bounds of a node that shows everybody everything.
+pub fn open() -> Shared {
+    Shared::new(&ApiConfig { reads: Reads::Everybody, ..ApiConfig::default() }, Hash32::ZERO)
+}
+
 pub fn driver() -> SigningKey {
     resident(1)
 }
@@ -197,6 +275,11 @@ pub fn get(path: &str) -> Request<Body> {
     request(Method::GET, path, &[], Body::empty())
 }
 
+/// The same question of somebody who has signed in.
+pub fn get_as(token: &str, path: &str) -> Request<Body> {
+    request(Method::GET, path, &[("authorization", format!("Bearer {token}").as_bytes())], Body::empty())
+}
+
 pub fn post(query: &str, bytes: Bytes) -> Request<Body> {
     request(Method::POST, &format!("/transactions{query}"), &[("content-type", b"application/octet-stream")], bytes)
 }
@@ -210,7 +293,11 @@ pub struct Events {
 impl Events {
     pub async fn open(api: &Api, query: &str, last: Option<&str>) -> Self {
         let headers: Vec<(&str, &[u8])> = last.iter().map(|last| ("last-event-id", last.as_bytes())).collect();
-        let response = api.router.clone().oneshot(request(Method::GET, &format!("/events{query}"), &headers, Body::empty())).await.unwrap();
+        Self::open_with(api, query, &headers).await
+    }
+
+    pub async fn open_with(api: &Api, query: &str, headers: &[(&str, &[u8])]) -> Self {
+        let response = api.router.clone().oneshot(request(Method::GET, &format!("/events{query}"), headers, Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
         Self { body: response.into_body().into_data_stream(), buffer: String::new() }

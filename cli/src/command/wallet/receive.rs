@@ -22,10 +22,11 @@ struct Receivable {
 impl Receive {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let address = context.entry()?.address;
-        // The address is worth showing without a node too.
-        let registered = match context.client().account(address).await {
+        // The address is worth showing without a node, and without the passphrase that a node may want before it says anything of an account.
+        let registered = match context.client().as_stranger().account(address).await {
             Ok(_) => Some(true),
             Err(error) if error.is_code("unknown_account") => Some(false),
+            Err(error) if error.is_code("sign_in_needed") => None,
             Err(error) => {
                 eprintln!("warning: {error}");
                 None
@@ -34,7 +35,7 @@ impl Receive {
         let note = match registered {
             Some(true) => "registered: anyone can send to it",
             Some(false) => "not registered yet: buy tokens from your condominium, or accept an invite, before others can send to it",
-            None => "not known whether it is registered",
+            None => "not asked whether it is registered: `watt wallet balance` does",
         };
         context.put(&Receivable { address, registered }, || Facts::new().with("address", address.to_string()).with("account", note).text())
     }

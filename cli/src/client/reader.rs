@@ -1,0 +1,84 @@
+//! Reading as somebody: a node shows what names people to those alone whom the chain's state lets see it.
+//!
+//! The key is asked for only when the node wants to know who reads, and used for nothing else: it signs one challenge, and the node gives a token for a
+//! while. The token is kept in memory alone. Called by [`Client`] for every request.
+
+use std::fmt;
+
+use chain::sign_in::{Challenge, SignIn, Token};
+use ed25519_dalek::SigningKey;
+use reqwest::{Method, RequestBuilder};
+use tokio::sync::Mutex;
+
+use super::{Client, ClientError, REQUEST_TIMEOUT};
+
+/// Where the key comes from; it may ask somebody for a passphrase.
+type KeySource = dyn Fn() -> Result<SigningKey, String> + Send + Sync;
+
+/// Who reads.
+pub(super) struct Reader {
+    key: Box<KeySource>,
+    token: Mutex<Bearer>,
+}
+
+/// A token, or none yet.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(super) struct Bearer(Option<String>);
+
+impl Bearer {
+    /// The request with the token, where there is one.
+    pub(super) fn bearing(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.0 {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// The token that is known now.
+    pub(super) async fn token(&self) -> Bearer {
+        self.token.lock().await.clone()
+    }
+
+    /// A token in place of one that the node did not take; of several who need one at once, the first signs in for all.
+    pub(super) async fn renewed(&self, client: &Client, refused: &Bearer) -> Result<Bearer, ClientError> {
+        let mut token = self.token.lock().await;
+        if *token == *refused {
+            let key = (self.key)().map_err(|reason| ClientError::SignIn { reason })?;
+            *token = Bearer(Some(client.sign_in(&key).await?.token));
+        }
+        Ok(token.clone())
+    }
+}
+
+impl Client {
+    /// The same client, which signs in by itself where the node wants to know who reads: `key` is asked then, and says why where there is none.
+    #[must_use]
+    pub fn reading_as(self, key: impl Fn() -> Result<SigningKey, String> + Send + Sync + 'static) -> Self {
+        Self { reader: Some(Reader { key: Box::new(key), token: Mutex::default() }.into()), ..self }
+    }
+
+    /// The same client as a stranger, who never signs in.
+    #[must_use]
+    pub fn as_stranger(&self) -> Self {
+        Self { reader: None, ..self.clone() }
+    }
+
+    /// Gets a token of the node for the account of this key.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::is_code`] `unknown_account` where the chain does not know the account.
+    pub async fn sign_in(&self, key: &SigningKey) -> Result<Token, ClientError> {
+        let post = |path| self.request(Method::POST, path).timeout(REQUEST_TIMEOUT);
+        let challenge: Challenge = self.json("/challenges", self.send_once(post("/challenges")).await?).await?;
+        let answer: SignIn = challenge.answer(key).map_err(|error| ClientError::SignIn { reason: error.to_string() })?;
+        self.json("/tokens", self.send_once(post("/tokens").json(&answer)).await?).await
+    }
+}
