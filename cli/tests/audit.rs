@@ -146,7 +146,7 @@ fn tables_hold_what_the_chain_holds_and_a_chain_that_is_not_true_leaves_none() {
 
     let lines = std::fs::read_to_string(place("jsonl")).expect("a file");
     let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 8);
+    assert_eq!(lines.len(), 9);
     let sold = lines.iter().find(|line| line["table"] == "sales").expect("a sale");
     assert_eq!(
         (sold["event"].as_str(), sold["amount_micro"].as_str(), sold["condominium"].as_u64(), sold["condominium_name"].as_str()),
