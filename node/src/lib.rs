@@ -550,9 +550,7 @@ fn require_plausible(clock: &Clock, opened: &Opened, confirmed: ClockConfirmed, 
         return Ok(());
     }
     if now < newest.saturating_sub(app::BEHIND) {
-        return Err(NodeError::Clock(format!(
-            "this machine's clock shows {now}, before the newest block of {newest}: set it right and start again"
-        )));
+        return Err(NodeError::Clock(app::behind(now, newest)));
     }
     if now <= newest.saturating_add(LARGEST_JUMP) || !alone {
         return Ok(());

@@ -262,6 +262,12 @@ pub enum ConsensusError {
     /// The log is damaged, or contradicts what this node would do now.
     #[error("the log of consensus is damaged or cannot be written: {0}. This validator stops so that it signs nothing twice")]
     LogDamaged(String),
+    /// The disk takes nothing more for the log; what is in it is whole.
+    #[error(
+        "the log of consensus cannot be written: {0}. This validator stops so that it signs nothing twice: make room and start again, or, where the disk is \
+         read-only or another user's, make it writable and start again; nothing that was committed is lost"
+    )]
+    LogUnwritable(std::io::Error),
     /// The others go on and this node does not.
     #[error(
         "this node has committed nothing for a minute after {tip} although the others are at {others}: it ends so that its supervisor starts it anew. \
@@ -398,6 +404,8 @@ struct Life {
     engine: engine::Engine,
     events: RxEvent<context::Context>,
     driver: Driver,
+    /// Where the log is.
+    directory: PathBuf,
 }
 
 impl Life {
@@ -426,13 +434,17 @@ impl Life {
                 driver.watch_first(config.block_time)
             }
         };
-        Ok(Self { engine, events, driver })
+        Ok(Self { engine, events, driver, directory: config.directory.clone() })
     }
 
     async fn run(mut self, stopped: watch::Receiver<bool>) -> Result<Ended, ConsensusError> {
         let result = self.driver.run(&mut self.engine, self.events, stopped).await;
         self.engine.stop().await;
-        result
+        match result {
+            // The engine tells a disk that is full in the same way as one that lies.
+            Err(error @ ConsensusError::LogDamaged(_)) => Err(log::barred(&self.directory).map_or(error, ConsensusError::LogUnwritable)),
+            result => result,
+        }
     }
 }
 

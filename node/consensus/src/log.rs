@@ -129,6 +129,24 @@ pub(super) async fn open(path: &Path) -> Result<Log, StartError> {
     }
 }
 
+/// Why nothing can be written beside the log now, where that is the disk's or its rights' doing and says nothing of what the log holds.
+pub fn barred(directory: &Path) -> Option<io::Error> {
+    let probe = directory.join("probe");
+    // More than what is left of a block that is full but for a few bytes.
+    let written = fs::write(&probe, [0; 1 << 16]);
+    let _ = fs::remove_file(&probe);
+    let error = written.err()?;
+    let is_disks = matches!(
+        error.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::PermissionDenied
+    );
+    is_disks.then_some(error)
+}
+
 /// Follows the lengths of all entries and gives how many bytes of one that was cut off are at the end. Such an entry is none, as the engine sends nothing before
 /// its entry is whole on the disk; one whose bytes are all there behind a wrong length is damaged, and its index is given as the error.
 fn check_lengths(entries: &[u8]) -> Result<Option<usize>, usize> {

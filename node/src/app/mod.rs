@@ -18,7 +18,7 @@ pub use self::handle::{
     Accepted, AppHandle, Committed, EVENT_CAPACITY, Included, Interest, Pending, QUESTION_CAPACITY, Standing, SubmitError, Subscription,
     SubscriptionError,
 };
-pub use self::writer::{BEHIND, LARGEST_JUMP};
+pub use self::writer::{BEHIND, LARGEST_JUMP, behind};
 use self::{handle::Actors, writer::Writer};
 pub use crate::mempool::Limits;
 pub use crate::store::{Location, PAGE_MAX, Page as Listed, Snapshot, StoreError, StoredTip};

@@ -283,9 +283,7 @@ impl Writer {
         }
         let newest = self.parent.timestamp;
         if self.parent.height > Height(0) && now < newest.saturating_sub(BEHIND) {
-            return Err(WriterFault::Broken(format!(
-                "this machine's clock shows {now}, before the newest block of {newest}: set it right and start again"
-            )));
+            return Err(WriterFault::Broken(behind(now, newest)));
         }
         self.seen = (now, Instant::now());
         Ok(now)
@@ -322,6 +320,14 @@ async fn sleep(due: &mut Option<Sleep>) -> Work {
         Some(due) => due.await,
         None => std::future::pending().await,
     }
+}
+
+/// What to do about a clock that is before the newest block.
+pub fn behind(now: Timestamp, newest: Timestamp) -> String {
+    format!(
+        "this machine's clock shows {now}, before the newest block of {newest}: set it right and start again. If it is right now, it was ahead when that block was \
+         made, and blocks' times only go forward: wait until that time has passed, then start again"
+    )
 }
 
 /// A point in time that is never reached.

@@ -104,7 +104,9 @@ impl GatewayError {
         match self {
             Self::Store(StoreError::Missing { .. } | StoreError::Damaged { .. }) | Self::DatabaseMissing { .. } => true,
             Self::Store(StoreError::Database { is_corrupt, .. }) => *is_corrupt,
-            Self::Store(StoreError::Schema { .. }) | Self::Units(_) | Self::Setting(_) | Self::State(_) => false,
+            Self::Store(StoreError::Schema { .. } | StoreError::Barred { .. }) | Self::Units(_) | Self::Setting(_) | Self::State(_) => {
+                false
+            }
         }
     }
 }

@@ -159,6 +159,18 @@ pub enum StoreError {
         /// RocksDB's words.
         message: String,
     },
+    /// The disk is read-only, or the files are another user's: nothing is damaged.
+    #[error(
+        "the database in {path} cannot be used: {message}. The disk is read-only, or the files belong to another user than the one that runs this node: make it \
+         writable and start again; nothing that was committed is lost. A disk that has become read-only by itself is failing: look at the system's log and at your \
+         backups first"
+    )]
+    Barred {
+        /// Where.
+        path: String,
+        /// RocksDB's words.
+        message: String,
+    },
     /// Any other failure of RocksDB or the disk.
     #[error("the database in {path} failed: {message}")]
     Database {
@@ -175,7 +187,12 @@ impl StoreError {
     pub const fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } | Self::Missing { .. } | Self::Corrupt { .. } => true,
-            Self::Schema { .. } | Self::WrongChain { .. } | Self::Place(_) | Self::Full { .. } | Self::Database { .. } => false,
+            Self::Schema { .. }
+            | Self::WrongChain { .. }
+            | Self::Place(_)
+            | Self::Full { .. }
+            | Self::Barred { .. }
+            | Self::Database { .. } => false,
         }
     }
 }

@@ -39,6 +39,9 @@ pub fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
     match error.kind() {
         rocksdb::ErrorKind::Corruption => corrupt(),
         rocksdb::ErrorKind::IOError if is_full(&message) => StoreError::Full { path: path.display().to_string(), message: message.clone() },
+        rocksdb::ErrorKind::IOError if is_barred(&message) => {
+            StoreError::Barred { path: path.display().to_string(), message: message.clone() }
+        }
         // A file that is missing or cannot be read is named with its path; a second process is no damage.
         rocksdb::ErrorKind::IOError if named_file(&message).is_some() && !is_passing(&message) => corrupt(),
         // Column families that the manifest does not know any more.
@@ -64,6 +67,11 @@ pub fn explain(path: &Path, error: &rocksdb::Error) -> StoreError {
 /// Whether the disk, its quota or this process's limit has no room.
 fn is_full(message: &str) -> bool {
     ["No space left", "Disk quota", "File too large"].iter().any(|words| message.contains(words))
+}
+
+/// Whether it is the disk or its rights that let nothing be read or written, whatever the file holds.
+fn is_barred(message: &str) -> bool {
+    ["Read-only file system", "Permission denied", "Operation not permitted"].iter().any(|words| message.contains(words))
 }
 
 /// Whether an input or output error has nothing to do with what is stored.

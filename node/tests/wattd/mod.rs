@@ -1,6 +1,8 @@
 //! The real `wattd`, founded, started, asked over HTTP and ended as an operator would: for tests of what only a whole process shows.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod machine;
+
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -17,6 +19,8 @@ use node::{
     data_dir::DataDir,
     keys::{self, KeyName},
 };
+
+use machine::Machine;
 
 /// Long enough for any machine; nothing is judged by it.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -170,15 +174,24 @@ impl Home {
         self.folder.path().join("log")
     }
 
-    fn spawn(&self, arguments: &[&str]) -> Running<'_> {
+    fn spawn(&self, arguments: &[&str], machine: Option<&Machine>) -> Running<'_> {
         let log = File::create(self.log()).unwrap();
-        let child = self.command(&[&["run"], arguments].concat()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut command = self.command(&[&["run"], arguments].concat());
+        if let Some(machine) = machine {
+            machine.carries(&mut command);
+        }
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Running { home: self, child }
     }
 
     /// Starts the node and waits until it has decided the height with which every start begins.
     pub fn start(&self, arguments: &[&str]) -> Running<'_> {
-        self.ready(self.spawn(arguments))
+        self.ready(self.spawn(arguments, None))
+    }
+
+    /// As [`Home::start`], on this machine.
+    pub fn start_on(&self, machine: &Machine, arguments: &[&str]) -> Running<'_> {
+        self.ready(self.spawn(arguments, Some(machine)))
     }
 
     /// As [`Home::start`], on a disk on which no file can grow beyond so many blocks of 512 bytes.
@@ -204,16 +217,25 @@ impl Home {
 
     /// Starts a node and waits until it ends by itself or is ready to decide.
     pub fn outcome(&self, arguments: &[&str]) -> Outcome {
-        let mut running = self.spawn(arguments);
+        Self::outcome_of(self.spawn(arguments, None))
+    }
+
+    /// As [`Home::outcome`], on this machine.
+    pub fn outcome_on(&self, machine: &Machine, arguments: &[&str]) -> Outcome {
+        Self::outcome_of(self.spawn(arguments, Some(machine)))
+    }
+
+    fn outcome_of(mut running: Running<'_>) -> Outcome {
+        let home = running.home;
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = running.child.try_wait().unwrap() {
-                return Outcome::Refused { code: status.code().unwrap_or(-1), text: fs::read_to_string(self.log()).unwrap() };
+                return Outcome::Refused { code: status.code().unwrap_or(-1), text: fs::read_to_string(home.log()).unwrap() };
             }
-            let text = fs::read_to_string(self.log()).unwrap();
+            let text = fs::read_to_string(home.log()).unwrap();
             assert!(Instant::now() < until, "{text}");
             if text.contains("consensus is ready") {
-                return Outcome::Started { height: self.height() };
+                return Outcome::Started { height: home.height() };
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -293,14 +315,15 @@ impl Home {
         status
     }
 
-    fn sale(&self, sale: u64) -> Transaction {
+    pub fn sale(&self, sale: u64) -> Transaction {
         let key = keys::read(&KeyName::Treasurer.file(self.data.path())).unwrap();
         // One buyer for each condominium: it is where its first tokens were sold that an account is at home.
         let buyer = address_of(&ed25519_dalek::SigningKey::from_bytes(&[6 + u8::try_from(self.condominium.0).unwrap(); 32]));
         let (condominium, amount) = (self.condominium, Amount::from_micro(1_000_000));
         let call = Call::SellTokens(SellTokens { condominium, account: buyer, amount, sale, payment: Hash32::ZERO });
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let valid_until = Timestamp::from_ms(u64::try_from(now).unwrap() + 3_600_000);
+        // Long enough for a node whose clock is an hour ahead, and not too long for one an hour behind.
+        let valid_until = Timestamp::from_ms(u64::try_from(now).unwrap() + 20 * 3_600_000);
         let account = address_of(&key);
         let chain_id = self.data.genesis().unwrap().chain_id();
         let body = Body { chain_id, account, signer: account, nonce: sale - 1, valid_until, call };

@@ -127,6 +127,17 @@ pub enum StoreError {
         /// What the database says.
         found: String,
     },
+    /// The disk is full or read-only, or the files are another user's: nothing is damaged, and nothing must be moved away.
+    #[error(
+        "the gateway's database in {path} cannot be used: {message}. Nothing in it is damaged: make room and start again, or, where the disk is read-only or another \
+         user's, make it writable and start again; nothing that was committed is lost, and nothing that was acknowledged to a unit"
+    )]
+    Barred {
+        /// Where.
+        path: PathBuf,
+        /// RocksDB's words.
+        message: String,
+    },
     /// Damaged files, or any other failure of RocksDB or the disk.
     #[error(
         "the gateway's database in {path}: {message}: restore the directory from a backup, or move it away and start with --new-gateway-database"
@@ -474,9 +485,16 @@ impl Store {
 }
 
 fn failure(path: &Path, error: &rocksdb::Error) -> StoreError {
-    let is_corrupt = error.kind() == rocksdb::ErrorKind::Corruption;
-    StoreError::Database { path: path.to_owned(), message: error.to_string(), is_corrupt }
+    let (path, message) = (path.to_owned(), error.to_string());
+    if error.kind() == rocksdb::ErrorKind::IOError && BARRED.iter().any(|words| message.contains(words)) {
+        return StoreError::Barred { path, message };
+    }
+    StoreError::Database { path, message, is_corrupt: error.kind() == rocksdb::ErrorKind::Corruption }
 }
+
+/// What the system says where a disk has no room or lets nobody write, whatever the files hold.
+const BARRED: [&str; 6] =
+    ["No space left", "Disk quota", "File too large", "Read-only file system", "Permission denied", "Operation not permitted"];
 
 /// Where the schema version is.
 const SCHEMA_KEY: &[u8] = b"schema";
