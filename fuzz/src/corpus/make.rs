@@ -213,7 +213,7 @@ impl Evening {
                     Cause::Transaction(_) => {
                         Some(ProvenTransaction { bytes: block.transactions[index].clone(), path: path(&transactions)? })
                     }
-                    _ => None,
+                    Cause::Due(_) => None,
                 };
                 steps.push(Step { height: block.header.height, receipt: receipt.clone(), path: path(&leaves)?, transaction });
             }
