@@ -22,8 +22,11 @@ struct Receivable {
 impl Receive {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         let address = context.entry()?.address;
-        // The address is worth showing without a node, and without the passphrase that a node may want before it says anything of an account.
-        let registered = match context.client().as_stranger().account(address).await {
+        // The address is worth showing without a node, and without asking for the passphrase that a node may want before it says anything of an account.
+        let options = context.options();
+        let is_at_hand = options.passphrase_file.is_some() || options.passphrase_fd.is_some();
+        let client = if is_at_hand { context.client().clone() } else { context.client().as_stranger() };
+        let registered = match client.account(address).await {
             Ok(_) => Some(true),
             Err(error) if error.is_code("unknown_account") => Some(false),
             Err(error) if error.is_code("sign_in_needed") => None,
