@@ -161,6 +161,8 @@ fn a_doctor_asks_a_node_that_runs() {
     names(&found, "api", Standing::Ok, &own);
     names(&found, "clock", Standing::Ok, "");
     names(&found, "gateway", Standing::Ok, "answers");
+    names(&found, "role_gateway", Standing::Ok, "Gateway");
+    names(&found, "role_scheduler", Standing::Ok, "Scheduler");
     names(&found, "unit", Standing::Warning, "1-17 was never heard");
     names(&found, "other", Standing::Ok, "follows the same chain");
     names(&found, "database", Standing::Unknown, "it checked all of it at its start");

@@ -13,6 +13,7 @@ use chain::{
     genesis_kind::NetworkKind,
     id::Height,
     record::Role,
+    sign_in::{Challenge, Token},
     time::Timestamp,
 };
 use serde::de::DeserializeOwned;
@@ -155,8 +156,11 @@ fn units(known: &Known<'_>, metrics: &str, now: Timestamp, found: &mut Diagnosis
 /// Whether the keys of gateway and scheduler hold their roles.
 fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diagnosis) {
     let mut grants = Vec::new();
+    // The list is for accounts of the chain; the gateway's is one.
+    let bearer = sign_in(known, api).unwrap_or_default();
     for condominium in &known.genesis.condominiums {
-        match get::<Page<RoleView>>(api, &format!("/api/v1/roles?condominium={}&limit=500", condominium.id)) {
+        let path = format!("/api/v1/roles?condominium={}&limit=500", condominium.id);
+        match ask::<Page<RoleView>>(api, "GET", &path, &bearer, "") {
             Ok(page) => grants.extend(page.items),
             Err(why) => {
                 found.unknown("roles", format!("who holds which role is not told: {why}"));
@@ -176,6 +180,20 @@ fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diag
         known.config.scheduler.enabled.then(|| holds(KeyName::Scheduler, Role::Scheduler)).flatten(),
         found,
     );
+}
+
+/// The header of a request as the gateway's or the scheduler's account, at this very node and no other.
+fn sign_in(known: &Known<'_>, api: SocketAddr) -> Result<String, String> {
+    let key = known.key(KeyName::Gateway).or_else(|| known.key(KeyName::Scheduler)).ok_or("there is no key to sign in with")?;
+    let challenge: Challenge = ask(api, "POST", "/api/v1/challenges", "", "")?;
+    let own = known.key(KeyName::Network).map(|key| address_of(key).0);
+    if challenge.chain_id != known.genesis.chain_id() || Some(challenge.node.0) != own {
+        return Err("it asks in the name of another node".to_owned());
+    }
+    let answer = challenge.answer(key).map_err(|error| error.to_string())?;
+    let body = serde_json::to_string(&answer).map_err(|error| error.to_string())?;
+    let token: Token = ask(api, "POST", "/api/v1/tokens", "Content-Type: application/json\r\n", &body)?;
+    Ok(format!("Authorization: Bearer {}\r\n", token.token))
 }
 
 /// Whether another node follows the same chain at the same time.
