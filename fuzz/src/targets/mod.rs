@@ -30,6 +30,9 @@ pub enum Read {
 /// What came of an input, or what should have held and did not.
 pub type Verdict = Result<Read, String>;
 
+/// Changes an input, given its number.
+pub type Mend = fn(Vec<u8>, u64) -> Vec<u8>;
+
 /// A decoder.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -40,7 +43,7 @@ pub struct Target {
     /// What inputs are made of.
     pub shape: Shape,
     /// Puts right what would refuse every changed input at once: a tag, a checksum. It is given the input's number, so that some stay wrong.
-    pub mend: Option<fn(Vec<u8>, u64) -> Vec<u8>>,
+    pub mend: Option<Mend>,
     /// Reads an input and checks what must hold.
     pub check: fn(&[u8]) -> Verdict,
 }
