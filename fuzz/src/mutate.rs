@@ -152,9 +152,8 @@ fn change_bytes(random: &mut Random, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
         }
         12 => {
             let other = choose(random, corpus);
-            let taken = &other[piece(random, other.len().max(1), 64)];
+            let taken = if other.is_empty() { Vec::new() } else { other[piece(random, other.len(), 64)].to_vec() };
             let end = (place + taken.len()).min(input.len());
-            let taken = taken.to_vec();
             drop(input.splice(place..end, taken));
         }
         _ => {

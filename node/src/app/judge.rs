@@ -42,6 +42,12 @@ const CANDIDATES_MAX: usize = 64;
 /// Blocks in a row that the others decided and that were refused here for their time, after which this machine's clock is taken to be wrong.
 const OFF_CLOCK_MAX: usize = 3;
 
+/// How many where the last is more than [`FAR_OFF`] away, whoever proposed them.
+const FAR_OFF_CLOCK_MAX: usize = 8;
+
+/// Further than any block that was decided can be from a right clock: five times as far as validators accept.
+const FAR_OFF: Duration = Duration::from_secs(50);
+
 /// A proposal for the next height.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -335,11 +341,14 @@ impl Writer {
             None => {}
         }
         let distinct: BTreeSet<_> = self.off_clock.iter().collect();
+        let (strikes, now) = (self.off_clock.len(), self.clock().now());
         // One who lies about the time is not believed, however often.
-        if self.off_clock.len() >= OFF_CLOCK_MAX && distinct.len() > self.parent.validators.members().len().saturating_sub(1) / 3 {
-            let now = self.clock().now();
+        let by_several = strikes >= OFF_CLOCK_MAX && distinct.len() > self.parent.validators.members().len().saturating_sub(1) / 3;
+        // But nobody alone gets a block decided that is far from every right clock, and where heights come in bursts the first of each may always be one validator's.
+        let by_far = strikes >= FAR_OFF_CLOCK_MAX && now.ms().abs_diff(theirs.ms()) > FAR_OFF.ms();
+        if by_several || by_far {
             return Err(WriterFault::Broken(format!(
-                "this machine's clock shows {now} and the others have decided {OFF_CLOCK_MAX} blocks in a row that are of another time, the last of {theirs}: \
+                "this machine's clock shows {now} and the others have decided {strikes} blocks in a row that are of another time, the last of {theirs}: \
                  set this clock right (NTP) and start again"
             )));
         }
