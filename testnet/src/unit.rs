@@ -233,6 +233,8 @@ impl SimUnit {
         let closed = self.is_closed();
         // One ms short, so that a lease that ends with this very instant can be renewed in it: the request leaves before it is over.
         let tick_ms = now_ms.saturating_sub(1).max(self.ticked_ms);
+        // Of the minutes before, while the relay is as it was in them.
+        self.sample_until(tick_ms)?;
         self.unit.tick(counter_ms(tick_ms), flowed_ma);
         self.ticked_ms = tick_ms;
         self.sample_until(now_ms)?;
