@@ -56,7 +56,7 @@ fn crates_import_only_what_the_architecture_allows() {
         ("cli", &["chain", "contracts"]),
         ("testnet", &["chain", "contracts", "cli", "firmware-core"]),
         ("firmware/core", &[]),
-        ("fuzz", &["chain", "contracts", "consensus", "node", "cli", "testnet", "firmware-core"]),
+        ("testnet/fuzz", &["chain", "contracts", "consensus", "node", "cli", "testnet", "firmware-core"]),
     ]);
     let ours = ["chain", "contracts", "consensus", "node", "sim", "cli", "testnet", "firmware-core", "fuzz"];
     for (folder, may) in allowed {
@@ -117,13 +117,13 @@ fn parts_of_the_node_import_only_what_the_architecture_allows() {
 #[test]
 fn one_file_names_the_codec_and_only_consensus_and_what_tries_it_name_the_consensus_library() {
     let root = workspace();
-    for folder in ["chain", "contracts", "node", "node/consensus", "node/sim", "cli", "testnet", "firmware/core", "fuzz"] {
+    for folder in ["chain", "contracts", "node", "node/consensus", "node/sim", "cli", "testnet", "firmware/core", "testnet/fuzz"] {
         for file in rust_files(&root.join(folder).join("src")) {
             let relative = file.strip_prefix(&root).expect("below the workspace").to_string_lossy().replace('\\', "/");
             let text: String = read(&file).lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
             assert!(!text.contains("bincode::") || relative == "chain/src/codec.rs", "{relative} names the codec's crate");
             let consensus = ["malachitebft", "libp2p"].iter().any(|name| text.contains(name));
-            let allowed = ["node/consensus/", "node/sim/", "fuzz/"].iter().any(|folder| relative.starts_with(folder));
+            let allowed = ["node/consensus/", "node/sim/", "testnet/fuzz/"].iter().any(|folder| relative.starts_with(folder));
             assert!(!consensus || allowed, "{relative} names the consensus library or its network");
         }
     }

@@ -18,7 +18,7 @@ pub mod targets;
     missing_debug_implementations,
     reason = "a panic is how a test fails"
 )]
-#[path = "../../cli/tests/federation/mod.rs"]
+#[path = "../../../cli/tests/federation/mod.rs"]
 mod federation;
 #[allow(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ mod federation;
     missing_debug_implementations,
     reason = "a panic is how a test fails"
 )]
-#[path = "../../node/tests/http/mod.rs"]
+#[path = "../../../node/tests/http/mod.rs"]
 mod http;
 #[allow(
     clippy::unwrap_used,
@@ -36,5 +36,5 @@ mod http;
     missing_debug_implementations,
     reason = "a panic is how a test fails"
 )]
-#[path = "../../node/tests/solo/mod.rs"]
+#[path = "../../../node/tests/solo/mod.rs"]
 mod solo;
