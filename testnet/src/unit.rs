@@ -5,22 +5,14 @@
 //! A real unit would also ask for its lease between those instants; the answer would be the lease it has, so the simulated one stays silent. It decides
 //! nothing and knows no chain. Called by [`crate::drive`].
 
-use std::time::Duration;
+mod line;
 
 use chain::id::ConnectorId;
-use firmware_core::{
-    CONFIG_PATH, CONFIG_QUERY, CONFIG_REQUEST_LEN, Capabilities, Card, CardOutcome, Cause, DeviceId, Flags, Identity, MAX_MESSAGE_LEN,
-    Next, ProtocolError, READINGS_PATH, Relay, Sample, SensorId, Unit, counter_ms, encode_hex,
-};
-use reqwest::StatusCode;
+use firmware_core::{Capabilities, Card, CardOutcome, Cause, DeviceId, Flags, ProtocolError, Relay, Sample, SensorId, counter_ms};
+
+pub(crate) use self::line::Line;
 
 use crate::{car::Car, rows::SourceSession};
-
-/// How long a unit waits for a whole answer, real time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The version that the simulated firmware says it is.
-const FIRMWARE: u16 = 1;
 
 /// Temperature inside a simulated unit, in tenths of a degree Celsius.
 const TEMPERATURE_DC: i16 = 253;
@@ -67,17 +59,12 @@ pub struct Mounting {
 /// A unit, and the car at its plug if there is one.
 #[derive(Debug)]
 pub struct SimUnit {
-    device: DeviceId,
-    unit: Unit,
-    http: reqwest::Client,
-    base: String,
-    boot: u32,
+    line: Line,
     /// The register when the present car came, Wh.
     base_wh: u64,
     plugged: Option<Plugged>,
     /// The last instant that the lease was told of, ms.
     ticked_ms: u64,
-    posts: u64,
     samples: u64,
     card: CardOutcome,
     /// What flows between car and mains cannot be switched.
@@ -109,24 +96,11 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError::Protocol`].
     pub fn new(mounting: &Mounting, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
-        let Mounting { device, sensor, key, connector: _ } = mounting;
-        let identity = Identity {
-            device: *device,
-            sensor: *sensor,
-            capabilities: Capabilities::PLUG_SIGNAL | Capabilities::CARD_READER,
-            firmware: FIRMWARE,
-        };
-        let unit = Unit::new(identity, key, 1).map_err(|error| UnitError::Protocol { device: *device, error })?;
         Ok(Self {
-            device: *device,
-            unit,
-            http,
-            base,
-            boot: 1,
+            line: Line::new(mounting, Capabilities::PLUG_SIGNAL | Capabilities::CARD_READER, http, base)?,
             base_wh: 0,
             plugged: None,
             ticked_ms: 0,
-            posts: 0,
             samples: 0,
             card: CardOutcome::None,
             without_relay: false,
@@ -147,7 +121,7 @@ impl SimUnit {
     /// How many posts were answered, and how many samples taken.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {
-        (self.posts, self.samples)
+        (self.line.posts(), self.samples)
     }
 
     /// The cumulative register, Wh.
@@ -173,13 +147,7 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError`].
     pub async fn configure(&mut self, now_ms: u64) -> Result<(), UnitError> {
-        let message = self.unit.config_request().map_err(|error| self.protocol(error))?;
-        let mut digits = [0; 2 * CONFIG_REQUEST_LEN];
-        let query = encode_hex(&message, &mut digits).map_err(|error| self.protocol(error))?;
-        let url = format!("{}{CONFIG_PATH}?{CONFIG_QUERY}={query}", self.base);
-        let body = self.exchange(self.http.get(url)).await?;
-        self.unit.config_answer(counter_ms(now_ms), &body).map_err(|error| self.protocol(error))?;
-        Ok(())
+        self.line.configure(now_ms).await
     }
 
     /// A card with this identifier is held to the reader; it travels with the next posts until there is an answer.
@@ -187,8 +155,8 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError::Protocol`] for an identifier that no card has.
     pub fn present_card(&mut self, uid: &[u8], now_ms: u64) -> Result<(), UnitError> {
-        let card = Card::new(uid).map_err(|error| self.protocol(error))?;
-        self.unit.present_card(counter_ms(now_ms), card).map_err(|error| self.protocol(error))
+        let card = Card::new(uid).map_err(|error| self.line.protocol(error))?;
+        self.line.unit.present_card(counter_ms(now_ms), card).map_err(|error| self.line.protocol(error))
     }
 
     /// What the last answer said of a card.
@@ -235,7 +203,7 @@ impl SimUnit {
         let tick_ms = now_ms.saturating_sub(1).max(self.ticked_ms);
         // Of the minutes before, while the relay is as it was in them.
         self.sample_until(tick_ms)?;
-        self.unit.tick(counter_ms(tick_ms), flowed_ma);
+        self.line.unit.tick(counter_ms(tick_ms), flowed_ma);
         self.ticked_ms = tick_ms;
         self.sample_until(now_ms)?;
         if closed && !self.is_closed() {
@@ -254,7 +222,7 @@ impl SimUnit {
         if now_ms > self.ticked_ms {
             self.ticked_ms = now_ms;
         }
-        if self.unit.tick(counter_ms(self.ticked_ms), flowed_ma) != Relay::Closed {
+        if self.line.unit.tick(counter_ms(self.ticked_ms), flowed_ma) != Relay::Closed {
             self.allow(now_ms, [0; 3])?;
         }
         Ok(())
@@ -264,11 +232,11 @@ impl SimUnit {
     #[must_use]
     pub fn lease_end_ms(&self) -> Option<u64> {
         let plugged = self.plugged.as_ref()?;
-        if self.unit.lease().relay() != Relay::Closed {
+        if !self.line.is_closed() {
             return None;
         }
         let flowing_ma = plugged.car.currents_ma(self.ticked_ms);
-        let left_ms = self.unit.lease().ends_in_ms(counter_ms(self.ticked_ms), flowing_ma);
+        let left_ms = self.line.unit.lease().ends_in_ms(counter_ms(self.ticked_ms), flowing_ma);
         Some(self.ticked_ms + u64::from(left_ms))
     }
 
@@ -288,7 +256,7 @@ impl SimUnit {
         if self.without_relay {
             return self.plugged.is_some();
         }
-        self.unit.lease().relay() == Relay::Closed
+        self.line.is_closed()
     }
 
     /// Sends what waits and takes in the answer; call [`SimUnit::advance`] for the same instant before.
@@ -296,31 +264,15 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError`]; after a transient one the same call may be repeated: what was stored is not stored twice.
     pub async fn post(&mut self, now_ms: u64) -> Result<Outcome, UnitError> {
-        let mut body = vec![0; MAX_MESSAGE_LEN];
-        let length = self.unit.readings_request(counter_ms(now_ms), &mut body).map_err(|error| self.protocol(error))?;
-        body.truncate(length);
-        let request = self
-            .http
-            .post(format!("{}{READINGS_PATH}", self.base))
-            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
-            .body(body);
-        let answer = match self.exchange(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.after_refusal(&error)?;
-                return Err(error);
-            }
-        };
-        let answer = self.unit.readings_answer(counter_ms(now_ms), &answer).map_err(|error| self.protocol(error))?;
-        self.posts += 1;
+        let answer = self.line.post(now_ms).await?;
         self.card = answer.card;
         // From the answer on the lease counts from this instant, not from the ms before.
         self.ticked_ms = self.ticked_ms.max(now_ms);
         if answer.reload_config {
             self.configure(now_ms).await?;
         }
-        let closed = self.unit.lease().relay() == Relay::Closed;
-        let rated_ma = self.unit.config().map_or(0, |config| config.rated_ma);
+        let closed = self.line.is_closed();
+        let rated_ma = self.line.unit.config().map_or(0, |config| config.rated_ma);
         let allowed_ma = answer.lease.filter(|_| closed).map_or([0; 3], |grant| grant.capped(rated_ma).limit_ma().map(u32::from));
         self.allow(now_ms, allowed_ma)
     }
@@ -362,7 +314,7 @@ impl SimUnit {
     }
 
     fn sample(&mut self, at_ms: u64, also: Flags) -> Result<(), UnitError> {
-        let synchronised = self.unit.stamp(counter_ms(at_ms)).is_some_and(|stamp| stamp.synchronised);
+        let synchronised = self.line.unit.stamp(counter_ms(at_ms)).is_some_and(|stamp| stamp.synchronised);
         let (power_w, current_ma) = match &self.plugged {
             Some(plugged) => (plugged.car.power_w(at_ms), plugged.car.currents_ma(at_ms)),
             None => (0, [0; 3]),
@@ -373,50 +325,20 @@ impl SimUnit {
             power_w: u16::try_from(power_w).unwrap_or(u16::MAX),
             current_ma: current_ma.map(|ma| u16::try_from(ma).unwrap_or(u16::MAX)),
             temperature_dc: Some(TEMPERATURE_DC),
-            flags: self.unit.lease().flags()
+            flags: self.line.unit.lease().flags()
                 | Flags::PLUG_PRESENT.only_if(self.plugged.is_some())
                 | Flags::TIME_SYNCHRONISED.only_if(synchronised)
                 | also,
         };
-        self.unit.push(&sample).map_err(|error| self.protocol(error))?;
+        self.line.push(&sample)?;
         self.samples += 1;
         Ok(())
-    }
-
-    /// Does what the protocol says after a refusal; its pauses are the caller's matter, because the world's clock stands still meanwhile.
-    fn after_refusal(&mut self, error: &UnitError) -> Result<(), UnitError> {
-        let status = match error {
-            UnitError::NoAnswer(_) | UnitError::Protocol { .. } => None,
-            UnitError::Refused { status, .. } => Some(*status),
-        };
-        match self.unit.refused(status) {
-            Next::Retry { .. } | Next::AskConfig { .. } => Ok(()),
-            Next::NewBoot { .. } => {
-                self.boot += 1;
-                self.unit.restart(self.boot).map_err(|error| self.protocol(error))
-            }
-        }
-    }
-
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, UnitError> {
-        let response = request.timeout(ANSWER_TIMEOUT).send().await.map_err(UnitError::NoAnswer)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(UnitError::NoAnswer)?;
-        if status != StatusCode::OK {
-            let text = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(80).collect();
-            return Err(UnitError::Refused { device: self.device, status: status.as_u16(), text });
-        }
-        Ok(body.to_vec())
-    }
-
-    const fn protocol(&self, error: ProtocolError) -> UnitError {
-        UnitError::Protocol { device: self.device, error }
     }
 
     /// Why the relay is open, if it is.
     #[must_use]
     pub fn open_because(&self) -> Option<Cause> {
-        match self.unit.lease().relay() {
+        match self.line.unit.lease().relay() {
             Relay::Open(cause) => Some(cause),
             Relay::Closed => None,
         }

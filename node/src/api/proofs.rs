@@ -21,7 +21,7 @@ use super::{
     problem::ApiProblem,
     query::{Asked, HEIGHT, Parameter, Parameters, Path, account_named},
     readers::Reader,
-    sessions::{not_settled, require_session, session_named},
+    sessions::{not_settled, session_named},
 };
 use crate::app::{Location, PAGE_MAX, Snapshot};
 
@@ -44,8 +44,7 @@ pub async fn session(
     Asked(query): Asked<ProofQuery>,
 ) -> Result<Json<SessionProof>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
-    let id = session_named(&snapshot, &id)?;
-    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
+    let id = session_named(&snapshot, reader, &id)?;
     let missing = || ApiProblem::internal("an indexed receipt is missing");
     let Some(settled) = snapshot.settlement(id)? else { return Err(not_settled(&snapshot, id)?) };
     let bill = snapshot.receipt(settled)?.and_then(|(receipt, _)| receipt.bill_of(id).copied()).ok_or_else(missing)?;

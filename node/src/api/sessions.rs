@@ -167,8 +167,7 @@ pub async fn show(
     _: Asked<Nothing>,
 ) -> Result<Json<SessionView>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
-    let id = session_named(&snapshot, &id)?;
-    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
+    let id = session_named(&snapshot, reader, &id)?;
     let tickets = state.queue.borrow().clone();
     view(&snapshot, id, &tickets)?.map(Json).ok_or_else(|| unknown(id))
 }
@@ -181,8 +180,7 @@ pub async fn receipt(
     _: Asked<Nothing>,
 ) -> Result<Json<ProvenReceipt>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
-    let id = session_named(&snapshot, &id)?;
-    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
+    let id = session_named(&snapshot, reader, &id)?;
     match snapshot.settlement(id)? {
         Some(location) => proven(&snapshot, location).map(Json),
         None => Err(not_settled(&snapshot, id)?),
@@ -205,8 +203,7 @@ pub async fn readings(
     Asked(query): Asked<PageQuery>,
 ) -> Result<Json<Page<ReadingView>>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
-    let id = session_named(&snapshot, &id)?;
-    require_session(&snapshot, &reader.sight(&snapshot)?, id)?;
+    let id = session_named(&snapshot, reader, &id)?;
     if snapshot.transaction(TxId(id.0))?.is_none() {
         return Err(unknown(id));
     }
@@ -273,8 +270,7 @@ pub async fn samples(
     _: Asked<Nothing>,
 ) -> Result<Json<SamplesView>, ApiProblem> {
     let snapshot = state.app.snapshot()?;
-    let session = session_named(&snapshot, &id)?;
-    require_session(&snapshot, &reader.sight(&snapshot)?, session)?;
+    let session = session_named(&snapshot, reader, &id)?;
     let sequence: u64 = parse(&sequence, "reading")?;
     let found = (state.samples)(session, sequence).map_err(|cause| ApiProblem::internal(&cause))?;
     let samples = match found {
@@ -343,13 +339,15 @@ pub async fn queue(
     page.of("queue", tickets, key).map(Json)
 }
 
-/// The session that a text names by its id or an unambiguous beginning of it.
-pub fn session_named(snapshot: &Snapshot<'_>, text: &str) -> Result<SessionId, ApiProblem> {
+/// The session that a text names by its id or an unambiguous beginning of it, where the reader may see it: whatever is said of one session begins here.
+pub fn session_named(snapshot: &Snapshot<'_>, reader: Reader, text: &str) -> Result<SessionId, ApiProblem> {
     let is_session = |id: TxId| -> Result<bool, ApiProblem> {
         let session = SessionId(id.0);
         Ok(snapshot.session(session)?.is_some() || snapshot.settlement(session)?.is_some())
     };
-    named(snapshot, "session", text, is_session).map(|id| SessionId(id.0))
+    let id = SessionId(named(snapshot, "session", text, is_session)?.0);
+    require_session(snapshot, &reader.sight(snapshot)?, id)?;
+    Ok(id)
 }
 
 fn unknown(id: SessionId) -> ApiProblem {
@@ -365,7 +363,7 @@ const fn owner_of(view: &SessionView) -> (Address, ConnectorId) {
 }
 
 /// Requires that a reader may see a session; one that is not there is nobody's secret.
-pub fn require_session(snapshot: &Snapshot<'_>, sight: &Sight, id: SessionId) -> Result<(), ApiProblem> {
+fn require_session(snapshot: &Snapshot<'_>, sight: &Sight, id: SessionId) -> Result<(), ApiProblem> {
     let Some(view) = view(snapshot, id, &[])? else { return Ok(()) };
     let (owner, place) = owner_of(&view);
     if sight.takes_in_session(&owner, place.condominium) || sight.takes_in_account(snapshot, &owner)? {

@@ -4,22 +4,10 @@
 //! is constant, so samples of the minutes in between are made when they are asked for; nothing is posted twice. At Sensor 0 there is no relay: a car draws
 //! from the moment in which it is plugged in. It decides nothing and knows no chain. Called by [`super::world`].
 
-use std::time::Duration;
-
-use firmware_core::{
-    CONFIG_PATH, CONFIG_QUERY, CONFIG_REQUEST_LEN, Capabilities, DeviceId, Flags, Identity, MAX_MESSAGE_LEN, Next, READINGS_PATH, Relay,
-    Sample, Unit, counter_ms, encode_hex,
-};
-use reqwest::StatusCode;
+use firmware_core::{Capabilities, Flags, Relay, Sample, counter_ms};
 
 use super::draw::{VOLTS, Visit};
-use crate::unit::{Mounting, UnitError};
-
-/// How long a sensor waits for a whole answer, real time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The version that the simulated firmware says it is.
-const FIRMWARE: u16 = 1;
+use crate::unit::{Line, Mounting, UnitError};
 
 /// Between two samples, ms.
 const MINUTE_MS: u64 = 60_000;
@@ -39,12 +27,8 @@ pub enum Switch {
 /// A sensor, and the car at it if there is one.
 #[derive(Debug)]
 pub struct Sensor {
-    device: DeviceId,
     switch: Switch,
-    unit: Unit,
-    http: reqwest::Client,
-    base: String,
-    boot: u32,
+    line: Line,
     /// What was drawn by cars that have left, Wh.
     left_wh: u64,
     car: Option<Car>,
@@ -52,9 +36,6 @@ pub struct Sensor {
     sampled_ms: u64,
     /// The last instant that the lease was told of, ms.
     ticked_ms: u64,
-    /// Samples that earlier boots have brought into the gateway's store, and the newest number of this one that is there.
-    stored: (u64, u32),
-    posts: u64,
 }
 
 /// A car at its plug.
@@ -87,35 +68,20 @@ impl Sensor {
     /// # Errors
     /// [`UnitError::Protocol`].
     pub fn new(mounting: &Mounting, switch: Switch, http: reqwest::Client, base: String, now_ms: u64) -> Result<Self, UnitError> {
-        let Mounting { device, sensor, key, connector: _ } = mounting;
-        let identity = Identity { device: *device, sensor: *sensor, capabilities: Capabilities::NONE, firmware: FIRMWARE };
-        let unit = Unit::new(identity, key, 1).map_err(|error| UnitError::Protocol { device: *device, error })?;
-        Ok(Self {
-            device: *device,
-            switch,
-            unit,
-            http,
-            base,
-            boot: 1,
-            left_wh: 0,
-            car: None,
-            sampled_ms: now_ms,
-            ticked_ms: now_ms,
-            stored: (0, 0),
-            posts: 0,
-        })
+        let line = Line::new(mounting, Capabilities::NONE, http, base)?;
+        Ok(Self { switch, line, left_wh: 0, car: None, sampled_ms: now_ms, ticked_ms: now_ms })
     }
 
     /// How many samples the gateway has said to have stored.
     #[must_use]
     pub fn stored(&self) -> u64 {
-        self.stored.0 + u64::from(self.stored.1)
+        self.line.stored()
     }
 
     /// How many posts were answered.
     #[must_use]
     pub const fn posts(&self) -> u64 {
-        self.posts
+        self.line.posts()
     }
 
     /// Whether it has a relay.
@@ -139,14 +105,14 @@ impl Sensor {
     /// Whether current may flow through its relay.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.unit.lease().relay() == Relay::Closed
+        self.line.is_closed()
     }
 
     /// When its relay will open by itself if nobody answers before, while a car draws through it.
     #[must_use]
     pub fn lease_end_ms(&self) -> Option<u64> {
         let car = self.car.filter(|_| self.is_closed())?;
-        let left_ms = self.unit.lease().ends_in_ms(counter_ms(self.ticked_ms), [car.current_ma, 0, 0]);
+        let left_ms = self.line.unit.lease().ends_in_ms(counter_ms(self.ticked_ms), [car.current_ma, 0, 0]);
         Some(self.ticked_ms + u64::from(left_ms))
     }
 
@@ -155,12 +121,7 @@ impl Sensor {
     /// # Errors
     /// [`UnitError`].
     pub async fn configure(&mut self, now_ms: u64) -> Result<(), UnitError> {
-        let message = self.unit.config_request().map_err(|error| self.protocol(error))?;
-        let mut digits = [0; 2 * CONFIG_REQUEST_LEN];
-        let query = encode_hex(&message, &mut digits).map_err(|error| self.protocol(error))?;
-        let url = format!("{}{CONFIG_PATH}?{CONFIG_QUERY}={query}", self.base);
-        let body = self.exchange(self.http.get(url)).await?;
-        self.unit.config_answer(counter_ms(now_ms), &body).map_err(|error| self.protocol(error))
+        self.line.configure(now_ms).await
     }
 
     /// Takes the samples of the minutes up to now.
@@ -171,7 +132,7 @@ impl Sensor {
         let flowed_ma = self.current_ma(now_ms.saturating_sub(1));
         // One ms short, so that a lease that ends with this very instant can be renewed in it.
         self.ticked_ms = self.ticked_ms.max(now_ms.saturating_sub(1));
-        let relay = self.unit.tick(counter_ms(self.ticked_ms), [flowed_ma, 0, 0]);
+        let relay = self.line.unit.tick(counter_ms(self.ticked_ms), [flowed_ma, 0, 0]);
         loop {
             let at_ms = (self.sampled_ms / MINUTE_MS + 1) * MINUTE_MS;
             // The moment in which a car has all has a sample of its own.
@@ -216,22 +177,8 @@ impl Sensor {
     /// [`UnitError`]; after a transient one the same call may be repeated: what was stored is not stored twice.
     pub async fn post(&mut self, now_ms: u64) -> Result<bool, UnitError> {
         let was_closed = self.is_closed();
-        let mut body = vec![0; MAX_MESSAGE_LEN];
-        let length = self.unit.readings_request(counter_ms(now_ms), &mut body).map_err(|error| self.protocol(error))?;
-        body.truncate(length);
-        let url = format!("{}{READINGS_PATH}", self.base);
-        let request = self.http.post(url).header(reqwest::header::CONTENT_TYPE, "application/octet-stream").body(body);
-        let answer = match self.exchange(request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.after_refusal(&error)?;
-                return Err(error);
-            }
-        };
-        let answer = self.unit.readings_answer(counter_ms(now_ms), &answer).map_err(|error| self.protocol(error))?;
-        self.posts += 1;
+        let answer = self.line.post(now_ms).await?;
         self.ticked_ms = self.ticked_ms.max(now_ms);
-        self.stored.1 = answer.stored_sample;
         if answer.reload_config {
             self.configure(now_ms).await?;
         }
@@ -270,7 +217,7 @@ impl Sensor {
     }
 
     fn sample(&mut self, at_ms: u64, also: Flags) -> Result<(), UnitError> {
-        let synchronised = self.unit.stamp(counter_ms(at_ms)).is_some_and(|stamp| stamp.synchronised);
+        let synchronised = self.line.unit.stamp(counter_ms(at_ms)).is_some_and(|stamp| stamp.synchronised);
         let current_ma = self.current_ma(at_ms);
         let power_w = u64::from(current_ma) * VOLTS / 1_000;
         let sample = Sample {
@@ -279,40 +226,8 @@ impl Sensor {
             power_w: u16::try_from(power_w).unwrap_or(u16::MAX),
             current_ma: [u16::try_from(current_ma).unwrap_or(u16::MAX), 0, 0],
             temperature_dc: None,
-            flags: self.unit.lease().flags() | Flags::TIME_SYNCHRONISED.only_if(synchronised) | also,
+            flags: self.line.unit.lease().flags() | Flags::TIME_SYNCHRONISED.only_if(synchronised) | also,
         };
-        self.unit.push(&sample).map_err(|error| self.protocol(error))?;
-        Ok(())
-    }
-
-    /// Does what the protocol says after a refusal; its pauses are the caller's matter, because the world's clock stands still meanwhile.
-    fn after_refusal(&mut self, error: &UnitError) -> Result<(), UnitError> {
-        let status = match error {
-            UnitError::NoAnswer(_) | UnitError::Protocol { .. } => None,
-            UnitError::Refused { status, .. } => Some(*status),
-        };
-        match self.unit.refused(status) {
-            Next::Retry { .. } | Next::AskConfig { .. } => Ok(()),
-            Next::NewBoot { .. } => {
-                self.boot += 1;
-                self.stored = (self.stored(), 0);
-                self.unit.restart(self.boot).map_err(|error| self.protocol(error))
-            }
-        }
-    }
-
-    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, UnitError> {
-        let response = request.timeout(ANSWER_TIMEOUT).send().await.map_err(UnitError::NoAnswer)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(UnitError::NoAnswer)?;
-        if status != StatusCode::OK {
-            let text = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(80).collect();
-            return Err(UnitError::Refused { device: self.device, status: status.as_u16(), text });
-        }
-        Ok(body.to_vec())
-    }
-
-    const fn protocol(&self, error: firmware_core::ProtocolError) -> UnitError {
-        UnitError::Protocol { device: self.device, error }
+        self.line.push(&sample)
     }
 }
