@@ -177,7 +177,7 @@ impl Desk {
                 old,
                 start: None,
                 memory,
-                idle: Idle::default(),
+                idle: Idle::at_start(),
                 monitor: Monitor::default(),
                 found: Vec::new(),
             };

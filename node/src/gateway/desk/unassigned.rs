@@ -21,12 +21,19 @@ const LEAST: WattHours = WattHours::new(10);
 /// What the chain is to be told of a connector without a session.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Idle {
-    /// When it was last told; nothing before the first message.
+    /// When it was last told; nothing before the first message after a session.
     told_at: Option<Timestamp>,
     /// What is to be told.
     due: Option<(Timestamp, WattHours)>,
     /// A register that it did not take: more is to flow before it is told again.
     refused: WattHours,
+}
+
+impl Idle {
+    /// After a start of the gateway, which does not remember when it told: it tells with the first message, or one that is killed at every edge of a period never would.
+    pub(super) fn at_start() -> Self {
+        Self { told_at: Some(Timestamp::from_ms(0)), ..Self::default() }
+    }
 }
 
 impl Place {

@@ -120,6 +120,22 @@ fn what_flows_without_a_mandate_is_told_while_it_flows_and_when_it_stops() {
     }
 }
 
+/// The gateway of a site that loses power every quarter of an hour came back each time after the edge at which it would have told, and told nothing for hours.
+#[test]
+fn what_flows_is_told_by_a_gateway_that_is_killed_at_every_edge_too() {
+    let mut world = world(7);
+    world.draw(CAR);
+    // Half a minute before the edge.
+    world.run(900 - (world.now_ms / 1_000 + 30) % 900);
+    for _ in 0..4 {
+        world.restart();
+        world.run(900);
+    }
+    let (told, shown) = (world.point().unassigned.get(), world.register_wh());
+    // All but the last stretch, which began after the last start.
+    assert!(told >= shown / 2, "{told} of {shown} Wh");
+}
+
 #[test]
 fn a_spent_escrow_is_not_followed_by_another_until_the_next_vehicle() {
     let mut world = world(3);
