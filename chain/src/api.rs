@@ -16,7 +16,8 @@ use crate::{
     quantity::{Amount, Currents, WattHours, Watts},
     receipt::{Event, Receipt, SessionReceipt, SkipReason},
     record::{
-        Account, AskedStart, Card, Clearing, Condominium, Connector, Fault, Group, Mandate, Redemption, Roaming, Role, RoleGrant, Session,
+        Account, AskedStart, Card, Clearing, Condominium, Connector, Fault, Group, Mandate, Meter, MeterProposal, Redemption, Roaming,
+        Role, RoleGrant, Session, Suspension,
     },
     tariff::Tariff,
     time::{Duration, Timestamp},
@@ -229,6 +230,9 @@ pub struct RoleView {
     pub account: Address,
     /// When.
     pub grant: RoleGrant,
+    /// A gateway's suspension, in force or lifted, where there ever was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<Suspension>,
 }
 
 /// `GET /sessions/{id}` and the items of `GET /sessions`.
@@ -441,6 +445,12 @@ pub struct ConnectorView {
     pub connector: Connector,
     /// Whether a session may open now.
     pub free: bool,
+    /// Its meter, where that is not its first: what the meter shows is not the register.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Meter>,
+    /// An exchange of its meter that one side has signed, lapsed or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter_proposal: Option<MeterProposal>,
 }
 
 /// The items of `GET /groups`.

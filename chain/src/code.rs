@@ -103,6 +103,7 @@ codes! {
     52 TooMany "too_many" "a list is longer than allowed" "use fewer entries";
     53 InvalidConnector "invalid_connector" "the connector's values contradict one another" "give a rated current on at least one phase, between the minimum and the limit";
     54 PlugNotReported "plug_not_reported" "the tariff has a price for parking and the connector does not report its plug" "give the connector a tariff without PARKING_TIME, or a charger that reports its plug";
+    55 MeterRegister "meter_register" "the old meter's last register is below what was accepted or, while a session is metered, not what was accepted last" "read the old meter again; while a session is metered, have the gateway attest that register first";
     // 60–79: sessions and the scheduler.
     60 UnknownSession "unknown_session" "there is no such open session" "it may be settled: look for its receipt";
     61 WrongSessionState "wrong_session_state" "the session is not in a state that allows this" "look at the session's state";
@@ -121,7 +122,7 @@ codes! {
     86 ReadingNotMetering "reading_not_metering" "the session is not metering" "read only sessions that were granted current";
     87 ReadingAfterStop "reading_after_stop" "the reading is later than the stop allows" "settle the session";
     88 ReadingBeforeGrant "reading_before_grant" "the reading is from before the session's first grant" "read at or after the grant";
-    89 ReadingNotYours "reading_not_yours" "the session is of a condominium where the account is no gateway" "send it with the gateway of that condominium";
+    89 ReadingNotYours "reading_not_yours" "the session is of a condominium where the account is no gateway, or no longer" "send it with a key that is gateway there now: list the roles";
     // 100–109: clearing between condominiums.
     100 UnknownPayment "unknown_payment" "there is no such unpaid payment between condominiums" "it may be confirmed already: list the payments of the clearing";
     101 PaymentReported "payment_reported" "the payment is reported as sent already" "wait for the creditor's treasurer to answer";
@@ -137,6 +138,12 @@ codes! {
     116 UnknownCard "unknown_card" "no such card is bound in this condominium" "have a manager bind the card";
     117 CardBound "card_bound" "the card's commitment is bound already" "bind the card under a new key";
     118 NothingToConfirm "nothing_to_confirm" "no such start waits for the account's confirmation" "show the card again, and confirm within ten minutes";
+    // 120–129: keys that contradict themselves.
+    120 RoleSuspended "role_suspended" "the gateway's key has contradicted itself and is suspended there" "have a manager appoint another key, or lift the suspension";
+    121 NoContradiction "no_contradiction" "the two statements are no attestations of one key that contradict each other" "give two signed attestations of one account with a reading of the same session and number that cannot both be true";
+    122 EvidenceTooOld "evidence_too_old" "the readings are older than 90 days, or from before a suspension that was lifted" "nothing is left to do";
+    123 AlreadySuspended "already_suspended" "the account is suspended there already" "nothing is left to do";
+    124 NotSuspended "not_suspended" "the account is not suspended there" "nothing is left to do";
 }
 
 impl fmt::Display for Code {

@@ -406,6 +406,54 @@ pub enum Event {
         /// The card.
         card: CardId,
     },
+    /// One side says that a connector's meter was exchanged; the other has to agree.
+    MeterProposed {
+        /// Where.
+        connector: ConnectorId,
+        /// Who says it.
+        account: Address,
+        /// In which role.
+        role: Role,
+        /// What the old meter shows at its end.
+        last: WattHours,
+        /// What the new meter shows at its beginning.
+        first: WattHours,
+        /// The block time from which it can be agreed to no more.
+        until: Timestamp,
+    },
+    /// Gateway and manager agree: a connector has another meter, and its register goes on.
+    MeterReplaced {
+        /// Where.
+        connector: ConnectorId,
+        /// How many exchanges there were, this one included.
+        exchanges: u32,
+        /// What the old meter showed at its end.
+        last: WattHours,
+        /// What the new meter showed at its beginning.
+        first: WattHours,
+        /// The connector's register at the exchange.
+        register: WattHours,
+    },
+    /// A gateway has contradicted itself: it may only end and settle what runs.
+    RoleSuspended {
+        /// Where.
+        condominium: CondominiumId,
+        /// Whose key.
+        account: Address,
+        /// The session of the two readings.
+        session: SessionId,
+        /// Their number.
+        #[serde(with = "crate::quantity::decimal")]
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
+        sequence: u64,
+    },
+    /// A manager trusts a gateway's key again.
+    SuspensionLifted {
+        /// Where.
+        condominium: CondominiumId,
+        /// Whose key.
+        account: Address,
+    },
 }
 
 impl Event {
@@ -449,7 +497,11 @@ impl Event {
             | Self::MandateRevoked { .. }
             | Self::CardBound { .. }
             | Self::CardReleased { .. }
-            | Self::StartAsked { .. } => None,
+            | Self::StartAsked { .. }
+            | Self::MeterProposed { .. }
+            | Self::MeterReplaced { .. }
+            | Self::RoleSuspended { .. }
+            | Self::SuspensionLifted { .. } => None,
         }
     }
 
@@ -468,6 +520,9 @@ impl Event {
             | Self::MandateRevoked { account, .. }
             | Self::CardBound { account, .. }
             | Self::StartAsked { account, .. }
+            | Self::MeterProposed { account, .. }
+            | Self::RoleSuspended { account, .. }
+            | Self::SuspensionLifted { account, .. }
             | Self::CardReleased { account, .. } => (Some(*account), None),
             Self::Transferred { from, to, .. } => (Some(*from), Some(*to)),
             Self::SessionSettled(bill) => (Some(bill.account), None),
@@ -492,6 +547,7 @@ impl Event {
             | Self::PaymentMissing { .. }
             | Self::PositionLimitSet { .. }
             | Self::SessionMandated { .. }
+            | Self::MeterReplaced { .. }
             | Self::StartConfirmed { .. } => (None, None),
         };
         first.into_iter().chain(second)

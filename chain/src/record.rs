@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::key::Key;
 use crate::{
     hash::Hash32,
-    id::{Address, CardId, CondominiumId, ConnectorId, Height, SessionId, TariffId},
+    id::{Address, CardId, CondominiumId, ConnectorId, Height, SessionId, TariffId, TxId},
     quantity::{Amount, Cost, Currents, WattHours, Watts},
     time::{Duration, Timestamp},
 };
@@ -576,4 +576,68 @@ pub struct Redemption {
     pub requested_at: Timestamp,
     /// A salted commitment to where the money shall go.
     pub payee: Hash32,
+}
+
+/// An exchange of a connector's meter that one side has signed and that waits for the other: gateway and manager have to name the same registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MeterProposal {
+    /// Who has signed it.
+    pub account: Address,
+    /// In which role: [`Role::Manager`] or [`Role::Gateway`].
+    pub role: Role,
+    /// What the old meter shows at its end.
+    pub last: WattHours,
+    /// What the new meter shows at its beginning.
+    pub first: WattHours,
+    /// The block time from which it can be agreed to no more.
+    pub until: Timestamp,
+}
+
+/// The meter that a connector has since its last exchange; absent where it has its first, which shows the connector's register itself.
+///
+/// The connector's register goes on over all its meters, so that energy is never counted twice or lost: `register = base + (shown − first)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Meter {
+    /// How many exchanges there were.
+    pub exchanges: u32,
+    /// What it showed at its beginning.
+    pub first: WattHours,
+    /// The connector's register then.
+    pub base: WattHours,
+    /// The block time of the exchange.
+    pub since: Timestamp,
+}
+
+impl Meter {
+    /// The connector's register where this meter shows so much; `None` where it shows less than at its beginning, or beyond the range.
+    #[must_use]
+    pub fn register(&self, shown: WattHours) -> Option<WattHours> {
+        self.base.checked_add(shown.checked_sub(self.first)?)
+    }
+
+    /// What this meter shows where the connector's register is so much; `None` before its beginning, or beyond the range.
+    #[must_use]
+    pub fn shown(&self, register: WattHours) -> Option<WattHours> {
+        self.first.checked_add(register.checked_sub(self.base)?)
+    }
+}
+
+/// A gateway's key that has contradicted itself; it stays on record when it was lifted, so that old evidence does not count again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Suspension {
+    /// The height of the block that the evidence is in.
+    pub since: Height,
+    /// The session of the two readings.
+    pub session: SessionId,
+    /// Their number.
+    #[serde(with = "crate::quantity::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
+    pub sequence: u64,
+    /// The transaction that holds the evidence.
+    pub evidence: TxId,
+    /// The block time at which a manager lifted it; `None` while it is in force.
+    pub lifted_at: Option<Timestamp>,
 }

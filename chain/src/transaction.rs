@@ -5,7 +5,7 @@
 //! Called by wallets, by the node at submission and by block execution.
 
 use ed25519_dalek::SigningKey;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 
 use crate::{
     codec::{self, CodecError},
@@ -20,6 +20,33 @@ pub const MAX_TRANSACTION_BYTES: usize = 64 << 10;
 
 /// How far ahead of the block a transaction's expiry may lie: an account pruned after long idleness is safe from replays.
 pub const MAX_VALIDITY: Duration = Duration::from_hours(24);
+
+/// A whole transaction, signature and body, as one call shows another: hexadecimal digits in JSON, bytes with their length on the wire.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignedBytes(pub Vec<u8>);
+
+impl std::fmt::Debug for SignedBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
+
+impl Serialize for SignedBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.serialize_str(&hex::encode(&self.0)) } else { self.0.serialize(serializer) }
+    }
+}
+
+impl<'de> Deserialize<'de> for SignedBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            hex::decode(text.as_ref()).map(Self).map_err(D::Error::custom)
+        } else {
+            Vec::deserialize(deserializer).map(Self)
+        }
+    }
+}
 
 /// The signed part of a transaction.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

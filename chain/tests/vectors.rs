@@ -20,8 +20,8 @@ use chain::{
     quantity::{Amount, Cost, Currents},
     receipt::{Receipt, receipts_root},
     record::{
-        Account, AskedStart, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Payment,
-        Redemption, Roaming, Role, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, AskedStart, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Meter,
+        MeterProposal, Payment, Redemption, Roaming, Role, RoleGrant, Session, SessionTimes, Signer, Suspension, TariffHead, TariffVersion,
     },
     state::ReadFault,
     time::Timestamp,
@@ -256,6 +256,9 @@ impl Parts<'_> {
             "mandate_day" => Key::MandateDay(self.address(), self.condominium()),
             "mandate_use" => Key::MandateUse(SessionId(self.hash())),
             "asked_start" => Key::AskedStart(ConnectorId::new(self.condominium(), self.u32())),
+            "meter_proposal" => Key::MeterProposal(ConnectorId::new(self.condominium(), self.u32())),
+            "meter" => Key::Meter(ConnectorId::new(self.condominium(), self.u32())),
+            "suspension" => Key::Suspension(self.condominium(), self.address()),
             other => panic!("no table {other}"),
         }
     }
@@ -292,6 +295,9 @@ fn record(table: &str, vector: &Value) {
         "mandate_day" => either::<MandateDay>(vector),
         "mandate_use" => either::<MandateUse>(vector),
         "asked_start" => either::<AskedStart>(vector),
+        "meter_proposal" => either::<MeterProposal>(vector),
+        "meter" => either::<Meter>(vector),
+        "suspension" => either::<Suspension>(vector),
         other => panic!("no table {other}"),
     }
 }

@@ -184,6 +184,13 @@ def records():
     put("a start that waits", "asked_start", [1, 17], asked)
     put("the largest one", "asked_start", [U32_MAX, U32_MAX], dict(account=ZERO, card=b"\xff" * 32, tariff_version=U32_MAX, max_spend=U64_MAX, max_duration=U64_MAX, energy_target=U64_MAX, until=U64_MAX))
     put("one of which no energy is known", "asked_start", [0, 0], asked | dict(energy_target=None))
+    exchange = dict(account=ALICE, role="manager", last=1_234_567, first=3, until=1767700800000)
+    put("an exchange that waits for the gateway", "meter_proposal", [1, 17], exchange)
+    put("the largest one that waits for a manager", "meter_proposal", [U32_MAX, U32_MAX], dict(account=ZERO, role="gateway", last=U64_MAX, first=U64_MAX, until=U64_MAX))
+    put("a second meter", "meter", [1, 17], dict(exchanges=1, first=3, base=1_234_567, since=1767614400000))
+    put("the last meter", "meter", [U32_MAX, U32_MAX], dict(exchanges=U32_MAX, first=U64_MAX, base=U64_MAX, since=U64_MAX))
+    put("a gateway that has contradicted itself", "suspension", [1, BOB], dict(since=7, session=digest(1), sequence=4, evidence=digest(44), lifted_at=None))
+    put("one that is trusted again", "suspension", [U32_MAX, ZERO], dict(since=U64_MAX, session=b"\xff" * 32, sequence=U64_MAX, evidence=ZERO, lifted_at=U64_MAX))
     put("the most that one can count for", "mandate_use", [digest(2)], dict(card=ZERO, day=U64_MAX, amount=U64_MAX))
     assert {record["table"] for record in stored} == set(TABLES)
     save(__file__, "records.json", dict(good=stored, bad=refused))
@@ -241,6 +248,10 @@ EVENTS = [
     dict(session_mandated=dict(session=digest(1), card=digest(8))),
     dict(start_asked=dict(account=ALICE, connector=(1, 17), card=digest(8), until=1767615000000)),
     dict(start_confirmed=dict(session=digest(1), card=digest(8))),
+    dict(meter_proposed=dict(connector=(1, 17), account=ALICE, role="manager", last=1_234_567, first=3, until=1767700800000)),
+    dict(meter_replaced=dict(connector=(1, 17), exchanges=1, last=1_234_567, first=3, register=1_234_567)),
+    dict(role_suspended=dict(condominium=1, account=BOB, session=digest(1), sequence=4)),
+    dict(suspension_lifted=dict(condominium=1, account=BOB)),
 ]
 assert {name for event in EVENTS for name in event} == {name for name, _ in EVENT.variants}
 

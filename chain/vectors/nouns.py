@@ -63,6 +63,9 @@ MANDATE_DAY = Struct(day=U64, used=AMOUNT)
 MANDATE_USE = Struct(card=HASH, day=U64, amount=AMOUNT)
 ASKED_START = Struct(account=ADDRESS, card=HASH, tariff_version=U32, max_spend=AMOUNT, max_duration=DURATION, energy_target=Option(WATT_HOURS), until=TIMESTAMP)
 CARD = Struct(account=ADDRESS, bound_at=TIMESTAMP)
+METER_PROPOSAL = Struct(account=ADDRESS, role=ROLE, last=WATT_HOURS, first=WATT_HOURS, until=TIMESTAMP)
+EXCHANGED_METER = Struct(exchanges=U32, first=WATT_HOURS, base=WATT_HOURS, since=TIMESTAMP)
+SUSPENSION = Struct(since=HEIGHT, session=HASH, sequence=U64, evidence=HASH, lifted_at=Option(TIMESTAMP))
 REDEMPTION = Struct(account=ADDRESS, amount=AMOUNT, requested_at=TIMESTAMP, payee=HASH)
 PARAMS = Struct(
     max_block_bytes=U32, resident_txs_per_block=U32, role_txs_per_block=U32, due_per_block=U32, drift=DURATION, settle_grace=DURATION,
@@ -119,6 +122,10 @@ EVENT = Enum(
     ("session_mandated", Struct(session=HASH, card=HASH)),
     ("start_asked", Struct(account=ADDRESS, connector=ID, card=HASH, until=TIMESTAMP)),
     ("start_confirmed", Struct(session=HASH, card=HASH)),
+    ("meter_proposed", Struct(connector=ID, account=ADDRESS, role=ROLE, last=WATT_HOURS, first=WATT_HOURS, until=TIMESTAMP)),
+    ("meter_replaced", Struct(connector=ID, exchanges=U32, last=WATT_HOURS, first=WATT_HOURS, register=WATT_HOURS)),
+    ("role_suspended", Struct(condominium=U32, account=ADDRESS, session=HASH, sequence=U64)),
+    ("suspension_lifted", Struct(condominium=U32, account=ADDRESS)),
 )
 RECEIPT = Struct(cause=CAUSE, outcome=OUTCOME, events=List(EVENT))
 
@@ -145,7 +152,8 @@ TABLES = dict(
     params=(15, "", PARAMS), validators=(16, "", VALIDATORS), pending_position=(17, C + C, AMOUNT), session_times=(18, S, SESSION_TIMES),
     roaming=(19, C + C, ROAMING), clearing_head=(20, "", CLEARING_HEAD), clearing=(21, N, CLEARING), payment=(22, C + C + N, PAYMENT),
     mandate=(23, A + C, MANDATE), card=(24, C + S, CARD), mandate_day=(25, A + C, MANDATE_DAY), mandate_use=(26, S, MANDATE_USE),
-    asked_start=(27, C + N, ASKED_START))
+    asked_start=(27, C + N, ASKED_START), meter_proposal=(28, C + N, METER_PROPOSAL), meter=(29, C + N, EXCHANGED_METER),
+    suspension=(30, C + A, SUSPENSION))
 ROLES = [name for name, _ in ROLE.variants]
 
 

@@ -110,6 +110,13 @@ class Blob:
         return list(value)
 
 
+class Shown(Blob):
+    """Bytes with a length; hexadecimal digits in JSON."""
+
+    def json(self, value):
+        return value.hex()
+
+
 class Option:
     def __init__(self, inner):
         self.inner = inner
@@ -208,13 +215,14 @@ CODES = dict(
     role_already_granted=35, role_not_granted=36, notice_too_short=37, invalid_range=38, position_limit=39,
     unknown_group=40, group_cycle=41, group_depth=42, group_limit=43, unknown_connector=44, connector_busy=45, connector_out_of_service=46,
     meter_only=47, unknown_tariff=48, wrong_tariff_version=49, stale_tariff=50, invalid_tariff=51, too_many=52, invalid_connector=53,
-    plug_not_reported=54,
+    plug_not_reported=54, meter_register=55,
     unknown_session=60, wrong_session_state=61, connector_rating=62, below_minimum_current=63, skip_without_reason=64, invalid_skip=65,
     session_mismatch=66,
     reading_falling=80, reading_gap=81, reading_replay=82, reading_backwards=83, reading_ahead=84, reading_impossible=85, reading_not_metering=86,
     reading_after_stop=87, reading_before_grant=88, reading_not_yours=89,
     unknown_payment=100, payment_reported=101, payment_not_reported=102, nothing_to_clear=103,
     no_mandate=110, mandate_expired=111, mandate_connector=112, mandate_session=113, mandate_day=114, mandate_price=115, unknown_card=116, card_bound=117, nothing_to_confirm=118,
+    role_suspended=120, no_contradiction=121, evidence_too_old=122, already_suspended=123, not_suspended=124,
 )
 
 

@@ -12,7 +12,9 @@ use chain::{
     tariff::{DayOfWeek, Tariff, TariffDimension, TariffElement, TariffRestrictions},
 };
 use contracts::{
-    call::{Body, Call, OpenSessionByMandate, PaymentAnswer, Priority, RedeemAnswer},
+    call::{
+        Body, Call, Contradiction, OpenSessionByMandate, PaymentAnswer, Priority, ProveEquivocation, Reading, RedeemAnswer, contradiction,
+    },
     pattern::HIGHEST,
 };
 
@@ -216,7 +218,40 @@ pub fn call(call: &Call, currency: &str) -> (String, Vec<Line>) {
             "Record what flowed at a connector without a session: nobody's to pay".to_owned(),
             vec![("connector", call.connector.to_string()), ("at", time(call.at)), ("register", kwh(call.register_wh))],
         ),
+        Call::ReplaceMeter(call) => (
+            "Say that a connector's meter was exchanged; it takes effect once gateway and manager have said the same".to_owned(),
+            vec![
+                ("connector", call.connector.to_string()),
+                ("the old meter's last register", kwh(call.last)),
+                ("the new meter's first register", kwh(call.first)),
+            ],
+        ),
+        Call::ProveEquivocation(call) => {
+            let mut lines = vec![("condominium", call.condominium.to_string())];
+            lines.extend(statements(call));
+            ("Show that a gateway's key has contradicted itself: it is suspended".to_owned(), lines)
+        }
+        Call::LiftSuspension(call) => (
+            "Trust a gateway's key again that has contradicted itself".to_owned(),
+            vec![("condominium", call.condominium.to_string()), ("account", call.account.to_string())],
+        ),
     }
+}
+
+/// What two statements say that cannot both be true.
+fn statements(call: &ProveEquivocation) -> Vec<Line> {
+    let found = call.statements().and_then(|[first, second]| contradiction(&first, &second));
+    let Ok(Contradiction { account, one, other }) = found else {
+        return vec![("statements", "they do not contradict each other: the chain will refuse them".to_owned())];
+    };
+    let says = |reading: &Reading| format!("register {} at {}", kwh(reading.register_wh), time(reading.at));
+    vec![
+        ("account", account.to_string()),
+        ("session", one.session.to_string()),
+        ("reading", one.sequence.to_string()),
+        ("says", says(&one)),
+        ("and also", says(&other)),
+    ]
 }
 
 fn start_lines(start: &OpenSessionByMandate) -> Vec<Line> {
@@ -518,6 +553,28 @@ pub fn event(event: &Event, currency: &str) -> String {
             format!("card {card} at connector {connector} waits for a confirmation by {account} until {}", time(*until))
         }
         Event::StartConfirmed { session, card } => format!("session {session} was started by card {card} and confirmed"),
+        Event::MeterProposed { connector, account, role: side, last, first, until } => format!(
+            "{account}, {} there, says that the meter of connector {connector} was exchanged: the old one ended at {}, the new one began at {}; the other side \
+             can agree until {}",
+            role(*side),
+            kwh(*last),
+            kwh(*first),
+            time(*until)
+        ),
+        Event::MeterReplaced { connector, exchanges, last, first, register } => format!(
+            "exchange {exchanges} of the meter of connector {connector}: the old one ended at {}, the new one began at {}, the register goes on from {}",
+            kwh(*last),
+            kwh(*first),
+            kwh(*register)
+        ),
+        Event::RoleSuspended { condominium, account, session, sequence } => {
+            format!(
+                "gateway {account} is suspended in condominium {condominium}: it contradicted itself in reading {sequence} of session {session}"
+            )
+        }
+        Event::SuspensionLifted { condominium, account } => {
+            format!("gateway {account} is trusted again in condominium {condominium}")
+        }
         Event::PositionPosted { debtor, creditor, amount } => {
             format!("condominium {debtor} owes condominium {creditor} {} more", money(*amount))
         }

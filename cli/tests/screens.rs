@@ -63,15 +63,15 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
     ] {
         fake.json(&path, &nothing());
     }
-    let held =
-        RoleView { condominium: CondominiumId(1), role: Role::Auditor, account: own, grant: RoleGrant { from: Height(3), until: None } };
+    let grant = RoleGrant { from: Height(3), until: None };
+    let held = RoleView { condominium: CondominiumId(1), role: Role::Auditor, account: own, grant, suspension: None };
     fake.json("/roles", &Page { items: vec![held], next: None });
     fake.answer("/condominiums", 200, "{\"items\":[],\"next\":null}");
     let statement = serde_json::json!({"number": 1, "from": null, "until": null, "roaming": [], "payments": []});
     fake.json("/clearings/next", &statement);
     let url = fake.listen().await;
     let documented = documented();
-    let lists: [(&str, Vec<&str>); 17] = [
+    let lists: [(&str, Vec<&str>); 19] = [
         ("session list", vec![]),
         ("session readings", vec![&id]),
         ("chain block", vec![]),
@@ -82,6 +82,8 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
         ("admin redeem list", vec![]),
         ("admin connector list", vec![]),
         ("admin monitor", vec![]),
+        ("admin meter list", vec![]),
+        ("audit evidence list", vec![]),
         ("admin group list", vec![]),
         ("admin card list", vec![]),
         ("admin tariff list`, `show", vec![]),

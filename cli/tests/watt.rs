@@ -448,7 +448,7 @@ async fn a_connector_is_bound_itself_only_where_it_has_no_switch() {
             last_register: WattHours::ZERO,
             unassigned: WattHours::ZERO,
         };
-        ConnectorView { id: ConnectorId::new(CondominiumId(1), number), connector, free: true }
+        ConnectorView { id: ConnectorId::new(CondominiumId(1), number), connector, free: true, meter: None, meter_proposal: None }
     });
     for place in &places {
         fake.json(&format!("/connectors/{}", place.id), place);

@@ -18,13 +18,16 @@ pub use crate::calls::{
     grant_charge::{GrantCharge, Skipped},
     grant_mandate::GrantMandate,
     grant_role::GrantRole,
+    lift_suspension::LiftSuspension,
     open_session::{OpenSession, Priority, Window},
     open_session_by_mandate::OpenSessionByMandate,
     pause_charge::PauseCharge,
+    prove_equivocation::{Contradiction, ProveEquivocation, contradiction},
     put_connector::PutConnector,
     put_group::PutGroup,
     put_tariff::PutTariff,
     register_account::{Invite, RegisterAccount},
+    replace_meter::{ReplaceMeter, STANDS as METER_PROPOSAL_STANDS},
     report_fault::ReportFault,
     report_payment::ReportPayment,
     request_redeem::RequestRedeem,
@@ -112,6 +115,12 @@ pub enum Call {
     ConfirmStart(ConfirmStart),
     /// Tag 30: [`AttestUnassigned`].
     AttestUnassigned(AttestUnassigned),
+    /// Tag 31: [`ReplaceMeter`].
+    ReplaceMeter(ReplaceMeter),
+    /// Tag 32: [`ProveEquivocation`].
+    ProveEquivocation(ProveEquivocation),
+    /// Tag 33: [`LiftSuspension`].
+    LiftSuspension(LiftSuspension),
 }
 
 /// What every call can do.
@@ -168,6 +177,9 @@ impl Call {
             Self::AskStart(call) => call,
             Self::ConfirmStart(call) => call,
             Self::AttestUnassigned(call) => call,
+            Self::ReplaceMeter(call) => call,
+            Self::ProveEquivocation(call) => call,
+            Self::LiftSuspension(call) => call,
         }
     }
 }
@@ -181,6 +193,7 @@ mod tests {
         quantity::WattHours,
         receipt::PauseReason,
         record::{Control, Fault, PlugSignal, Role, Service},
+        transaction::SignedBytes,
     };
 
     use super::*;
@@ -233,13 +246,16 @@ mod tests {
             Call::AskStart(AskStart { start: tap(connector(1)) }),
             Call::ConfirmStart(ConfirmStart { start: tap(connector(1)) }),
             Call::AttestUnassigned(AttestUnassigned { connector: connector(1), at: NOON, register_wh: WattHours::new(1) }),
+            Call::ReplaceMeter(ReplaceMeter { connector: connector(1), last: WattHours::ZERO, first: WattHours::ZERO }),
+            Call::ProveEquivocation(ProveEquivocation { condominium, first: SignedBytes(vec![7]), second: SignedBytes(Vec::new()) }),
+            Call::LiftSuspension(LiftSuspension { condominium, account }),
         ]
     }
 
     #[test]
     fn every_call_has_its_tag_and_the_name_that_json_gives_it() {
         let all = all();
-        assert_eq!(all.len(), 31);
+        assert_eq!(all.len(), 34);
         for (tag, call) in (0_u32..).zip(&all) {
             assert_eq!(codec::encode(call).unwrap()[..4], tag.to_le_bytes(), "{call:?}");
             let json = serde_json::to_value(call).unwrap();

@@ -11,7 +11,7 @@ use chain::{
 use crate::call::{Call, OpenSession, OpenSessionByMandate};
 
 /// What a code's numbers count, whatever the call.
-const UNITS: [(Code, Unit); 23] = [
+const UNITS: [(Code, Unit); 25] = [
     (Code::TooLarge, Unit::Bytes),
     (Code::WrongNonce, Unit::Count),
     (Code::Expired, Unit::UnixMilliseconds),
@@ -31,6 +31,8 @@ const UNITS: [(Code, Unit); 23] = [
     (Code::ConnectorRating, Unit::Milliamperes),
     (Code::BelowMinimumCurrent, Unit::Milliamperes),
     (Code::SkipWithoutReason, Unit::Count),
+    (Code::MeterRegister, Unit::WattHours),
+    (Code::EvidenceTooOld, Unit::UnixMilliseconds),
     (Code::MandateExpired, Unit::UnixMilliseconds),
     (Code::MandateSession, Unit::MicroTokens),
     (Code::MandateDay, Unit::MicroTokens),
@@ -44,6 +46,7 @@ pub fn unit(call: &Call, rejection: &Rejection) -> Option<Unit> {
         (Code::OverLimit, Call::OpenSession(call)) => Some(over_limit(call, rejection).1),
         (Code::OverLimit, Call::OpenSessionByMandate(call)) => Some(over_limit_of_tap(call, rejection).1),
         (Code::OverLimit, Call::ConfirmStart(call)) => Some(over_limit_of_tap(&call.start, rejection).1),
+        (Code::OverLimit, Call::ReplaceMeter(_)) => Some(Unit::WattHours),
         (Code::OverLimit, Call::TopUpSession(_)) => Some(Unit::MicroTokens),
         (Code::OverLimit | Code::InvalidRange, Call::PutTariff(_) | Call::RegisterAccount(_) | Call::GrantMandate(_)) => {
             Some(Unit::UnixMilliseconds)
@@ -62,6 +65,17 @@ pub fn words(call: &Call, rejection: &Rejection) -> Option<(&'static str, &'stat
             "a payment is confirmed, or found missing, by a treasurer of the condominium that is paid, and never by the account that reported it",
             "have another treasurer of that condominium answer",
         )),
+        (Code::NotAllowed, Call::LiftSuspension(_)) => Some((
+            "a suspension is lifted by a manager of the condominium, and never by the suspended account itself",
+            "have another manager of that condominium lift it",
+        )),
+        (Code::NotAllowed, Call::ReplaceMeter(_)) => Some((
+            "an exchange of a meter is signed by a manager and by a gateway of the condominium",
+            "have a manager sign it; the gateway agrees by itself once its unit reports the new meter",
+        )),
+        (Code::BadSignature, Call::ProveEquivocation(_)) => {
+            Some(("one of the two statements is not signed by the key that it names", "give the exact bytes that the gateway has signed"))
+        }
         (Code::NotAllowed, Call::ReportPayment(_)) => {
             Some(("a payment is reported by a treasurer of the condominium that pays", "ask a manager of that condominium for the role"))
         }
@@ -246,6 +260,21 @@ pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
             (Code::ZeroValue, "call.register_wh"),
             (Code::Overflow, "call.register_wh"),
         ],
+        Call::ReplaceMeter(call) => {
+            if rejection.code == Code::OverLimit {
+                return Some(if Some(call.last.get()) == rejection.found { "call.last" } else { "call.first" });
+            }
+            &[(Code::UnknownConnector, "call.connector"), (Code::MeterRegister, "call.last"), (Code::RoleSuspended, "account")]
+        }
+        Call::ProveEquivocation(_) => &[
+            (Code::UnknownCondominium, "call.condominium"),
+            (Code::RoleNotGranted, "call.condominium"),
+            (Code::AlreadySuspended, "call.condominium"),
+            (Code::NoContradiction, "call.second"),
+            (Code::EvidenceTooOld, "call.second"),
+            (Code::BadSignature, "call.second"),
+        ],
+        Call::LiftSuspension(_) => &[(Code::UnknownCondominium, "call.condominium"), (Code::NotSuspended, "call.account")],
         Call::ClearPositions(_) | Call::SetPositionLimit(_) => &[(Code::UnknownCondominium, "call.condominium")],
         Call::ReportPayment(_) | Call::AnswerPayment(_) => &[
             (Code::UnknownPayment, "call.clearing"),

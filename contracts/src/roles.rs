@@ -5,7 +5,7 @@
 use chain::{
     code::Code,
     id::{Address, CondominiumId, Height},
-    record::{Key, Role, RoleGrant},
+    record::{Key, Role, RoleGrant, Session, Suspension},
 };
 
 use crate::{
@@ -65,6 +65,50 @@ pub fn holds_any(
 pub fn holds(ledger: &Ledger<'_>, height: Height, condominium: CondominiumId, role: Role, account: &Address) -> Result<bool, Fault> {
     let grant: Option<RoleGrant> = ledger.get(&Key::Role(condominium, role, *account))?;
     Ok(grant.is_some_and(|grant| grant.holds_at(height)))
+}
+
+/// The suspension of a gateway's key in a condominium that is in force, if one is.
+///
+/// # Errors
+/// [`Fault`] where this machine cannot say.
+pub fn suspension(ledger: &Ledger<'_>, condominium: CondominiumId, account: &Address) -> Result<Option<Suspension>, Fault> {
+    let suspension: Option<Suspension> = ledger.get(&Key::Suspension(condominium, *account))?;
+    Ok(suspension.filter(|suspension| suspension.lifted_at.is_none()))
+}
+
+/// Whether an account is a gateway at a height, and not suspended.
+///
+/// # Errors
+/// [`Fault`] where this machine cannot say.
+pub fn is_trusted_gateway(ledger: &Ledger<'_>, height: Height, condominium: CondominiumId, account: &Address) -> Result<bool, Fault> {
+    Ok(holds(ledger, height, condominium, Role::Gateway, account)? && suspension(ledger, condominium, account)?.is_none())
+}
+
+/// Goes on only for a gateway that is not suspended.
+///
+/// # Errors
+/// As [`require`], then [`Code::RoleSuspended`].
+pub fn require_trusted_gateway(ledger: &Ledger<'_>, context: &CallContext<'_>, condominium: CondominiumId) -> Result<(), Failure> {
+    require(ledger, context, condominium, Role::Gateway)?;
+    if suspension(ledger, condominium, &context.account)?.is_some() {
+        return Err(Code::RoleSuspended.into());
+    }
+    Ok(())
+}
+
+/// Goes on only for a gateway that may end and settle a session: a suspended one only where the session was open already.
+///
+/// # Errors
+/// As [`require`], then [`Code::RoleSuspended`].
+pub fn require_gateway_of(
+    ledger: &Ledger<'_>,
+    context: &CallContext<'_>,
+    condominium: CondominiumId,
+    session: Option<&Session>,
+) -> Result<(), Failure> {
+    require(ledger, context, condominium, Role::Gateway)?;
+    let Some(suspension) = suspension(ledger, condominium, &context.account)? else { return Ok(()) };
+    if session.is_some_and(|session| session.opened_height <= suspension.since) { Ok(()) } else { Err(Code::RoleSuspended.into()) }
 }
 
 /// Every grant of a role in a condominium, in order of address: pending, in force and ended; at most [`MAX_GRANTS_PER_ROLE`].

@@ -17,8 +17,8 @@ use chain::{
     quantity::Amount,
     receipt::{Event, Outcome, Receipt},
     record::{
-        Account, AskedStart, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Payment,
-        Redemption, Roaming, RoleGrant, Session, SessionTimes, Signer, TariffHead, TariffVersion,
+        Account, AskedStart, Card, Clearing, ClearingHead, Condominium, Connector, Group, Key, Mandate, MandateDay, MandateUse, Meter,
+        MeterProposal, Payment, Redemption, Roaming, RoleGrant, Session, SessionTimes, Signer, Suspension, TariffHead, TariffVersion,
     },
     state::{Change, MemoryState},
     time::Timestamp,
@@ -122,7 +122,7 @@ fn calls_and_transactions_are_those_of_the_vectors() {
         assert_eq!(crypto::address_of(&key), body.signer, "{name}");
         assert_eq!(Transaction::sign(body, &key).as_ref(), Ok(&transaction), "{name}");
     }
-    assert_eq!(kinds.len(), 31);
+    assert_eq!(kinds.len(), 34);
     assert!(kinds.values().all(|count| *count >= 2), "{kinds:?}");
     for vector in list(&file, "bad_calls") {
         bad::<Call>(vector);
@@ -213,6 +213,9 @@ fn encoded(table: &str, record: &Value) -> Vec<u8> {
         "mandate_day" => of::<MandateDay>(record),
         "mandate_use" => of::<MandateUse>(record),
         "asked_start" => of::<AskedStart>(record),
+        "meter_proposal" => of::<MeterProposal>(record),
+        "meter" => of::<Meter>(record),
+        "suspension" => of::<Suspension>(record),
         other => panic!("no table {other}"),
     }
 }
@@ -337,7 +340,7 @@ fn every_rule_has_the_outcome_the_events_and_the_records_of_the_vectors() {
         assert_eq!(root(&after), hash(vector, "root"), "{name}");
     }
     println!("applied and rejected, by call: {count:#?}");
-    assert_eq!(count.len(), 32);
+    assert_eq!(count.len(), 35);
     assert!(count.iter().all(|(call, (applied, rejected))| *applied >= 1 && (*rejected >= 1 || call == "due")), "{count:?}");
 }
 

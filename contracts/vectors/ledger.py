@@ -214,6 +214,20 @@ class World:
         demand(self.get("condominium", condominium), "unknown_condominium")
         demand(any(self.holds_role(condominium, role, self.account) for role in roles), "not_allowed")
 
+    def suspension(self, condominium, account):
+        """One that is in force."""
+        record = self.get("suspension", condominium, account)
+        return record if record and record["lifted_at"] is None else None
+
+    def is_trusted_gateway(self, condominium, account):
+        return self.holds_role(condominium, "gateway", account) and not self.suspension(condominium, account)
+
+    def need_gateway(self, condominium, session=None):
+        """A gateway; a suspended one only for a session that was open when it was suspended."""
+        self.need_role(condominium, "gateway")
+        suspended = self.suspension(condominium, self.account)
+        demand(not suspended or (session and session["opened_height"] <= suspended["since"]), "role_suspended")
+
     def standing_managers(self, condominium, height):
         grants = self.table("role", condominium, "manager")
         return [k[3] for k, grant in grants if grant["until"] is None and grant["from"] <= height]
@@ -837,6 +851,7 @@ class World:
     def read(self, session, sequence, at, register_wh, power_w, flags, samples_root, sample_count):
         record = self.session(session)
         demand(self.holds_role(record["connector"][0], "gateway", self.account), "reading_not_yours")
+        demand(not self.suspension(record["connector"][0], self.account), "role_suspended")
         demand(flags < 4, "not_active")
         demand(record["state"] != "queued", "reading_not_metering")
         connector, meter, granted_at = self.get("connector", *record["connector"]), record["meter"], record["first_granted_at"]
@@ -912,7 +927,7 @@ class World:
     def report_fault(self, connector, session, fault, at):
         post = self.get("connector", *connector)
         demand(post, "unknown_connector")
-        self.need_role(connector[0], "gateway")
+        self.need_gateway(connector[0], self.get("session", post["session"]) if post["session"] else None)
         demand(at <= self.now + self.params["drift"], "reading_ahead")
         demand(session is None or session == post["session"], "session_mismatch")
         closes = fault in ("meter_fault", "welded_relay")
@@ -927,7 +942,7 @@ class World:
     def attest_unassigned(self, connector, at, register_wh):
         post = self.get("connector", *connector)
         demand(post, "unknown_connector")
-        self.need_role(connector[0], "gateway")
+        self.need_gateway(connector[0])
         demand(post["session"] is None, "connector_busy")
         demand(at <= self.now + self.params["drift"], "reading_ahead")
         demand(register_wh >= post["last_register"], "reading_falling")
@@ -940,7 +955,7 @@ class World:
 
     def settle_session(self, session):
         record = self.session(session)
-        self.need_role(record["connector"][0], "gateway")
+        self.need_gateway(record["connector"][0], record)
         demand(isinstance(record["state"], dict), "wrong_session_state")
         self.settle(session, *record["state"]["stopping"].values(), "gateway")
 
@@ -1016,13 +1031,13 @@ class World:
 
     def open_session_by_mandate(self, **start):
         self.no_zeros(start)
-        self.need_role(start["connector"][0], "gateway")
+        self.need_gateway(start["connector"][0])
         self.start(*self.may_start(**start), **start)
         self.emit("session_mandated", session=self.id, card=start["card"])
 
     def ask_start(self, start):
         self.no_zeros(start)
-        self.need_role(start["connector"][0], "gateway")
+        self.need_gateway(start["connector"][0])
         account, _, _ = self.may_start(**start)
         until = self.now + 10 * 60_000
         rest = {name: value for name, value in start.items() if name != "connector"}
@@ -1039,6 +1054,106 @@ class World:
         self.start(account, day, used, **start)
         self.drop("asked_start", *start["connector"])
         self.emit("start_confirmed", session=self.id, card=start["card"])
+
+    # -- meters that are exchanged, keys that contradict themselves --
+
+    def replace_meter(self, connector, last, first):
+        for shown in (last, first):
+            demand(shown <= 10**15, "over_limit", 10**15, shown)
+        post, site = self.get("connector", *connector), connector[0]
+        demand(post, "unknown_connector")
+        self.need_role(site, "manager", "gateway")
+        may = dict(manager=self.holds_role(site, "manager", self.account), gateway=self.is_trusted_gateway(site, self.account))
+        demand(any(may.values()), "role_suspended")
+        old = self.get("meter", *connector) or dict(exchanges=0, first=0, base=0)
+        # What the meter shows less the connector's register: the same for as long as it is there.
+        ahead = old["first"] - old["base"]
+        known = post["last_register"] + ahead
+        demand(known < 2**64, "overflow")
+        session = self.get("session", post["session"]) if post["session"] else None
+        demand(last == known if session and session["meter"] else last >= known, "meter_register", known, last)
+        register = last - ahead
+        demand(register < 2**64, "overflow")
+        unassigned = register - post["last_register"]
+        demand(post["unassigned"] + unassigned < 2**64 and old["exchanges"] < 2**32 - 1, "overflow")
+        said = self.get("meter_proposal", *connector)
+        agreed = said and (said["last"], said["first"]) == (last, first) and self.now < said["until"] and said["account"] != self.account
+        if agreed and said["role"] == "manager":
+            agreed = may["gateway"] and self.holds_role(site, "manager", said["account"])
+        elif agreed:
+            agreed = may["manager"] and self.is_trusted_gateway(site, said["account"])
+        if agreed:
+            self.drop("meter_proposal", *connector)
+            self.put(dict(exchanges=old["exchanges"] + 1, first=first, base=register, since=self.now), "meter", *connector)
+            if post["fault"] == "meter_fault":
+                post["fault"] = None
+            post["last_register"] = register
+            post["unassigned"] += unassigned
+            if unassigned:
+                self.emit("energy_unassigned", connector=connector, energy=unassigned)
+            self.emit("meter_replaced", connector=connector, exchanges=old["exchanges"] + 1, last=last, first=first, register=register)
+        else:
+            proposal = dict(account=self.account, role="manager" if may["manager"] else "gateway", last=last, first=first, until=self.now + DAY_MS)
+            self.put(proposal, "meter_proposal", *connector)
+            self.emit("meter_proposed", connector=connector, **proposal)
+
+    def prove_equivocation(self, condominium, first, second):
+        said = [attested(data) for data in (first, second)]
+        demand(all(said), "no_contradiction")
+        demand(said[0]["who"] == said[1]["who"], "no_contradiction")
+        pairs = [(one, other) for one in said[0]["readings"] for other in said[1]["readings"] if contradict(one, other)]
+        demand(pairs, "no_contradiction")
+        demand(all(is_signed(data[128:160], "tx", data[64:], data[:64]) for data in (first, second)), "bad_signature")
+        demand(self.get("condominium", condominium), "unknown_condominium")
+        chain_id, account, signer = said[0]["who"]
+        key = self.get("signer", signer)
+        demand(chain_id == self.chain_id and key and key["account"] == account, "no_contradiction")
+        demand(self.holds_role(condominium, "gateway", account), "role_not_granted")
+        before = self.get("suspension", condominium, account)
+        earliest = self.now - 90 * DAY_MS
+        if before:
+            demand(before["lifted_at"] is not None, "already_suspended")
+            earliest = max(earliest, before["lifted_at"] + 1)
+        one, other = pairs[0]
+        newest = max(one["at"], other["at"])
+        demand(newest >= earliest, "evidence_too_old", earliest, newest)
+        self.put(dict(since=self.height, session=one["session"], sequence=one["sequence"], evidence=self.id, lifted_at=None), "suspension", condominium, account)
+        self.emit("role_suspended", condominium=condominium, account=account, session=one["session"], sequence=one["sequence"])
+
+    def lift_suspension(self, condominium, account):
+        self.need_role(condominium, "manager")
+        demand(account != self.account, "not_allowed")
+        suspended = self.suspension(condominium, account)
+        demand(suspended, "not_suspended")
+        suspended["lifted_at"] = self.now
+        self.emit("suspension_lifted", condominium=condominium, account=account)
+
+
+# An attestation's bytes: signature, chain, account, signer, nonce, expiry, the call's tag, the number of readings, the readings.
+ATTEST_TAG = [name for name, _ in CALL.variants].index("attest")
+READINGS_AT, READING_BYTES = 64 + 96 + 16 + 4 + 8, 32 + 8 * 3 + 4 * 2 + 32 + 4
+
+
+def attested(data):
+    """Who says what in an attestation; nothing where the bytes are none."""
+    if len(data) < READINGS_AT or struct.unpack_from("<I", data, READINGS_AT - 12)[0] != ATTEST_TAG:
+        return None
+    count = struct.unpack_from("<Q", data, READINGS_AT - 8)[0]
+    if not 1 <= count <= 256 or len(data) != READINGS_AT + count * READING_BYTES:
+        return None
+    readings = []
+    for place in range(READINGS_AT, len(data), READING_BYTES):
+        sequence, at, register = struct.unpack_from("<QQQ", data, place + 32)
+        readings.append(dict(session=data[place:place + 32], sequence=sequence, at=at, register=register))
+    return dict(who=(data[64:96], data[96:128], data[128:160]), readings=readings)
+
+
+def contradict(one, other):
+    """Not both can be true: other registers at one time, or a lower one later."""
+    if (one["session"], one["sequence"]) != (other["session"], other["sequence"]) or one["register"] == other["register"]:
+        return False
+    (early, low), (late, high) = sorted([(one["at"], one["register"]), (other["at"], other["register"])])
+    return early == late or high < low
 
 
 def check_tariff(document):

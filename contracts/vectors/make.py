@@ -105,6 +105,12 @@ CALLS = dict(
     ask_start=[dict(start=start) for start in STARTS],
     confirm_start=[dict(start=start) for start in STARTS],
     attest_unassigned=[dict(connector=(1, 17), at=NOON, register_wh=1_300), dict(connector=(U32_MAX, 0), at=U64_MAX, register_wh=U64_MAX)],
+    replace_meter=[dict(connector=(1, 17), last=1_234_567, first=3), dict(connector=(U32_MAX, 0), last=U64_MAX, first=U64_MAX)],
+    prove_equivocation=[
+        dict(condominium=1, first=stories.statement(GATEWAY, reading(ID_1, 4, NOON, 1000)), second=stories.statement(GATEWAY, reading(ID_1, 4, NOON, 1001))),
+        dict(condominium=U32_MAX, first=b"", second=b"\xff\0"),
+    ],
+    lift_suspension=[dict(condominium=1, account=address(GATEWAY)), dict(condominium=U32_MAX, account=ZERO)],
 )
 assert list(CALLS) == [name for name, _ in CALL.variants]
 

@@ -211,6 +211,12 @@ def reading(session, sequence, at, register, flags=0):
                 sample_count=60)
 
 
+def statement(seed, *readings, chain_id=CHAIN, **fields):
+    """A signed attestation as a gateway sends it."""
+    body = dict(chain_id=chain_id, account=address(seed), signer=address(seed), nonce=0, valid_until=NOON, call=dict(attest=dict(readings=list(readings))))
+    return transaction(seed, body | fields)
+
+
 def account(seed):
     return ("account", address(seed))
 
@@ -1233,6 +1239,132 @@ def automatic_start():
     assert ("session_times", id) in s.world.records
 
 
+def exchanged_meters():
+    s = Story("a meter is exchanged")
+
+    def exchange(what, expect="applied", last=1000, first=0, number=1, who=MANAGER, facts=()):
+        s.step(what, who, "replace_meter", expect, facts=facts, connector=(1, number), last=last, first=first)
+
+    exchange("nowhere", "unknown_connector", number=99)
+    for who in (RESIDENT, TREASURER, SCHEDULER, AWAY):
+        exchange("by somebody else", "not_allowed", who=who)
+    exchange("below what was read", ("meter_register", 1000, 999), last=999)
+    exchange("a manager says so", last=1200, first=7,
+             facts=[("meter_proposed", dict(account=address(MANAGER), role="manager", until=NOON + DAY_MS)), (("meter", 1, 1), None)])
+    exchange("he cannot agree with himself", last=1200, first=7, facts=[("meter_proposed", dict(role="manager"))])
+    exchange("the gateway has read another register", last=1201, first=7, who=GATEWAY, facts=[("meter_proposed", dict(role="gateway", last=1201))])
+    exchange("the manager looks again", last=1201, first=7,
+             facts=[("meter_replaced", dict(exchanges=1, last=1201, first=7, register=1201)), ("energy_unassigned", dict(energy=201)), (("meter_proposal", 1, 1), None),
+                    (("meter", 1, 1), dict(exchanges=1, first=7, base=1201, since=NOON)), (("connector", 1, 1), dict(last_register=1201, unassigned=201))])
+    exchange("beyond all meters", ("over_limit", 10**15, 10**15 + 1), last=10**15 + 1)
+    exchange("beyond all meters again", ("over_limit", 10**15, 2**64 - 1), first=2**64 - 1)
+    id = s.charges(1)
+    s.reads(id, 1, 1201, what="the register goes on")
+    s.wait(HOUR)
+    s.reads(id, 2, 9201)
+    exchange("not what was read last", ("meter_register", 8007, 8008), last=8008)
+    exchange("nor what was read before", ("meter_register", 8007, 8006), last=8006)
+    exchange("in the middle of a session", last=8007, first=500_000, who=GATEWAY)
+    s.wait(DAY_MS - 1)
+    exchange("agreed to in time", last=8007, first=500_000,
+             facts=[("meter_replaced", dict(exchanges=2, register=9201)), (("meter", 1, 1), dict(exchanges=2, first=500_000, base=9201)),
+                    (("connector", 1, 1), dict(last_register=9201, unassigned=201)), ("energy_unassigned", [])])
+    s.reads(id, 3, 9701, what="the second segment", facts=[(("session", id), dict(cost=dict(energy=8500 * 250 * COST_UNIT, time=0, parking_time=0, flat=0)))])
+    exchange("the most that a meter shows", number=2, last=10**15, first=10**15)
+
+    s = Story("what no register holds").change("meter", 1, 1, exchanges=1, first=0, base=2**64 - 10, since=0).change("connector", 1, 1, last_register=2**64 - 10)
+    s.change("meter", 1, 2, exchanges=2**32 - 1, first=10**15, base=0, since=0).change("connector", 1, 2, last_register=2**64 - 1)
+    s.change("meter", 1, 3, exchanges=2**32 - 1, first=0, base=1000, since=0)
+    exchange("the register", "overflow", last=10)
+    exchange("what the old meter shows", "overflow", last=10**15, number=2)
+    exchange("one exchange too many", "overflow", number=3)
+
+    s = Story("a meter's fault").change("connector", 1, 1, fault="meter_fault").change("connector", 1, 2, fault="welded_relay", unassigned=2**64 - 100)
+    exchange("is reported, and the meter exchanged", last=1000, who=GATEWAY)
+    exchange("agreed to", last=1000, facts=[(("connector", 1, 1), dict(fault=None)), ("meter_replaced", dict(register=1000))])
+    exchange("more than can be nobody's", "overflow", last=1100, number=2)
+    exchange("another fault", last=1050, number=2)
+    exchange("stays", last=1050, number=2, who=GATEWAY, facts=[(("connector", 1, 2), dict(fault="welded_relay", unassigned=2**64 - 50))])
+    exchange("too late", last=1000, first=1, number=3)
+    s.wait(DAY_MS)
+    exchange("it has lapsed", last=1000, first=1, number=3, who=GATEWAY, facts=[("meter_proposed", dict(role="gateway"))])
+    s.step("a resident becomes a gateway", MANAGER, "grant_role", condominium=1, role="gateway", account=address(RESIDENT), until=None, **{"from": s.world.height + 1})
+    s.step("the old one is one no longer", MANAGER, "revoke_role", condominium=1, role="gateway", account=address(GATEWAY), until=s.world.height + 1)
+    exchange("whose word counts no more", last=1000, first=1, number=3, facts=[("meter_proposed", dict(role="manager"))])
+    exchange("but his successor's", last=1000, first=1, number=3, who=RESIDENT, facts=[("meter_replaced", dict(exchanges=1))])
+
+
+def contradictions():
+    s = Story("a gateway contradicts itself")
+    id = s.charges(1)
+    s.reads(id, 1, 1000)
+
+    def shows(what, first, second, expect="applied", who=RESIDENT, condominium=1, facts=()):
+        s.step(what, who, "prove_equivocation", expect, facts=facts, condominium=condominium, first=first, second=second)
+
+    def says(at, register, sequence=2, seed=GATEWAY, session=id, **fields):
+        return statement(seed, reading(session, sequence, NOON + at, register), **fields)
+
+    one = says(0, 1100)
+    for what, other in (
+            ("the same", one), ("more at a later time", says(1, 1101)), ("less at an earlier time", says(-1, 1099)), ("as much later", says(1, 1100)),
+            ("another number", says(0, 1101, 3)), ("another session", says(0, 1101, session=ZERO)), ("another key", says(0, 1101, seed=AWAY)),
+            ("another chain", says(0, 1101, chain_id=ZERO)), ("another account", says(0, 1101, account=address(RESIDENT))), ("nothing", b""),
+            ("a byte less", one[:-1]), ("a byte more", one + b"\0"), ("no readings", statement(GATEWAY)),
+            ("too many", statement(GATEWAY, *[reading(id, 2, NOON, 1101)] * 257)),
+            ("another call", transaction(GATEWAY, dict(chain_id=CHAIN, account=address(GATEWAY), signer=address(GATEWAY), nonce=0, valid_until=NOON,
+                                                       call=dict(settle_session=dict(session=id)))))):
+        shows(f"beside {what}", one, other, "no_contradiction")
+    shows("for another chain", says(0, 1, chain_id=ZERO), says(0, 2, chain_id=ZERO), "no_contradiction")
+    shows("for an account that is not its own", says(0, 1, account=address(RESIDENT)), says(0, 2, account=address(RESIDENT)), "no_contradiction")
+    other = says(0, 1101)
+    shows("with a bit of the signature turned", one, bytes([other[0] ^ 1]) + other[1:], "bad_signature")
+    shows("with another register than was signed", other[:-52] + b"\7" + other[-51:], other, "bad_signature")
+    shows("nowhere", one, other, "unknown_condominium", condominium=3)
+    shows("where it is no gateway", one, other, "role_not_granted", condominium=2)
+    shows("by one who is none", says(0, 1, seed=RESIDENT), says(0, 2, seed=RESIDENT), "role_not_granted")
+    s.wait(90 * DAY_MS + 1)
+    shows("ninety days later", one, other, ("evidence_too_old", NOON + 1, NOON))
+    s.world.now -= 1
+    evidence = s.world.height
+    shows("shown", one, other, who=VISITOR, facts=[
+        ("role_suspended", dict(account=address(GATEWAY), session=id, sequence=2)),
+        (("suspension", 1, address(GATEWAY)), dict(since=evidence, session=id, sequence=2, lifted_at=None))])
+    shows("twice", one, other, "already_suspended")
+    s.reads(id, 2, 1010, refused="role_suspended", what="it attests nothing")
+    s.step("not even what is nobody's", GATEWAY, "attest_unassigned", "role_suspended", connector=(1, 2), at=NOON, register_wh=2000)
+    s.step("nor exchanges a meter", GATEWAY, "replace_meter", "role_suspended", connector=(1, 2), last=1000, first=0)
+    card = b"\xca" * 32
+    s.step("nor opens anything", GATEWAY, "open_session_by_mandate", "role_suspended", **tap((1, 2), card))
+    s.step("nor asks", GATEWAY, "ask_start", "role_suspended", start=tap((1, 2), card))
+    s.step("nor says what is wrong elsewhere", GATEWAY, "report_fault", "role_suspended", connector=(1, 2), session=None, fault="over_time", at=NOON)
+    late = s.opens(NEIGHBOUR, 2)
+    s.step("nor in a session that is younger", GATEWAY, "report_fault", "role_suspended", connector=(1, 2), session=late, fault="over_time", at=NOON)
+    s.step("it ends what runs", GATEWAY, "report_fault", connector=(1, 1), session=id, fault="over_time", at=s.world.now)
+    s.step("and settles it", GATEWAY, "settle_session", session=id, facts=[("session_settled", dict(energy=0, refund=10 * TOKEN))])
+    s.grants(late)
+    s.step("the younger one is stopped", NEIGHBOUR, "stop_session", session=late)
+    s.step("which it does not settle", GATEWAY, "settle_session", "role_suspended", session=late)
+
+    def lift(what, expect="applied", who=MANAGER, condominium=1, of=GATEWAY, facts=()):
+        s.step(what, who, "lift_suspension", expect, facts=facts, condominium=condominium, account=address(of))
+
+    lift("by somebody else", "not_allowed", who=RESIDENT)
+    lift("by itself", "not_allowed", who=GATEWAY)
+    lift("nowhere", "unknown_condominium", condominium=3)
+    lift("of one who is not suspended", "not_suspended", of=RESIDENT)
+    lift("of himself", "not_allowed", of=MANAGER)
+    s.step("another key for the meantime", MANAGER, "grant_role", condominium=1, role="gateway", account=address(VISITOR), until=None, **{"from": s.world.height + 1})
+    s.step("it settles", VISITOR, "settle_session", session=late, facts=[("session_settled", dict(energy=0))])
+    lift("lifted", facts=[("suspension_lifted", dict(account=address(GATEWAY))), (("suspension", 1, address(GATEWAY)), dict(lifted_at=s.world.now))])
+    lift("twice", "not_suspended")
+    shows("what was lifted", one, other, ("evidence_too_old", s.world.now + 1, NOON))
+    at = s.world.now - NOON
+    shows("of the same time", says(at, 7), says(at, 8), ("evidence_too_old", s.world.now + 1, s.world.now))
+    both = statement(GATEWAY, reading(ZERO, 1, NOON, 7), reading(ZERO, 9, s.world.now + 1, 5), reading(ZERO, 9, s.world.now + 2, 4))
+    shows("in one statement, of what comes later", both, both, facts=[("role_suspended", dict(session=ZERO, sequence=9))])
+
+
 def tell():
     accounts_and_money()
     roles()
@@ -1246,4 +1378,6 @@ def tell():
     tiers_and_bounds()
     ends_and_deadlines()
     automatic_start()
+    exchanged_meters()
+    contradictions()
     return steps

@@ -48,6 +48,9 @@ CALL = Enum(
     ("ask_start", Struct(start=START)),
     ("confirm_start", Struct(start=START)),
     ("attest_unassigned", Struct(connector=ID, at=TIMESTAMP, register_wh=WATT_HOURS)),
+    ("replace_meter", Struct(connector=ID, last=WATT_HOURS, first=WATT_HOURS)),
+    ("prove_equivocation", Struct(condominium=U32, first=Shown(), second=Shown())),
+    ("lift_suspension", Struct(condominium=U32, account=ADDRESS)),
 )
 BODY = Struct(chain_id=HASH, account=ADDRESS, signer=ADDRESS, nonce=U64, valid_until=TIMESTAMP, call=CALL)
 GENESIS = Struct(

@@ -43,7 +43,7 @@ use crate::{
     clock::Clock,
     config::{ApiConfig, Config, ConfigError},
     data_dir::{DataDir, DataDirError},
-    keys::{KeyError, KeyName},
+    keys::{KeyError, KeyName, KeyRing},
     listen::{Addresses, Claim, ListenError},
     stepped::{SteppedClock, SteppedError},
     store::{Opened, Store, StoreError},
@@ -412,8 +412,8 @@ fn start_roles(
     if config.scheduler.enabled {
         let policy = scheduler::plan::Policy::named(&config.scheduler.policy, config.scheduler.places)
             .map_err(|error| stopped("scheduler")(error.to_string()))?;
-        let key = keys::read(&KeyName::Scheduler.file(data.path()))?;
-        let scheduler = scheduler::start(policy, key, handle.clone(), clock.clone(), stop.clone());
+        let keys = KeyRing::open(KeyName::Scheduler, data.path())?;
+        let scheduler = scheduler::start(policy, keys, handle.clone(), clock.clone(), stop.clone());
         queue = scheduler.board;
         tasks.push(watch_over(scheduler.task, stopped("scheduler"), failures.clone()));
     }
@@ -421,9 +421,9 @@ fn start_roles(
     let mut metrics: gateway::MetricsText = Arc::new(String::new);
     let mut monitor: api::MonitorOf = Arc::new(|| Ok(Vec::new()));
     if let Some(door) = door {
-        let key = keys::read(&KeyName::Gateway.file(data.path()))?;
+        let keys = KeyRing::open(KeyName::Gateway, data.path())?;
         let start =
-            gateway::Start { data_dir: data.path(), settings: config.gateway.clone(), key, missing: options.missing_gateway_database };
+            gateway::Start { data_dir: data.path(), settings: config.gateway.clone(), keys, missing: options.missing_gateway_database };
         let gateway = gateway::start(start, handle.clone(), clock.clone(), stop.clone())?;
         samples = gateway.samples;
         metrics = gateway.metrics;

@@ -63,6 +63,12 @@ pub enum Key {
     MandateUse(SessionId),
     /// [`super::AskedStart`] at a connector, the last one; a lapsed one stays until the next.
     AskedStart(ConnectorId),
+    /// [`super::MeterProposal`] for a connector, the last one; a lapsed one stays until the next.
+    MeterProposal(ConnectorId),
+    /// [`super::Meter`] of a connector; absent where it has its first.
+    Meter(ConnectorId),
+    /// [`super::Suspension`] of a gateway in a condominium, in force or lifted.
+    Suspension(CondominiumId, Address),
 }
 
 impl Key {
@@ -83,7 +89,7 @@ impl Key {
                 bytes.extend(condominium(id.condominium));
                 bytes.extend(id.number.to_be_bytes());
             }
-            Self::Connector(id) | Self::AskedStart(id) => {
+            Self::Connector(id) | Self::AskedStart(id) | Self::MeterProposal(id) | Self::Meter(id) => {
                 bytes.extend(condominium(id.condominium));
                 bytes.extend(id.number.to_be_bytes());
             }
@@ -126,6 +132,10 @@ impl Key {
                 bytes.extend(address.0);
                 bytes.extend(condominium(*id));
             }
+            Self::Suspension(id, address) => {
+                bytes.extend(condominium(*id));
+                bytes.extend(address.0);
+            }
             Self::Card(id, card) => {
                 bytes.extend(condominium(*id));
                 bytes.extend(card.0.0);
@@ -166,6 +176,9 @@ impl Key {
             Self::MandateDay(..) => 25,
             Self::MandateUse(..) => 26,
             Self::AskedStart(..) => 27,
+            Self::MeterProposal(..) => 28,
+            Self::Meter(..) => 29,
+            Self::Suspension(..) => 30,
         }
     }
 }

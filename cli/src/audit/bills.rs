@@ -176,6 +176,9 @@ impl Bills {
             | Call::GrantMandate(_)
             | Call::RevokeMandate(_)
             | Call::BindCard(_)
+            | Call::ReplaceMeter(_)
+            | Call::ProveEquivocation(_)
+            | Call::LiftSuspension(_)
             | Call::AskStart(_) => {}
         }
     }
@@ -272,6 +275,10 @@ impl Bills {
             | Event::CardReleased { .. }
             | Event::SessionMandated { .. }
             | Event::StartAsked { .. }
+            | Event::MeterProposed { .. }
+            | Event::MeterReplaced { .. }
+            | Event::RoleSuspended { .. }
+            | Event::SuspensionLifted { .. }
             | Event::StartConfirmed { .. } => {}
         }
         Ok(())

@@ -1,12 +1,12 @@
 //! `AskStart`: a gateway leaves a start that looks unusual to it to the card's account, which confirms it or lets it lapse.
 //!
 //! Nothing is locked and no connector is taken meanwhile. How unusual it looked is not on the chain. A later one at the same connector takes its place. Checked in
-//! this order: no zeros (`ZeroValue`); a gateway of the connector's condominium (`UnknownCondominium`, `NotAllowed`); then card and mandate, as where it opens.
+//! this order: no zeros (`ZeroValue`); a gateway of the connector's condominium (`UnknownCondominium`, `NotAllowed`), which is not suspended (`RoleSuspended`); then card and mandate, as where it opens.
 
 use chain::{
     code::Rejection,
     receipt::Event,
-    record::{AskedStart, Key, Role},
+    record::{AskedStart, Key},
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ impl Action for AskStart {
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let OpenSessionByMandate { card, connector, tariff_version, max_spend, max_duration, energy_target } = self.start;
-        roles::require(ledger, context, connector.condominium, Role::Gateway)?;
+        roles::require_trusted_gateway(ledger, context, connector.condominium)?;
         let mandates::Start { account, .. } = mandates::check_start(ledger, context, &self.start)?;
         let until = context.block.timestamp.saturating_add(mandates::CONFIRM_WITHIN);
 

@@ -120,6 +120,9 @@ fn take(context: &CallContext<'_>, ledger: &mut Ledger<'_>, reading: &Reading) -
     if !roles::holds(ledger, context.block.height, connector_id.condominium, Role::Gateway, &context.account)? {
         return Err(Code::ReadingNotYours.into());
     }
+    if roles::suspension(ledger, connector_id.condominium, &context.account)?.is_some() {
+        return Err(Code::RoleSuspended.into());
+    }
     let connector = sessions::connector_of(ledger, &session)?;
     let version = sessions::tariff_of(ledger, &session)?;
     let times = times::of(ledger, id, &version.tariff)?;

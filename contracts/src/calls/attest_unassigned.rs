@@ -10,7 +10,7 @@ use chain::{
     id::ConnectorId,
     quantity::WattHours,
     receipt::Event,
-    record::{Connector, Key, Role},
+    record::{Connector, Key},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ impl Action for AttestUnassigned {
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let connector = ledger.connector(self.connector)?.ok_or(Code::UnknownConnector)?;
-        roles::require(ledger, context, self.connector.condominium, Role::Gateway)?;
+        roles::require_trusted_gateway(ledger, context, self.connector.condominium)?;
         if connector.session.is_some() {
             // Its readings say what its meter shows.
             return Err(Code::ConnectorBusy.into());

@@ -1,7 +1,7 @@
 //! `OpenSessionByMandate`: a gateway opens a session for the card that was shown to it, in the name of the card's account and within its mandate.
 //!
 //! Signed for the gateway's own account, which gains nothing: the escrow is locked at the card's account, and what the session does not cost goes back to it.
-//! Checked in this order: no zeros (`ZeroValue`); a gateway of the connector's condominium (`UnknownCondominium`, `NotAllowed`); the card (`UnknownCard`), its
+//! Checked in this order: no zeros (`ZeroValue`); a gateway of the connector's condominium (`UnknownCondominium`, `NotAllowed`), which is not suspended (`RoleSuspended`); the card (`UnknownCard`), its
 //! account's mandate (`NoMandate`), which is not over (`MandateExpired`), is for this connector (`MandateConnector`), for so much in one session and on one day
 //! (`MandateSession`, `MandateDay`) and at the highest prices of the version in force (`UnknownConnector`, `UnknownTariff`, `MandatePrice`); then all that
 //! every opening needs.
@@ -11,7 +11,6 @@ use chain::{
     id::{CardId, ConnectorId},
     quantity::{Amount, WattHours},
     receipt::Event,
-    record::Role,
     time::Duration,
 };
 use serde::{Deserialize, Serialize};
@@ -48,7 +47,7 @@ impl Action for OpenSessionByMandate {
     }
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
-        roles::require(ledger, context, self.connector.condominium, Role::Gateway)?;
+        roles::require_trusted_gateway(ledger, context, self.connector.condominium)?;
         let start = mandates::check_start(ledger, context, self)?;
         // The last checks and the first writes: both or neither.
         let session = mandates::open(ledger, context, self, &start)?;

@@ -4,7 +4,7 @@ use chain::{
     code::{Code, Rejection},
     id::{ConnectorId, SessionId},
     receipt::Event,
-    record::{Connector, EndReason, Fault, Key, Role, Session, SessionState},
+    record::{Connector, EndReason, Fault, Key, Session, SessionState},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,8 @@ impl Action for ReportFault {
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let connector = ledger.connector(self.connector)?.ok_or(Code::UnknownConnector)?;
-        roles::require(ledger, context, self.connector.condominium, Role::Gateway)?;
+        let open = connector.session.map(|id| sessions::existing(ledger, id)).transpose()?;
+        roles::require_gateway_of(ledger, context, self.connector.condominium, open.as_ref())?;
         if self.at > context.block.timestamp.saturating_add(context.block.params.drift) {
             return Err(Code::ReadingAhead.into());
         }
@@ -55,8 +56,7 @@ impl Action for ReportFault {
             ledger.put(&Key::Connector(self.connector), &Connector { fault: Some(self.fault), ..connector })?;
         }
         ledger.emit(Event::FaultReported { connector: self.connector, fault: self.fault, at: self.at });
-        let Some(id) = connector.session else { return Ok(()) };
-        let session = sessions::existing(ledger, id)?;
+        let Some((id, session)) = connector.session.zip(open) else { return Ok(()) };
         if !self.ends(session.state) {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use chain::{
     code::{Code, Rejection},
     id::SessionId,
     receipt::Settler,
-    record::{Role, SessionState},
+    record::SessionState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ impl Action for SettleSession {
 
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let session = sessions::existing(ledger, self.session)?;
-        roles::require(ledger, context, session.connector.condominium, Role::Gateway)?;
+        roles::require_gateway_of(ledger, context, session.connector.condominium, Some(&session))?;
         match session.state {
             SessionState::Stopping { reason, at } => {
                 sessions::settle(ledger, context.block, self.session, &session, End { reason, at }, Settler::Gateway)

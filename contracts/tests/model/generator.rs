@@ -29,6 +29,7 @@ mod meters;
 mod people;
 mod sessions;
 mod sites;
+mod trust;
 
 /// The condominiums.
 pub const SITES: [u32; 3] = [1, 2, 3];
@@ -276,7 +277,7 @@ impl Generator {
                 }
             }
         }
-        match self.rng.random_range(0..1_062) {
+        match self.rng.random_range(0..1_122) {
             0..15 => self.register(model),
             15..35 => self.invite(model),
             35..105 => self.sale(model),
@@ -310,7 +311,10 @@ impl Generator {
             1_006..1_024 => self.report(model),
             1_024..1_044 => self.confirm(model),
             1_044..1_050 => self.limit(model),
-            _ => self.unassigned(model),
+            1_050..1_062 => self.unassigned(model),
+            1_062..1_086 => self.exchange(model),
+            1_086..1_104 => self.accuse(model),
+            _ => self.forgive(model),
         }
     }
 

@@ -26,6 +26,7 @@ use super::{
     clearing::{Abroad, Owing, Period},
     mandates::{Asked, Grant, Start, Tally},
     prices::Costs,
+    trust::{Blame, Successor, Word},
 };
 
 /// Three phases, in milliamperes.
@@ -205,6 +206,10 @@ pub struct Model {
     pub asked: BTreeMap<Local, Asked>,
     /// Whose, and since when.
     pub cards: BTreeMap<(u32, CardId), (Address, u64)>,
+    /// Meters that are not a connector's first, and who last spoke of another one.
+    pub successors: BTreeMap<Local, Successor>,
+    pub words: BTreeMap<Local, Word>,
+    pub blames: BTreeMap<(u32, Address), Blame>,
     pub height: u64,
     pub now: u64,
     index: u32,
@@ -246,6 +251,9 @@ impl Model {
             tallies: BTreeMap::new(),
             asked: BTreeMap::new(),
             cards: BTreeMap::new(),
+            successors: BTreeMap::new(),
+            words: BTreeMap::new(),
+            blames: BTreeMap::new(),
             height: 0,
             now: genesis.timestamp.ms(),
             index: 0,
@@ -415,6 +423,9 @@ impl Model {
             Call::AskStart(call) => self.ask_start(sender, call),
             Call::ConfirmStart(call) => self.confirm_start(sender, call),
             Call::AttestUnassigned(call) => self.attest_unassigned(sender, call),
+            Call::ReplaceMeter(call) => self.replace_meter(sender, call),
+            Call::ProveEquivocation(call) => self.prove_equivocation(sender, call),
+            Call::LiftSuspension(call) => self.lift_suspension(sender, call),
         }
     }
 

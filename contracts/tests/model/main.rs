@@ -1,6 +1,6 @@
 //! The ledger against a model of it: tens of thousands of valid and invalid calls, predicted one by one.
 //!
-//! [`generator`] thinks of what people might send, [`ledger`] (with [`money`], [`sessions`], [`mandates`], [`prices`] and [`records`]) predicts what becomes of it,
+//! [`generator`] thinks of what people might send, [`ledger`] (with [`money`], [`sessions`], [`mandates`], [`trust`], [`prices`] and [`records`]) predicts what becomes of it,
 //! `contracts` builds and judges the blocks, and after every block both must agree on every verdict, event and record; [`checks`] holds the state to its
 //! sums and its proofs.
 //! The model shares calls, ids and records with the code under test, and no rule.
@@ -19,6 +19,7 @@ mod prices;
 mod records;
 mod run;
 mod sessions;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,7 @@ use chain::{code::Code, record::EndReason};
 const AT_LEAST: u32 = 20;
 
 /// How many kinds of call there are.
-const CALLS: usize = 31;
+const CALLS: usize = 34;
 
 /// How many reasons there are for a session to end, faults one by one.
 const ENDS: usize = 15;

@@ -123,7 +123,7 @@ impl Model {
 
     pub fn open_session_by_mandate(&mut self, sender: &Sender, call: &OpenSessionByMandate) -> Ruling<Vec<Event>> {
         no_zeros(call)?;
-        self.only(call.connector.condominium.0, Role::Gateway, sender)?;
+        self.gateway(call.connector.condominium.0, sender, None)?;
         let account = self.may_start(call)?;
         let mut events = self.start(&Sender { account, ..*sender }, call)?;
         events.push(Event::SessionMandated { session: SessionId(sender.id.0), card: call.card });
@@ -132,7 +132,7 @@ impl Model {
 
     pub fn ask_start(&mut self, sender: &Sender, AskStart { start }: &AskStart) -> Ruling<Vec<Event>> {
         no_zeros(start)?;
-        self.only(start.connector.condominium.0, Role::Gateway, sender)?;
+        self.gateway(start.connector.condominium.0, sender, None)?;
         let account = self.may_start(start)?;
         let until = self.now + 600_000;
         self.asked.insert((start.connector.condominium.0, start.connector.number), Asked { account, start: *start, until });

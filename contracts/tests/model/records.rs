@@ -7,8 +7,8 @@ use chain::{
     id::{CondominiumId, ConnectorId, GroupId, Height, TariffId},
     quantity::{Amount, WattHours, Watts},
     record::{
-        Account, AskedStart, Card, Condominium, Connector, GrantSpan, Group, Key, Mandate, MandateDay, MandateUse, MeterState, Redemption,
-        RoleGrant, Session, SessionState, SessionTimes, Signer, SignerScope, TariffHead, TariffVersion,
+        Account, AskedStart, Card, Condominium, Connector, GrantSpan, Group, Key, Mandate, MandateDay, MandateUse, Meter, MeterProposal,
+        MeterState, Redemption, RoleGrant, Session, SessionState, SessionTimes, Signer, SignerScope, Suspension, TariffHead, TariffVersion,
     },
     tariff::TariffDimension,
     time::{Duration, Timestamp},
@@ -20,6 +20,7 @@ use super::{
     ledger::{Charge, Model, components, currents},
     mandates::Asked,
     prices,
+    trust::{Blame, Successor, Word},
 };
 
 impl Model {
@@ -69,7 +70,28 @@ impl Model {
         for ((site, card), (account, at)) in &self.cards {
             rows.put(&Key::Card(CondominiumId(*site), *card), &Card { account: *account, bound_at: Timestamp::from_ms(*at) });
         }
+        self.trust_records(&mut rows);
         rows.0
+    }
+
+    fn trust_records(&self, rows: &mut Rows) {
+        let place = |(site, number): &(u32, u32)| ConnectorId::new(CondominiumId(*site), *number);
+        for (connector, meter) in &self.successors {
+            let Successor { exchanges, first, base, since } = *meter;
+            let (first, base, since) = (WattHours::new(first), WattHours::new(base), Timestamp::from_ms(since));
+            rows.put(&Key::Meter(place(connector)), &Meter { exchanges, first, base, since });
+        }
+        for (connector, word) in &self.words {
+            let Word { account, role, last, first, until } = *word;
+            let (last, first, until) = (WattHours::new(last), WattHours::new(first), Timestamp::from_ms(until));
+            rows.put(&Key::MeterProposal(place(connector)), &MeterProposal { account, role, last, first, until });
+        }
+        for ((site, account), blame) in &self.blames {
+            let Blame { since, session, sequence, evidence, lifted } = *blame;
+            let (since, lifted_at) = (Height(since), lifted.map(Timestamp::from_ms));
+            let record = Suspension { since, session, sequence, evidence, lifted_at };
+            rows.put(&Key::Suspension(CondominiumId(*site), *account), &record);
+        }
     }
 
     fn money_records(&self, rows: &mut Rows) {

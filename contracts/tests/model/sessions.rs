@@ -298,7 +298,7 @@ impl Model {
         if !self.points.contains_key(&connector) {
             return no(Code::UnknownConnector);
         }
-        self.only(connector.0, Role::Gateway, sender)?;
+        self.gateway(connector.0, sender, self.session_on(connector))?;
         if call.at.ms() > self.now + self.params.drift.ms() {
             return no(Code::ReadingAhead);
         }
@@ -325,7 +325,7 @@ impl Model {
         let connector = (call.connector.condominium.0, call.connector.number);
         let Some(point) = self.points.get(&connector) else { return no(Code::UnknownConnector) };
         let before = point.register;
-        self.only(connector.0, Role::Gateway, sender)?;
+        self.gateway(connector.0, sender, None)?;
         if self.session_on(connector).is_some() {
             return no(Code::ConnectorBusy);
         }
@@ -347,7 +347,7 @@ impl Model {
 
     pub fn settle_session(&mut self, sender: &Sender, call: &SettleSession) -> Ruling<Vec<Event>> {
         let charge = self.charge(call.session)?;
-        self.only(charge.connector.0, Role::Gateway, sender)?;
+        self.gateway(charge.connector.0, sender, Some(call.session))?;
         let SessionState::Stopping { reason, at } = charge.state else { return no(Code::WrongSessionState) };
         Ok(self.settle(call.session, reason, at.ms(), Settler::Gateway))
     }
@@ -459,6 +459,9 @@ impl Model {
         let drift = self.params.drift.ms();
         if !self.has(charge.connector.0, Role::Gateway, &sender.account) {
             return no(Code::ReadingNotYours);
+        }
+        if self.is_blamed(charge.connector.0, &sender.account) {
+            return no(Code::RoleSuspended);
         }
         if reading.flags.0 > FULL + REMOVED {
             return no(Code::NotActive);

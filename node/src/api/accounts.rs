@@ -53,7 +53,9 @@ pub async fn show(
     for condominium in condominium_ids(&snapshot)? {
         for role in Role::ALL {
             let grant = snapshot.record::<RoleGrant>(&chain::record::Key::Role(condominium, role, address))?;
-            held.extend(grant.map(|grant| RoleView { condominium, role, account: address, grant }));
+            if let Some(grant) = grant {
+                held.push(role_view(&snapshot, condominium, role, address, grant)?);
+            }
         }
     }
     Ok(Json(AccountView { address, account, available, next_nonce: next_nonce.unwrap_or_default(), roles: held }))
@@ -113,11 +115,31 @@ pub async fn roles(State(state): State<ApiState>, Asked(query): Asked<RolesQuery
     let table = [&[ROLES][..], &condominium.0.to_be_bytes()].concat();
     let after = query.cursor.as_deref().map(|text| key_of(text, &table)).transpose()?;
     let rows = snapshot.records::<RoleGrant>(&table, after.as_deref(), limit.saturating_add(1))?;
-    Ok(Json(page_of_keys(&table, rows, limit, |key, grant| {
+    let held = |key: &[u8]| {
         let (number, address) = key.get(table.len()..)?.split_first()?;
-        let role = Role::ALL.into_iter().find(|role| role.number() == *number)?;
-        Some(RoleView { condominium, role, account: Address(address.try_into().ok()?), grant })
-    })))
+        Some((Role::ALL.into_iter().find(|role| role.number() == *number)?, Address(address.try_into().ok()?)))
+    };
+    let mut views = Vec::with_capacity(rows.len());
+    for (key, grant) in rows {
+        let Some((role, account)) = held(&key) else { continue };
+        let view = role_view(&snapshot, condominium, role, account, grant)?;
+        views.push((key, view));
+    }
+    Ok(Json(page_of_keys(&table, views, limit, |_, view| Some(view))))
+}
+
+fn role_view(
+    snapshot: &Snapshot<'_>,
+    condominium: CondominiumId,
+    role: Role,
+    account: Address,
+    grant: RoleGrant,
+) -> Result<RoleView, ApiProblem> {
+    let suspension = match role {
+        Role::Gateway => snapshot.record(&chain::record::Key::Suspension(condominium, account))?,
+        Role::Manager | Role::Treasurer | Role::Scheduler | Role::Auditor => None,
+    };
+    Ok(RoleView { condominium, role, account, grant, suspension })
 }
 
 /// `?account=` and a page.

@@ -337,5 +337,9 @@ const fn name_of(event: &Event) -> &'static str {
         Event::SessionMandated { .. } => "session_mandated",
         Event::StartAsked { .. } => "start_asked",
         Event::StartConfirmed { .. } => "start_confirmed",
+        Event::MeterProposed { .. } => "meter_proposed",
+        Event::MeterReplaced { .. } => "meter_replaced",
+        Event::RoleSuspended { .. } => "role_suspended",
+        Event::SuspensionLifted { .. } => "suspension_lifted",
     }
 }

@@ -6,7 +6,7 @@ use chain::{
     code::{Code, Rejection},
     id::{ConnectorId, GroupId, TariffId},
     quantity::{Amount, Cost, Currents, WattHours},
-    record::{Connector, CostByComponent, Group, Service, TariffHead},
+    record::{Connector, CostByComponent, Group, Key, Service, TariffHead},
     time::{Duration, Timestamp},
     words::utc,
 };
@@ -39,10 +39,13 @@ pub async fn connectors(
     let snapshot = state.app.snapshot()?;
     let sight = reader.sight(&snapshot)?;
     let rows = snapshot.records::<Connector>(&CONNECTORS, query.key(&CONNECTORS)?.as_deref(), limit.saturating_add(1))?;
-    Ok(Json(page_of_keys(&CONNECTORS, rows, limit, |key, connector| {
-        let (condominium, number) = key_local(key)?;
-        Some(connector_view(ConnectorId::new(condominium, number), connector, &sight))
-    })))
+    let mut views = Vec::with_capacity(rows.len());
+    for (key, connector) in rows {
+        let Some((condominium, number)) = key_local(&key) else { continue };
+        let view = connector_view(&snapshot, ConnectorId::new(condominium, number), connector, &sight)?;
+        views.push((key, view));
+    }
+    Ok(Json(page_of_keys(&CONNECTORS, views, limit, |_, view| Some(view))))
 }
 
 /// `GET /connectors/{id}`.
@@ -55,16 +58,17 @@ pub async fn connector(
     let id: ConnectorId = parse(&id, "connector")?;
     let snapshot = state.app.snapshot()?;
     let connector = snapshot.connector(id)?.ok_or_else(|| unknown_connector(id))?;
-    Ok(Json(connector_view(id, connector, &reader.sight(&snapshot)?)))
+    Ok(Json(connector_view(&snapshot, id, connector, &reader.sight(&snapshot)?)?))
 }
 
 /// Free or busy for everybody; which session keeps it busy for those who may read the condominium's.
-fn connector_view(id: ConnectorId, mut connector: Connector, sight: &Sight) -> ConnectorView {
+fn connector_view(snapshot: &Snapshot<'_>, id: ConnectorId, mut connector: Connector, sight: &Sight) -> Result<ConnectorView, ApiProblem> {
     let free = connector.service == Service::InService && connector.fault.is_none() && connector.session.is_none();
     if !sight.takes_in(id.condominium) {
         connector.session = None;
     }
-    ConnectorView { id, connector, free }
+    let (meter, meter_proposal) = (snapshot.record(&Key::Meter(id))?, snapshot.record(&Key::MeterProposal(id))?);
+    Ok(ConnectorView { id, connector, free, meter, meter_proposal })
 }
 
 fn unknown_connector(id: ConnectorId) -> ApiProblem {

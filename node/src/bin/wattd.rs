@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chain::{genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
+use chain::{crypto::address_of, genesis_kind::NetworkKind, id::ConnectorId, time::Timestamp};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use consensus::{Ended, LostLog, Voting};
 use firmware_core::{DeviceId, SensorId};
@@ -25,6 +25,7 @@ use node::{
         self, InitOptions,
         federation::{self, GenesisOptions, JoinOptions, Listen, ObserverOptions, PrepareOptions},
     },
+    keys::{self, KeyName, KeyRing},
     telemetry::{self, LogFormat},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -114,6 +115,9 @@ Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 usage.
         /// The folder for them; it is made where it is missing.
         folder: PathBuf,
     },
+    /// Exchange the key of this node's gateway or scheduler while it runs.
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 #[derive(Args)]
@@ -127,6 +131,44 @@ struct DoctorArgs {
     /// Write JSON for programs.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make the key that takes over, and print its address: a manager gives it the role (watt admin role rotate).
+    ///
+    /// A running node finds it and signs with it as soon as the chain gives it the role; until then the key in use goes on.
+    Next(KeyArgs),
+    /// Show the addresses of the key in use and of the one that takes over.
+    Show(KeyArgs),
+    /// Put the key that has taken over into the place of the old one, which is kept beside it: do it once the old one has lost the role.
+    Adopt(KeyArgs),
+}
+
+#[derive(Args)]
+struct KeyArgs {
+    /// Whose key.
+    #[arg(value_enum)]
+    role: RoleKey,
+    /// The node's data directory.
+    #[arg(long, env = "WATTD_DATA")]
+    data: PathBuf,
+}
+
+/// The keys that a manager can give a role and take it from; a validator's key is the federation's matter, and people's keys are in their wallets.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum RoleKey {
+    Gateway,
+    Scheduler,
+}
+
+impl RoleKey {
+    const fn name(self) -> KeyName {
+        match self {
+            Self::Gateway => KeyName::Gateway,
+            Self::Scheduler => KeyName::Scheduler,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -351,6 +393,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor(args),
         Command::Completions { shell } => completions(shell).map(done),
         Command::Man { folder } => pages(&folder).map(done),
+        Command::Key(command) => key(&command).map(done),
     };
     match result {
         Ok(code) => code,
@@ -526,6 +569,32 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+fn key(command: &KeyCommand) -> anyhow::Result<()> {
+    match command {
+        KeyCommand::Next(KeyArgs { role, data }) => {
+            let key = keys::make_next(role.name(), data)?;
+            let address = address_of(&key);
+            println!("{address}");
+            let (name, old) = (role.name().name(), address_of(&keys::read(&role.name().file(data))?));
+            eprintln!("A manager gives it the role: watt admin role rotate {name} --from {old} --to {address}");
+            eprintln!("The node signs with it from then on; afterwards: wattd key adopt {name}");
+        }
+        KeyCommand::Show(KeyArgs { role, data }) => {
+            let ring = KeyRing::open(role.name(), data)?;
+            println!("in use  {}", address_of(ring.current()));
+            if let Some(next) = ring.next()? {
+                println!("next    {}", address_of(next));
+            }
+        }
+        KeyCommand::Adopt(KeyArgs { role, data }) => {
+            let retired = keys::adopt_next(role.name(), data)?;
+            println!("{}", address_of(&keys::read(&role.name().file(data))?));
+            eprintln!("The old key is kept at {}: destroy it once nothing needs it any more.", retired.display());
+        }
+    }
+    Ok(())
 }
 
 fn unit(command: UnitCommand) -> anyhow::Result<()> {

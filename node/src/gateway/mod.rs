@@ -44,10 +44,9 @@ use chain::{
     api::MonitorView,
     export::KeptSamples,
     id::{ConnectorId, SessionId},
-    record::{Key, Signer},
+    record::{Key, Role, Signer},
     time::Timestamp,
 };
-use ed25519_dalek::SigningKey;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -62,6 +61,7 @@ use crate::{
     app::{AppHandle, Interest},
     clock::Clock,
     config::{BadSetting, GatewayConfig},
+    keys::KeyRing,
     sender::Sender,
 };
 
@@ -197,8 +197,8 @@ pub struct Start<'a> {
     pub data_dir: &'a Path,
     /// What the operator chose.
     pub settings: GatewayConfig,
-    /// The key that it signs with.
-    pub key: SigningKey,
+    /// The keys that it signs with.
+    pub keys: KeyRing,
     /// The way on where its database is missing.
     pub missing: MissingDatabase,
 }
@@ -208,19 +208,22 @@ pub struct Start<'a> {
 /// # Errors
 /// [`GatewayError`].
 pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Result<Gateway, GatewayError> {
-    let Start { data_dir, settings, key, missing } = start;
+    let Start { data_dir, settings, keys, missing } = start;
     settings.check()?;
     let starting = Some(clock.work());
     let registry = units::LiveRegistry::open(data_dir)?;
-    let sender = Sender::new(app.clone(), clock.clone(), key);
+    let sender = Sender::new(app.clone(), clock.clone(), Role::Gateway, keys);
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
     let state = |error: &dyn std::fmt::Display| GatewayError::State(error.to_string());
     let snapshot = app.snapshot().map_err(|error| state(&error))?;
     let params = snapshot.params().map_err(|error| state(&error))?;
-    let signer: Option<Signer> = snapshot.record(&Key::Signer(sender.address())).map_err(|error| state(&error))?;
+    let mut transactions = 0_u64;
+    for account in sender.addresses() {
+        let signer: Option<Signer> = snapshot.record(&Key::Signer(account)).map_err(|error| state(&error))?;
+        transactions = transactions.saturating_add(signer.map_or(0, |signer| signer.nonce));
+    }
     drop(snapshot);
-    let transactions = signer.map_or(0, |signer| signer.nonce);
     let (store, is_lost) = open_store(&data_dir.join(FOLDER), transactions, missing)?;
     let (store, counters) = (Arc::new(store), Arc::new(counters::Counters::default()));
     let pace = pace::Pace::new(&settings);

@@ -188,6 +188,7 @@ impl Loop {
         let now = self.clock.now();
         let snapshot = self.app.snapshot().map_err(trouble)?;
         self.desk.set_params(snapshot.params().map_err(trouble)?);
+        self.desk.set_account(self.sender.address());
         for id in ids {
             let sight = self.desk.look(&snapshot, *id).map_err(failed)?;
             self.desk.update(*id, sight, now, write).map_err(failed)?;

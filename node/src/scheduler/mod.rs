@@ -25,7 +25,6 @@ use contracts::{
     roles,
     tariff::Zone,
 };
-use ed25519_dalek::SigningKey;
 use tokio::{sync::watch, task::JoinHandle};
 
 use self::{
@@ -35,6 +34,7 @@ use self::{
 use crate::{
     app::{AppHandle, Committed, Interest, Subscription, SubscriptionError},
     clock::{Clock, Work},
+    keys::KeyRing,
     sender::{SendError, Sender},
 };
 
@@ -67,15 +67,15 @@ pub struct Scheduler {
     pub task: JoinHandle<Result<(), SchedulerError>>,
 }
 
-/// Starts a scheduler that signs with `key`, until `stop` becomes true.
+/// Starts a scheduler that signs with `keys`, until `stop` becomes true.
 #[must_use]
-pub fn start(policy: Policy, key: SigningKey, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Scheduler {
+pub fn start(policy: Policy, keys: KeyRing, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Scheduler {
     let (publish, board) = watch::channel(Vec::new());
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
     // A stepped clock stands still until the first plan is carried out.
     let starting = clock.work();
-    let sender = Sender::new(app.clone(), clock.clone(), key);
+    let sender = Sender::new(app.clone(), clock.clone(), Role::Scheduler, keys);
     tracing::info!(account = %sender.address(), ?policy, "scheduler started");
     let task = tokio::spawn(Loop { policy, app, clock, sender, commits, publish }.run(starting, stop));
     Scheduler { board, task }
@@ -213,6 +213,10 @@ fn matters(receipts: &[Receipt]) -> bool {
         | Event::CardReleased { .. }
         | Event::SessionMandated { .. }
         | Event::StartAsked { .. }
+        | Event::MeterProposed { .. }
+        | Event::MeterReplaced { .. }
+        | Event::RoleSuspended { .. }
+        | Event::SuspensionLifted { .. }
         | Event::StartConfirmed { .. }
         | Event::AccountRegistered { .. }
         | Event::TokensSold { .. }
@@ -247,11 +251,12 @@ struct View {
 fn views(state: &dyn StateRead, tip: Height, sender: &Sender) -> Result<Vec<View>, Fault> {
     let ledger = Ledger::new(state);
     let minimum_ma = minimum_current(&ledger)?;
+    let account = sender.address();
     let mut ours: BTreeMap<CondominiumId, View> = BTreeMap::new();
     let condominiums: Vec<(Vec<u8>, Condominium)> = ledger.scan(&[Key::Condominium(CondominiumId(0)).table()], MAX_RECORDS)?;
     for (key, _) in condominiums {
         let Some(id) = last_number(&key).map(CondominiumId) else { continue };
-        if roles::holds(&ledger, tip.next(), id, Role::Scheduler, &sender.address())? {
+        if roles::holds(&ledger, tip.next(), id, Role::Scheduler, &account)? {
             let site = Site { groups: groups(&ledger, id)?, minimum_ma, unswitched: unswitched(&ledger, id)? };
             ours.insert(id, View { site, known: Vec::new() });
         }

@@ -95,6 +95,10 @@ impl Garage {
             | Event::CardReleased { .. }
             | Event::SessionMandated { .. }
             | Event::StartAsked { .. }
+            | Event::MeterProposed { .. }
+            | Event::MeterReplaced { .. }
+            | Event::RoleSuspended { .. }
+            | Event::SuspensionLifted { .. }
             | Event::StartConfirmed { .. } => {}
         }
     }

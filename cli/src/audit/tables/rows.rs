@@ -218,6 +218,12 @@ impl Tables {
             Event::RoleRevoked { condominium, role, account, until } => {
                 self.role("revoked", moment, *condominium, *role, *account, None, Some(*until));
             }
+            Event::RoleSuspended { condominium, account, .. } => {
+                self.role("suspended", moment, *condominium, Role::Gateway, *account, Some(moment.height), None);
+            }
+            Event::SuspensionLifted { condominium, account } => {
+                self.role("suspension lifted", moment, *condominium, Role::Gateway, *account, None, Some(moment.height));
+            }
             Event::PositionPosted { debtor, creditor, amount } => self.position("posted", moment, [*debtor, *creditor], *amount, origin),
             Event::PaymentDue { clearing, debtor, creditor, amount } => {
                 self.position("payment due", moment, [*debtor, *creditor], *amount, origin.at(*clearing));
@@ -253,6 +259,8 @@ impl Tables {
             | Event::CardReleased { .. }
             | Event::SessionMandated { .. }
             | Event::StartAsked { .. }
+            | Event::MeterProposed { .. }
+            | Event::MeterReplaced { .. }
             | Event::StartConfirmed { .. }
             | Event::ReadingHandled { .. }
             | Event::FaultReported { .. }

@@ -3,6 +3,7 @@
 mod card;
 mod connector;
 mod group;
+mod meter;
 mod monitor;
 mod redeem;
 pub(super) mod resident;
@@ -15,7 +16,7 @@ use clap::Subcommand;
 pub use self::{resident::InviteText, tariff::read_tariff};
 use super::{CommandError, Context};
 
-/// Run a condominium: tokens, groups, connectors, tariffs, roles, residents, cards.
+/// Run a condominium: tokens, groups, connectors, meters, tariffs, roles, residents, cards.
 #[derive(Subcommand, Debug)]
 #[command(after_help = "Examples:
   watt admin sell watt1... 50 --wallet treasurer
@@ -35,10 +36,13 @@ pub enum Admin {
     /// List connectors; make or change one (manager)
     #[command(subcommand)]
     Connector(connector::Connector),
+    /// List meters; exchange one (manager)
+    #[command(subcommand)]
+    Meter(meter::Meter),
     /// List tariffs; add a version (manager)
     #[command(subcommand)]
     Tariff(tariff::Tariff),
-    /// List roles; grant or revoke one (manager)
+    /// List roles; grant, revoke or rotate one, lift a suspension (manager)
     #[command(subcommand)]
     Role(role::Role),
     /// Register a resident or write an invite (manager or treasurer)
@@ -58,6 +62,7 @@ impl Admin {
             Self::Redeem(command) => command.run(context).await,
             Self::Group(command) => command.run(context).await,
             Self::Connector(command) => command.run(context).await,
+            Self::Meter(command) => command.run(context).await,
             Self::Tariff(command) => command.run(context).await,
             Self::Role(command) => command.run(context).await,
             Self::Resident(command) => command.run(context).await,

@@ -5,18 +5,22 @@ use ::chain::{
     record,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use contracts::call::{Call, GrantRole, RevokeRole};
+use contracts::call::{Call, GrantRole, LiftSuspension, RegisterAccount, RevokeRole};
 
 use crate::{
     command::{CommandError, Context},
     csv::{self, Csv},
     describe,
+    quantity::time,
     render::{Facts, Rows},
 };
 
-/// List roles; grant or revoke one (manager)
+/// List roles; grant, revoke or rotate one, lift a suspension (manager)
 #[derive(Subcommand, Debug)]
-#[command(after_help = "Examples:\n  watt admin role list\n  watt admin role grant treasurer watt1...")]
+#[command(after_help = "Examples:
+  watt admin role list
+  watt admin role grant treasurer watt1...
+  watt admin role rotate gateway --from watt1old... --to watt1new...")]
 pub enum Role {
     /// List who holds which role
     List(List),
@@ -24,6 +28,10 @@ pub enum Role {
     Grant(Grant),
     /// End a role at a height
     Revoke(Revoke),
+    /// Give a role to another key and take it from the one before, without a gap
+    Rotate(Rotate),
+    /// Trust a gateway's key again that has contradicted itself
+    Lift(Lift),
 }
 
 /// The roles of a condominium.
@@ -100,12 +108,56 @@ pub struct Revoke {
     until: Option<u64>,
 }
 
+/// Give a role to another key and take it from the one before, without a gap
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  watt admin role rotate gateway --from watt1old... --to watt1new... --wallet manager
+  watt admin role rotate treasurer --from watt1old... --to watt1new... --at 6000
+
+Registers the new key's account where it is not, grants it the role, then revokes it from the old one: at no height does nobody hold it, and where one step
+fails the old key still does; call it again then. `wattd key next` makes the next key of a gateway or a scheduler; the running node uses it as
+soon as the chain says so. Open sessions, units and cards are bound to no key and go on.")]
+pub struct Rotate {
+    /// Which
+    #[arg(value_enum, value_name = "ROLE")]
+    role: Name,
+    /// The account that has held it
+    #[arg(long, value_name = "ADDRESS")]
+    from: Address,
+    /// The account that takes it over
+    #[arg(long, value_name = "ADDRESS")]
+    to: Address,
+    /// Where [default: the only one]
+    #[arg(long, value_name = "NUMBER")]
+    condominium: Option<u32>,
+    /// The first height of the new key, and the first without the old one [default: as soon as can be]
+    #[arg(long, value_name = "HEIGHT")]
+    at: Option<u64>,
+}
+
+/// Trust a gateway's key again that has contradicted itself
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  watt admin role lift watt1... --wallet manager
+
+Look at the evidence first: `watt audit evidence list`. Where the key may be stolen, appoint another one instead: `watt admin role rotate`.")]
+pub struct Lift {
+    /// Whose key
+    #[arg(value_name = "ADDRESS")]
+    account: Address,
+    /// Where [default: the only one]
+    #[arg(long, value_name = "NUMBER")]
+    condominium: Option<u32>,
+}
+
 impl Role {
     pub(super) async fn run(self, context: &Context) -> Result<(), CommandError> {
         match self {
             Self::List(command) => command.run(context).await,
             Self::Grant(command) => command.run(context).await,
             Self::Revoke(command) => command.run(context).await,
+            Self::Rotate(command) => command.run(context).await,
+            Self::Lift(command) => command.run(context).await,
         }
     }
 }
@@ -136,19 +188,35 @@ impl List {
         context.put_list(
             &roles,
             || {
-                let mut rows = Rows::new(&["ROLE", "ACCOUNT", "FROM HEIGHT", "BEFORE HEIGHT"], "There is no role.");
+                let mut rows = Rows::new(&["ROLE", "ACCOUNT", "FROM HEIGHT", "BEFORE HEIGHT", "SUSPENDED"], "There is no role.");
                 for view in &roles {
                     let until = view.grant.until.map_or_else(|| "-".to_owned(), |until| until.to_string());
-                    rows.push([describe::role(view.role).to_owned(), view.account.to_string(), view.grant.from.to_string(), until]);
+                    let suspended = match view.suspension {
+                        None => "-".to_owned(),
+                        Some(suspension) => match suspension.lifted_at {
+                            None => format!("since height {}", suspension.since),
+                            Some(at) => format!("lifted at {}", time(at)),
+                        },
+                    };
+                    rows.push([
+                        describe::role(view.role).to_owned(),
+                        view.account.to_string(),
+                        view.grant.from.to_string(),
+                        until,
+                        suspended,
+                    ]);
                 }
                 rows.text()
             },
             || {
-                let mut csv = Csv::new(&["condominium", "role", "account", "from_height", "before_height"]);
+                let mut csv = Csv::new(&["condominium", "role", "account", "from_height", "before_height", "suspended_since", "lifted_at"]);
                 for view in &roles {
                     let until = csv::some(view.grant.until, |height| csv::number(height.0));
                     let role = csv::text(describe::role(view.role));
-                    csv.push([csv::number(view.condominium.0), role, csv::text(view.account), csv::number(view.grant.from.0), until]);
+                    let since = csv::some(view.suspension, |suspension| csv::number(suspension.since.0));
+                    let lifted = csv::some(view.suspension.and_then(|suspension| suspension.lifted_at), csv::at);
+                    let from = csv::number(view.grant.from.0);
+                    csv.push([csv::number(view.condominium.0), role, csv::text(view.account), from, until, since, lifted]);
                 }
                 csv
             },
@@ -182,5 +250,61 @@ impl Revoke {
             .with("of", self.account.to_string())
             .with("over at height", until.to_string());
         context.put_done(&done, facts)
+    }
+}
+
+impl Rotate {
+    async fn run(self, context: &Context) -> Result<(), CommandError> {
+        let Self { role, from: old, to: new, .. } = self;
+        if old == new {
+            return Err(CommandError::Usage("--from and --to are one account: a rotation needs another key".to_owned()));
+        }
+        let role = role.role();
+        let condominium = context.condominium(self.condominium).await?;
+        let status = context.status().await?;
+        let roles = context.client().roles(condominium).await?;
+        let held = |account: Address| {
+            let begun = |from: Height, until: Option<Height>| {
+                from <= status.height.next() && until.is_none_or(|until| until > status.height.next())
+            };
+            roles.iter().any(|view| view.role == role && view.account == account && begun(view.grant.from, view.grant.until))
+        };
+        if !held(old) {
+            return Err(CommandError::Failed(format!("{old} is no {} of condominium {condominium} now", describe::role(role))));
+        }
+        match context.client().account(new).await {
+            Ok(_) => {}
+            Err(error) if error.is_code("unknown_account") => {
+                context.submit(&status, Call::RegisterAccount(RegisterAccount { account: new, condominium, invite: None })).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // The new key first: where the second step fails both hold the role, and never nobody. Blocks may be made between the steps.
+        let mut until = self.at.map_or_else(|| soonest(status.height), Height);
+        if !held(new) {
+            let status = context.status().await?;
+            let from = self.at.map_or_else(|| soonest(status.height), Height);
+            context.submit(&status, Call::GrantRole(GrantRole { condominium, role, account: new, from, until: None })).await?;
+            until = from;
+        }
+        let status = context.status().await?;
+        until = until.max(soonest(status.height));
+        let done = context.submit(&status, Call::RevokeRole(RevokeRole { condominium, role, account: old, until })).await?;
+        let facts = Facts::new()
+            .with("rotated", describe::role(role))
+            .with("from", old.to_string())
+            .with("to", new.to_string())
+            .with("over for the old key at height", until.to_string());
+        context.put_done(&done, facts)
+    }
+}
+
+impl Lift {
+    async fn run(self, context: &Context) -> Result<(), CommandError> {
+        let condominium = context.condominium(self.condominium).await?;
+        let status = context.status().await?;
+        let account = self.account;
+        let done = context.submit(&status, Call::LiftSuspension(LiftSuspension { condominium, account })).await?;
+        context.put_done(&done, Facts::new().with("trusted again", account.to_string()).with("in condominium", condominium.to_string()))
     }
 }

@@ -1,5 +1,6 @@
 //! `watt audit`: check a whole chain, or one proof, without trusting whoever keeps it.
 
+mod evidence;
 mod replay;
 mod verify;
 
@@ -15,6 +16,9 @@ pub enum Audit {
     Replay(replay::Replay),
     /// Check a proof file on this machine alone
     Verify(verify::Verify),
+    /// Show and submit evidence against gateways
+    #[command(subcommand)]
+    Evidence(evidence::Evidence),
 }
 
 impl Audit {
@@ -22,6 +26,7 @@ impl Audit {
         match self {
             Self::Replay(command) => command.run(context).await,
             Self::Verify(command) => command.run(context),
+            Self::Evidence(command) => command.run(context).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use chain::{
     code::Code,
     id::{CardId, ConnectorId, GroupId, Height, SessionId, TariffId},
     receipt::{Event, Receipt},
-    record::{Connector, EndReason, Key, MandateUse, Session, SessionState, SessionTimes, TariffVersion},
+    record::{Connector, EndReason, Key, MandateUse, Meter, MeterProposal, Session, SessionState, SessionTimes, TariffVersion},
     state::StateRead,
     tariff::Tariff,
     time::Timestamp,
@@ -33,6 +33,10 @@ pub(in crate::gateway) struct Sight {
     times: Option<SessionTimes>,
     /// The card that has started it.
     card: Option<CardId>,
+    /// Its meter, where that is not the first.
+    meter: Option<Meter>,
+    /// Another meter that a manager speaks of.
+    proposal: Option<MeterProposal>,
 }
 
 /// What a block means for us.
@@ -63,7 +67,8 @@ impl Desk {
         for event in receipts.iter().flat_map(|receipt| &receipt.events) {
             match event {
                 Event::SessionOpened { connector, .. } => news.connectors.push(*connector),
-                Event::ConnectorPut { connector } | Event::FaultReported { connector, .. } => {
+                Event::MeterProposed { connector, .. } => news.connectors.push(*connector),
+                Event::ConnectorPut { connector } | Event::FaultReported { connector, .. } | Event::MeterReplaced { connector, .. } => {
                     news.site = true;
                     news.connectors.push(*connector);
                 }
@@ -122,6 +127,8 @@ impl Desk {
                 | Event::MandateRevoked { .. }
                 | Event::CardBound { .. }
                 | Event::CardReleased { .. }
+                | Event::RoleSuspended { .. }
+                | Event::SuspensionLifted { .. }
                 | Event::SessionMandated { .. }
                 | Event::StartConfirmed { .. } => {}
                 Event::StartAsked { connector, card, .. } => news.asked.push((*connector, *card)),
@@ -158,16 +165,16 @@ impl Desk {
     pub fn look(&mut self, state: &dyn StateRead, id: ConnectorId) -> Result<Sight, DeskError> {
         let ledger = Ledger::new(state);
         let connector = ledger.connector(id)?;
-        let Some(open) = connector.and_then(|connector| connector.session) else {
-            return Ok(Sight { connector, session: None, times: None, card: None });
-        };
-        let Some(session) = ledger.session(open)? else {
-            return Ok(Sight { connector, session: None, times: None, card: None });
+        let (meter, proposal) = (ledger.get(&Key::Meter(id))?, ledger.get(&Key::MeterProposal(id))?);
+        let open = connector.and_then(|connector| connector.session);
+        let session = open.map(|open| ledger.session(open)).transpose()?.flatten();
+        let Some((open, session)) = open.zip(session) else {
+            return Ok(Sight { connector, session: None, times: None, card: None, meter, proposal });
         };
         let tariff = self.tariff(&ledger, session.tariff, session.tariff_version)?;
         let times = if counts_time(&tariff) { ledger.get(&Key::SessionTimes(open))? } else { None };
         let card = ledger.get::<MandateUse>(&Key::MandateUse(open))?.map(|counted| counted.card);
-        Ok(Sight { connector, session: Some((open, session, tariff)), times, card })
+        Ok(Sight { connector, session: Some((open, session, tariff)), times, card, meter, proposal })
     }
 
     fn tariff(&mut self, ledger: &Ledger<'_>, id: TariffId, version: u32) -> Result<Arc<Tariff>, DeskError> {
@@ -190,6 +197,7 @@ impl Desk {
         let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
         place.connector = sight.connector;
         place.idle_on_chain(sight.connector.as_ref());
+        place.exchange.is(sight.meter, sight.proposal);
         // A fault that the chain knows by now is not reported again.
         place.fault = place.fault.filter(|(fault, _)| sight.connector.is_none_or(|connector| connector.fault != Some(*fault)));
         let known = place.open.as_ref().map(|open| open.id);
@@ -237,14 +245,16 @@ impl Desk {
                 None => books::book_of(&self.store, id, session_id, &session, place.next_index(), write)?,
             };
             let mut metering = Metering::new(session_id, session.clone(), tariff, book);
+            metering.meter = sight.meter;
             books::resume(&self.store, id, place.next_index(), &mut metering)?;
             place.open = Some(metering);
         } else if let Some(open) = &place.open {
             before = Some(open.book.clone());
         }
         let (Some(open), Some(connector)) = (&mut place.open, &place.connector) else { return Ok(()) };
+        open.meter = sight.meter;
         open.on_chain(session, sight.times, &place.held, &mut out);
-        if let Some(newest) = &place.newest {
+        if let Some(newest) = place.newest.as_ref().filter(|(_, raw)| !place.exchange.is_under_way(connector, raw)) {
             open.begin(connector, newest, &present, &mut out);
         }
         if let Some((fault, at)) = place.fault.take() {

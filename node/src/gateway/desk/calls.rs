@@ -5,7 +5,7 @@ use chain::{
     id::SessionId,
     time::{Duration, Timestamp},
 };
-use contracts::call::{Attest, Call, Reading, ReportFault, SettleSession};
+use contracts::call::{Attest, Call, Reading, ReplaceMeter, ReportFault, SettleSession};
 
 use super::Desk;
 
@@ -26,9 +26,15 @@ impl Desk {
     /// its settlement share a block; then what cards start.
     pub fn round(&self, now: Timestamp) -> Vec<Call> {
         let mut readings: Vec<Reading> = Vec::new();
-        let (mut faults, mut settlements) = (Vec::new(), Vec::new());
+        let (mut faults, mut settlements, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         let most = READINGS_PER_ATTEST.saturating_mul(ATTESTS_PER_ROUND);
         for (id, place) in &self.places {
+            let newest = place.newest.as_ref().map(|(_, raw)| raw);
+            if let Some((last, first)) =
+                place.connector.as_ref().zip(newest).and_then(|(known, raw)| place.exchange.agreed(known, raw, now))
+            {
+                exchanges.push(Call::ReplaceMeter(ReplaceMeter { connector: *id, last, first }));
+            }
             let Some(open) = &place.open else {
                 if let Some((fault, at)) = place.fault {
                     faults.push(Call::ReportFault(ReportFault { connector: *id, session: None, fault, at }));
@@ -52,7 +58,7 @@ impl Desk {
         settlements.extend(self.unserved.due(now).map(|session| Call::SettleSession(SettleSession { session })));
         let mut calls: Vec<Call> =
             readings.chunks(READINGS_PER_ATTEST).map(|readings| Call::Attest(Attest { readings: readings.to_vec() })).collect();
-        calls.extend(faults.into_iter().chain(settlements).chain(starts).take(OTHERS_PER_ROUND));
+        calls.extend(faults.into_iter().chain(exchanges).chain(settlements).chain(starts).take(OTHERS_PER_ROUND));
         calls
     }
 
@@ -78,6 +84,11 @@ impl Desk {
             && let Some(place) = self.places.get_mut(&told.connector)
         {
             place.unassigned_refused();
+        }
+        if let Call::ReplaceMeter(exchange) = call
+            && let Some(place) = self.places.get_mut(&exchange.connector)
+        {
+            place.exchange.wait(now.saturating_add(REFUSED_PAUSE));
         }
         if let Call::OpenSessionByMandate(opening) = call {
             self.start_refused(opening);

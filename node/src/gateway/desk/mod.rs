@@ -4,11 +4,12 @@
 //! to be submitted. Called by the gateway's loop alone, which writes before it answers or submits.
 //!
 //! Inside: this file is what is known; `blocks` takes in what the chain says, `units` answers messages, `starts` opens charges for cards, `share` gives leases their limits, `unassigned` tells what flows without a session, `books` makes and repeats what
-//! the disk has, `calls` says what is to be submitted, `unserved` minds sessions where no unit is, `old` drops samples.
+//! the disk has, `calls` says what is to be submitted, `exchange` minds meters that are exchanged, `unserved` minds sessions where no unit is, `old` drops samples.
 
 mod blocks;
 mod books;
 mod calls;
+mod exchange;
 mod old;
 mod share;
 mod starts;
@@ -29,7 +30,7 @@ use chain::{
 use contracts::failure::Fault as LedgerFault;
 use firmware_core::{DeviceId, Seen};
 
-use self::{old::Old, starts::Start, unassigned::Idle, unserved::Unserved};
+use self::{exchange::Exchange, old::Old, starts::Start, unassigned::Idle, unserved::Unserved};
 use super::{
     board::{self, Board},
     cards::Cards,
@@ -88,6 +89,8 @@ struct Place {
     monitor: Monitor,
     /// What was found, the newest first.
     found: Vec<FoundView>,
+    /// Its meter is not the first, or is about to be another.
+    exchange: Exchange,
 }
 
 impl Place {
@@ -180,6 +183,7 @@ impl Desk {
                 idle: Idle::at_start(),
                 monitor: Monitor::default(),
                 found: Vec::new(),
+                exchange: Exchange::default(),
             };
             self.places.insert(unit.connector, place);
             self.unserved.is_served(unit.connector);
@@ -215,6 +219,14 @@ impl Desk {
     /// Connectors with a unit.
     pub fn connectors(&self) -> Vec<ConnectorId> {
         self.places.keys().copied().collect()
+    }
+
+    /// The key in use may be another now.
+    pub fn set_account(&mut self, account: Address) {
+        if self.account != account {
+            tracing::info!(before = %self.account, %account, "the gateway signs with another key, which has its role now");
+            self.account = account;
+        }
     }
 
     /// The federation's parameters have changed.

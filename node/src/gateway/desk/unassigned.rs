@@ -45,11 +45,12 @@ impl Place {
             self.idle = Idle::default();
             return;
         };
-        let register = WattHours::new(newest.sample.register_wh);
+        // Of another meter nothing is known before gateway and manager agree where it began.
+        let Some(register) = self.exchange.register_of(newest).filter(|_| !self.exchange.is_under_way(&connector, newest)) else { return };
         let told_at = *self.idle.told_at.get_or_insert(present.now);
         // What the meter had counted before it came here did not flow here.
         let begun = WattHours::new(self.memory.begun_wh.unwrap_or(register.get()));
-        let known = if connector.last_register.is_zero() { begun } else { connector.last_register };
+        let known = if connector.last_register.is_zero() && self.exchange.is_first() { begun } else { connector.last_register };
         let known = known.max(self.idle.refused);
         let has_flowed = register.saturating_sub(known) >= LEAST;
         let is_time = !draws(&connector, &newest.sample, present.settings) || periods(present.now, present) > periods(told_at, present);

@@ -50,7 +50,17 @@ impl Desk {
             place.note_draw(unit, &connector, &present, &self.counters);
             place.note_flow(unit, &connector, (register_before, &indexed), &present, write);
             let found = place.watch(&connector, &indexed, &present);
+            // What a new meter shows counts once gateway and manager agree where it began.
+            let other_meter = indexed.last().is_some_and(|(_, raw)| place.exchange.is_under_way(&connector, raw));
+            if let Some((_, raw)) = indexed.last().filter(|_| !other_meter) {
+                place.exchange.see(&connector, raw);
+            }
             match &mut place.open {
+                Some(_) if other_meter => {
+                    if let Some((_, newest)) = indexed.last() {
+                        place.held.see(&connector, &newest.sample);
+                    }
+                }
                 Some(open) => {
                     let before = open.book.clone();
                     let mut out = Vec::new();

@@ -5,7 +5,7 @@
 
 use chain::{
     code::Code,
-    quantity::{Cost, WattHours},
+    quantity::Cost,
     record::{Connector, Fault},
     time::Duration,
 };
@@ -63,6 +63,13 @@ impl Metering {
             self.wait_until = Some(present.now.saturating_add(Duration::from_secs(1)));
             return Remedy::Wait;
         }
+        if code == Code::RoleSuspended {
+            // Nothing can be attested under this key any more: nobody charges unmetered, and what was accepted before is paid.
+            self.book.finished = false;
+            self.fail(Fault::MeterFault, present.now);
+            self.book.frozen = true;
+            return Remedy::DecideAnew;
+        }
         if code == Code::ReadingNotYours {
             self.wait_until = Some(present.now.saturating_add(REST));
             return Remedy::Wait;
@@ -109,7 +116,7 @@ impl Metering {
         self.book.frozen = false;
         if let Some((last_at, _)) = self.book.last {
             for (_, raw) in samples {
-                let register = WattHours::new(raw.sample.register_wh);
+                let register = self.register_of(raw);
                 let at = self.time_of(raw, last_at, present);
                 // As strict as the chain: it has refused once.
                 if self.is_too_late(at, present) || self.doubt(connector, register, at, Duration::ZERO).is_some() {

@@ -51,8 +51,9 @@ impl Metering {
         let begun_at = self.session.first_granted_at.unwrap_or(at);
         let plug = sample.flags.has(Flags::PLUG_PRESENT);
         let draws = draws(connector, sample, present.settings);
+        let register = self.register_of(raw);
         let vehicle = &mut self.book.vehicle;
-        let has_counted = connector.control == Control::Switched && self.book.start.is_some_and(|start| sample.register_wh > start.get());
+        let has_counted = connector.control == Control::Switched && self.book.start.is_some_and(|start| register > start);
         vehicle.charged |= draws || has_counted;
         let (last_w, peak_w) = (vehicle.last_w, vehicle.peak_w.max(sample.power_w));
         vehicle.peak_w = peak_w;

@@ -28,7 +28,7 @@ use chain::{
     merkle,
     params::Params,
     quantity::{WattHours, Watts},
-    record::{Connector, Control, Session, SessionState, SessionTimes},
+    record::{Connector, Control, Meter, Session, SessionState, SessionTimes},
     tariff::{Tariff, TariffDimension},
     time::{Duration, Timestamp},
 };
@@ -83,6 +83,8 @@ pub(super) struct Metering {
     pub session: Session,
     /// What bills it.
     pub tariff: Arc<Tariff>,
+    /// The connector's meter, where that is not its first.
+    pub meter: Option<Meter>,
     /// When it held a grant and since when it is full, as the chain says; none where its tariff does not count time.
     times: Option<SessionTimes>,
     /// The time of a decided reading that says full with the plug in, where parking is counted.
@@ -122,6 +124,7 @@ impl Metering {
         Self {
             id,
             session,
+            meter: None,
             times: None,
             full_at: None,
             power_edges: tariff::power_edges(&tariff),
@@ -188,7 +191,7 @@ impl Metering {
             return;
         }
         let at = if was_open { sampled_at.max(granted_at) } else { sampled_at };
-        let register = WattHours::new(raw.sample.register_wh);
+        let register = self.register_of(raw);
         if let Some(doubt) = self.doubt(connector, register, at, present.params.drift) {
             return self.disbelieve(doubt, register, present, out);
         }
@@ -240,7 +243,7 @@ impl Metering {
 
     fn meter(&mut self, connector: &Connector, raw: &RawSample, pace: Pace, present: &Present<'_>, out: &mut Vec<DecidedReading>) {
         let Some((last_at, _)) = self.book.last else { return };
-        let register = WattHours::new(raw.sample.register_wh);
+        let register = self.register_of(raw);
         let at = self.time_of(raw, last_at, present);
         if self.is_too_late(at, present) {
             // The chain takes nothing later: what came before is the end.
@@ -311,8 +314,19 @@ impl Metering {
 
     fn point(&self, raw: &RawSample) -> Option<Point> {
         let (at, register) = self.book.last?;
-        let register = WattHours::new(raw.sample.register_wh).max(register);
+        let register = self.register_of(raw).max(register);
         Some(Point { at: Timestamp::from_ms(raw.sample.at_ms).max(at), register, power_w: raw.sample.power_w })
+    }
+
+    /// The connector's register at a sample. What came before the exchange of its meter was attested before it, or the chain would not have taken it: it adds
+    /// nothing. Nothing, so that it cannot be believed, where the meter shows less than at its beginning.
+    pub(super) fn register_of(&self, raw: &RawSample) -> WattHours {
+        let shown = WattHours::new(raw.sample.register_wh);
+        match &self.meter {
+            None => shown,
+            Some(meter) if Timestamp::from_ms(raw.sample.at_ms) < meter.since => meter.base,
+            Some(meter) => meter.register(shown).unwrap_or(WattHours::ZERO),
+        }
     }
 
     /// Decides a reading at the newest point.

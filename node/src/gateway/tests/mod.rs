@@ -3,12 +3,13 @@
 //! No node, network or clock: blocks are made of what the desk wants submitted, messages are made by `firmware_core::Unit`. A crash throws away everything but
 //! the two disks: the gateway's database and the chain's state.
 //!
-//! This file is that small world; its stories are in `billing`, `cards`, `door`, `ends`, `faults`, `limits`, `losses`, `messages`, `neighbour`, `parking` and `points`.
+//! This file is that small world; its stories are in `billing`, `cards`, `door`, `ends`, `exchange`, `faults`, `limits`, `losses`, `messages`, `neighbour`, `parking` and `points`.
 
 mod billing;
 mod cards;
 mod door;
 mod ends;
+mod exchange;
 mod faults;
 mod limits;
 mod losses;
