@@ -43,13 +43,17 @@ struct Known<'a> {
     data: &'a DataDir,
     genesis: &'a Genesis,
     config: &'a Config,
-    /// The keys that could be read.
+    /// The keys that could be read; after the one in use the one that takes over, where there is one.
     keys: Vec<(KeyName, SigningKey)>,
 }
 
 impl Known<'_> {
     fn key(&self, name: KeyName) -> Option<&SigningKey> {
-        self.keys.iter().find(|(known, _)| *known == name).map(|(_, key)| key)
+        self.keys_of(name).next()
+    }
+
+    fn keys_of(&self, name: KeyName) -> impl Iterator<Item = &SigningKey> {
+        self.keys.iter().filter(move |(known, _)| *known == name).map(|(_, key)| key)
     }
 }
 
@@ -165,13 +169,15 @@ fn needed(config: &Config, name: KeyName) -> bool {
 
 fn read_keys(data: &DataDir, config: &Config, found: &mut Diagnosis) -> Vec<(KeyName, SigningKey)> {
     let mut keys = Vec::new();
-    for name in KeyName::ALL {
-        let file = name.file(data.path());
+    let in_use_and_next = |name: KeyName| [(name, name.file(data.path()), false), (name, name.next_file(data.path()), true)];
+    for (name, file, is_next) in KeyName::ALL.into_iter().flat_map(in_use_and_next) {
         let check = format!("key_{}", name.name());
         match keys::read(&file) {
             Ok(key) => {
                 let address = address_of(&key);
-                if name == KeyName::Validator && config.observer {
+                if is_next {
+                    found.ok(&check, format!("{address} takes over from it once a manager gives it the role"));
+                } else if name == KeyName::Validator && config.observer {
                     found.wrong(
                         &check,
                         "config.toml says observer = true, but there is a validator's key",
@@ -183,7 +189,7 @@ fn read_keys(data: &DataDir, config: &Config, found: &mut Diagnosis) -> Vec<(Key
                 keys.push((name, key));
             }
             Err(KeyError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
-                if needed(config, name) {
+                if !is_next && needed(config, name) {
                     found.wrong(&check, format!("{} is missing", file.display()), "restore it from a backup: nobody can make it again");
                 }
             }

@@ -81,11 +81,22 @@ fn a_doctor_names_what_is_wrong_with_a_node_that_does_not_run() {
     // It was only looked at: it starts, and is as healthy afterwards.
     base.start(&[]).stop();
 
+    // Between the exchange of a role's key on the chain and that of its files, the next key is the one that holds the role.
+    let home = base.copy();
+    fs::rename(KeyName::Gateway.file(home.data.path()), KeyName::Gateway.next_file(home.data.path())).unwrap();
+    keys::write(&KeyName::Gateway.file(home.data.path()), &keys::generate()).unwrap();
+    let (code, found) = doctor(&home, &[]);
+    assert!(code == Some(0) && found.healthy, "{}", found.text());
+    names(&found, "key_gateway", Standing::Ok, "takes over");
+    names(&found, "role_gateway", Standing::Ok, "Gateway");
+
     type Break = Box<dyn Fn(&Home)>;
     let key = |name: KeyName| move |home: &Home| name.file(home.data.path());
     let (gateway, scheduler, validator) = (key(KeyName::Gateway), key(KeyName::Scheduler), key(KeyName::Validator));
+    let next_gateway = |home: &Home| KeyName::Gateway.next_file(home.data.path());
     let ways: Vec<(&str, &str, Break)> = vec![
         ("key_gateway", "mode 644", Box::new(move |home| chmod(&gateway(home), 0o644))),
+        ("key_gateway", "gateway.next.key may be read by others", Box::new(move |home| fs::write(next_gateway(home), "5ec7e7").unwrap())),
         ("key_validator", "is missing", Box::new(move |home| fs::remove_file(validator(home)).unwrap())),
         ("key_scheduler", "holds no key", Box::new(move |home| fs::write(scheduler(home), "5ec7e7 and no key").unwrap())),
         ("membership", "is not among the validators", Box::new(|home| exchange(home, KeyName::Validator))),

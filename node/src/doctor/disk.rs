@@ -82,9 +82,13 @@ pub(super) async fn stopped(known: &Known<'_>, found: &mut Diagnosis) {
     clock(known, &opened, found);
     let state = &opened.state;
     let role = |name, role| {
-        let (ledger, address) = (Ledger::new(state), address_of(known.key(name)?));
-        let mut condominiums = known.genesis.condominiums.iter().map(|condominium| condominium.id);
-        Some(condominiums.any(|id| roles::holds(&ledger, height.next(), id, role, &address).unwrap_or(false)))
+        let ledger = Ledger::new(state);
+        let holds = |key| {
+            let mut condominiums = known.genesis.condominiums.iter().map(|condominium| condominium.id);
+            condominiums.any(|id| roles::holds(&ledger, height.next(), id, role, &address_of(key)).unwrap_or(false))
+        };
+        known.key(name)?;
+        Some(known.keys_of(name).any(holds))
     };
     tell_role("role_gateway", "Gateway", known.config.gateway.enabled.then(|| role(KeyName::Gateway, Role::Gateway)).flatten(), found);
     tell_role(
@@ -94,9 +98,9 @@ pub(super) async fn stopped(known: &Known<'_>, found: &mut Diagnosis) {
         found,
     );
     if known.config.gateway.enabled {
-        let signer: Option<Signer> =
-            known.key(KeyName::Gateway).and_then(|key| Ledger::new(state).get(&Key::Signer(address_of(key))).ok().flatten());
-        gateway_database(known, signer.map_or(0, |signer| signer.nonce), opened.parent.timestamp, found);
+        let nonce = |key| Ledger::new(state).get::<Signer>(&Key::Signer(address_of(key))).ok().flatten().map(|signer| signer.nonce);
+        let transactions = known.keys_of(KeyName::Gateway).filter_map(nonce).fold(0, u64::saturating_add);
+        gateway_database(known, transactions, opened.parent.timestamp, found);
     }
 }
 

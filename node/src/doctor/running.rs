@@ -170,8 +170,9 @@ fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diag
     }
     let next = Height(status.height.0.saturating_add(1));
     let holds = |name, role| {
-        let address = address_of(known.key(name)?);
-        Some(grants.iter().any(|view| view.account == address && view.role == role && view.grant.holds_at(next)))
+        known.key(name)?;
+        let mut standing = grants.iter().filter(|view| view.role == role && view.grant.holds_at(next));
+        Some(standing.any(|view| known.keys_of(name).any(|key| view.account == address_of(key))))
     };
     tell_role("role_gateway", "Gateway", known.config.gateway.enabled.then(|| holds(KeyName::Gateway, Role::Gateway)).flatten(), found);
     tell_role(
