@@ -10,7 +10,10 @@ use ::chain::{
     params::Params,
     quantity::Amount,
     receipt::Receipt,
-    record::{Account, Condominium, Connector, Group, Redemption, RoleGrant, Session, Signer, TariffHead, TariffVersion},
+    record::{
+        Account, AskedStart, Card, Clearing, ClearingHead, Condominium, Connector, Group, Mandate, MandateDay, MandateUse, Meter,
+        MeterProposal, Payment, Redemption, Roaming, RoleGrant, Session, SessionTimes, Signer, Suspension, TariffHead, TariffVersion,
+    },
     time::Timestamp,
     transaction::TransactionError,
 };
@@ -139,6 +142,20 @@ pub(super) fn record(bytes: &[u8]) -> Verdict {
         14 => plain::<Timestamp>(value),
         15 => plain::<Params>(value),
         16 => plain::<ValidatorSet>(value),
+        17 => plain::<Amount>(value),
+        18 => plain::<SessionTimes>(value),
+        19 => plain::<Roaming>(value),
+        20 => plain::<ClearingHead>(value),
+        21 => plain::<Clearing>(value),
+        22 => plain::<Payment>(value),
+        23 => plain::<Mandate>(value),
+        24 => plain::<Card>(value),
+        25 => plain::<MandateDay>(value),
+        26 => plain::<MandateUse>(value),
+        27 => plain::<AskedStart>(value),
+        28 => plain::<MeterProposal>(value),
+        29 => plain::<Meter>(value),
+        30 => plain::<Suspension>(value),
         _ => Ok(Read::Refused("no table")),
     }
 }
