@@ -20,7 +20,7 @@ use crate::{
 #[command(after_help = "Examples:
   watt admin role list
   watt admin role grant treasurer watt1...
-  watt admin role rotate gateway --from watt1old... --to watt1new...")]
+  watt admin role rotate gateway --from watt1... --to watt1...")]
 pub enum Role {
     /// List who holds which role
     List(List),
@@ -111,8 +111,8 @@ pub struct Revoke {
 /// Give a role to another key and take it from the one before, without a gap
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  watt admin role rotate gateway --from watt1old... --to watt1new... --wallet manager
-  watt admin role rotate treasurer --from watt1old... --to watt1new... --at 6000
+  watt admin role rotate gateway --from watt1... --to watt1... --wallet manager
+  watt admin role rotate treasurer --from watt1... --to watt1... --at 6000
 
 Registers the new key's account where it is not, grants it the role, then revokes it from the old one: at no height does nobody hold it, and where one step
 fails the old key still does; call it again then. `wattd key next` makes the next key of a gateway or a scheduler; the running node uses it as
