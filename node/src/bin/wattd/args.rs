@@ -94,7 +94,10 @@ Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 usage.
         folder: PathBuf,
     },
     /// Exchange the key of this node's gateway or scheduler while it runs.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  wattd key next gateway --data node\n  wattd key show gateway --data node\n  wattd key adopt gateway --data node"
+    )]
     Key(KeyCommand),
 }
 
