@@ -67,7 +67,8 @@ fn carry_out(cli: &Cli) -> anyhow::Result<bool> {
     }
     if cli.write_corpus {
         let folder = corpus::folder();
-        let root = folder.parent().and_then(|own| own.parent()).context("a corpus outside the project")?;
+        // testnet/fuzz/corpus.
+        let root = folder.ancestors().nth(3).context("a corpus outside the project")?;
         corpus::write(&folder, root)?;
         println!("{}", folder.display());
         return Ok(true);
