@@ -167,6 +167,51 @@ async fn a_resident_reads_his_own_a_manager_his_condominium_and_an_auditor_every
     deciding.await.unwrap();
 }
 
+/// A stream was asked for the token when it began and never again: a key that was taken back an hour ago went on hearing of its condominium.
+#[tokio::test]
+async fn a_stream_ends_with_its_readers_token_and_goes_on_after_the_last_event_once_he_has_signed_in_again() {
+    let api = Api::start_with(guarded().with_token_life(chain::time::Duration::from_ms(700)));
+    let deciding = api.decides();
+    api.furnish(1).await;
+    let bearer = async || {
+        // A slow machine may need a token's whole life to use it.
+        loop {
+            let token = api.sign_in(&driver()).await;
+            if status_of(&api, Some(&token), "/sessions").await == 200 {
+                return format!("Bearer {token}").into_bytes();
+            }
+        }
+    };
+    let (mut ids, mut names, mut streams) = (Vec::<String>::new(), Vec::new(), 0);
+    while names.iter().filter(|name| *name == "tokens_sold").count() < 2 {
+        let token = bearer().await;
+        let mut headers: Vec<(&str, &[u8])> = vec![("authorization", &token)];
+        headers.extend(ids.last().map(|id| ("last-event-id", id.as_bytes())));
+        let response = api.router.clone().oneshot(request(Method::GET, "/events?from=1", &headers, Body::empty())).await.unwrap();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            continue;
+        }
+        let text = Events::of(response).rest().await;
+        let end = text.trim_end().rsplit("\n\n").next().unwrap();
+        let data = end.strip_prefix("event: sign_in_needed\ndata: ").unwrap_or_else(|| panic!("{text}"));
+        let problem: chain::api::Problem = serde_json::from_str(data).unwrap();
+        assert_eq!((problem.status, problem.code.as_str()), (401, "sign_in_needed"));
+        assert_eq!(status_of(&api, Some(std::str::from_utf8(&token[7..]).unwrap()), "/sessions").await, 401);
+        let fields = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)).map(str::to_owned).collect::<Vec<_>>();
+        ids.extend(fields("id: "));
+        names.extend(fields("event: "));
+        if streams == 0 {
+            commit(&api.app, api.solo.sell(2, 3, address_of(&driver()), 5)).await.unwrap();
+        }
+        streams += 1;
+    }
+    assert!(streams > 1, "one token, one stream");
+    let unique: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len(), "told twice: {ids:?}");
+    api.stop().await;
+    deciding.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_challenge_is_answered_once_by_an_account_of_the_chain() {
     let api = Api::start_with(guarded());

@@ -184,6 +184,10 @@ impl EventStream {
     }
 
     fn read(&mut self, frame: &Frame) -> Result<Option<NodeEvent>, ClientError> {
+        // What has no place in the chain says why the node ends the stream: that the token has run out. Connecting again signs in again.
+        if frame.id.is_empty() {
+            return Ok(None);
+        }
         let bad = |reason: String| ClientError::Answer { path: "/events".to_owned(), reason };
         let id: EventId = frame.id.parse().map_err(|error| bad(format!("event id {:?}: {error}", frame.id)))?;
         // A node that resumes one event too early must not make us tell it twice.

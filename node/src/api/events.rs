@@ -1,4 +1,5 @@
 //! Committed events as a stream (server-sent events): resumable from the chain itself, so nothing is missed and nothing is kept for slow readers.
+//! A stream ends with its reader's token; its last event says so, and whoever signs in again goes on after the last one that has an id.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,7 @@ use chain::{
 use contracts::call::Transaction;
 use futures::{Stream, stream};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::{
     ApiState, MAX_STREAMS, Shared, client_of,
@@ -54,6 +56,9 @@ impl Parameters for EventsQuery {
 
 /// The most sessions whose account a stream remembers; it is looked up again where there are more.
 const MAX_KNOWN_SESSIONS: usize = 4_096;
+
+/// The name of the event with which a stream ends when its reader's token runs out; its data is the problem of the same code.
+const SIGN_IN_NEEDED: &str = "sign_in_needed";
 
 struct Filter {
     reader: Reader,
@@ -125,10 +130,15 @@ pub async fn stream(
     let seat = Seat::take(&state.shared, client_of(&request))?;
     let from = seen.map(|(height, ..)| Height(height)).or(query.from.map(Height));
     let subscription = state.app.subscribe(from, Interest::Watches);
-    let follow = Follow { app: state.app.clone(), subscription, filter, seen, ready: Vec::new(), _seat: seat };
-    let events = stream::unfold(follow, |mut follow| async move {
-        let sent = follow.next().await?;
-        Some((Ok(sent), follow))
+    // A life beyond what a clock can count to has no end.
+    let until = state.shared.readers.life_of(request.headers()).and_then(|life| Instant::now().checked_add(life));
+    let follow = Follow { app: state.app.clone(), subscription, filter, seen, until, ready: Vec::new(), _seat: seat };
+    let events = stream::unfold(Some(follow), |follow| async move {
+        let mut follow = follow?;
+        match follow.next().await? {
+            Next::Event(sent) => Some((Ok(sent), Some(follow))),
+            Next::Last(sent) => Some((Ok(sent), None)),
+        }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(PING).text("ping")))
 }
@@ -144,21 +154,42 @@ fn place_of(text: &str) -> Result<Place, ApiProblem> {
     Ok((number(height).ok_or_else(bad)?, number(index).ok_or_else(bad)?, number(event).ok_or_else(bad)?))
 }
 
+/// What a stream brings.
+enum Next {
+    Event(Sent),
+    /// And nothing after it.
+    Last(Sent),
+}
+
 struct Follow {
     app: AppHandle,
     subscription: Subscription,
     filter: Filter,
     seen: Option<Place>,
+    /// When the reader's token runs out; nothing where none is needed.
+    until: Option<Instant>,
     /// Of one block at most, the next one last.
     ready: Vec<Sent>,
     _seat: Seat,
 }
 
 impl Follow {
-    /// The next event that passes the filter; nothing once the node stops.
-    async fn next(&mut self) -> Option<Sent> {
+    /// The next event that passes the filter, or that the token has run out; nothing once the node stops.
+    async fn next(&mut self) -> Option<Next> {
         while self.ready.is_empty() {
-            let committed = self.subscription.next().await.ok()?;
+            let until = self.until;
+            let over = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let committed = tokio::select! {
+                // A reader who has much to catch up with must not outlive his token by it.
+                biased;
+                () = over => return Some(Next::Last(sign_in_again())),
+                committed = self.subscription.next() => committed.ok()?,
+            };
             match self.events_of(&committed) {
                 Ok(events) => self.ready = events,
                 Err(error) => {
@@ -168,7 +199,7 @@ impl Follow {
             }
             self.ready.reverse();
         }
-        self.ready.pop()
+        self.ready.pop().map(Next::Event)
     }
 
     fn events_of(&mut self, committed: &Committed) -> Result<Vec<Sent>, StoreError> {
@@ -296,6 +327,13 @@ fn owner(app: &AppHandle, session: SessionId) -> Result<Option<(Address, Condomi
     }
     let Some(location) = snapshot.settlement(session)? else { return Ok(None) };
     Ok(snapshot.receipt(location)?.and_then(|(receipt, _)| receipt.bill_of(session).map(|bill| (bill.account, bill.connector.condominium))))
+}
+
+/// The end of a stream whose reader's token has run out. It has no id, so that a client goes on after the last event that it was given.
+fn sign_in_again() -> Sent {
+    let sent = Sent::default().event(SIGN_IN_NEEDED);
+    // Without its data it is no event to a browser, and the stream ends all the same.
+    sent.json_data(ApiProblem::sign_in_needed("the token has run out").document()).unwrap_or_default()
 }
 
 const fn name_of(event: &Event) -> &'static str {

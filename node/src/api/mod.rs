@@ -151,6 +151,13 @@ impl Shared {
         self.body_timeout = body_timeout;
         self
     }
+
+    /// The same with another life of tokens than a quarter of an hour, for tests of what happens at its end.
+    #[must_use]
+    pub fn with_token_life(mut self, life: chain::time::Duration) -> Self {
+        self.readers = self.readers.with_token_life(life);
+        self
+    }
 }
 
 /// All routes of the API.

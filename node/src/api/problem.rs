@@ -33,6 +33,11 @@ impl ApiProblem {
         Self(Box::new(Problem::new(status.as_u16(), code, title, detail)), None)
     }
 
+    /// What it says, for an answer that has begun.
+    pub const fn document(&self) -> &Problem {
+        &self.0
+    }
+
     /// Names what is wrong.
     pub fn about(mut self, field: &str) -> Self {
         self.0.field = Some(field.to_owned());

@@ -53,6 +53,7 @@ pub struct Readers {
     node: Hash32,
     key: Secret,
     since: (Timestamp, Instant),
+    token_life: Duration,
     used: Mutex<BTreeSet<(Timestamp, Hash32)>>,
 }
 
@@ -70,7 +71,20 @@ impl Readers {
     pub fn new(config: &ApiConfig, node: Hash32) -> Self {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let began = Timestamp::from_ms(u64::try_from(began.as_millis()).unwrap_or(u64::MAX));
-        Self { policy: config.reads, node, key: Secret(rand::random()), since: (began, Instant::now()), used: Mutex::default() }
+        Self {
+            policy: config.reads,
+            node,
+            key: Secret(rand::random()),
+            since: (began, Instant::now()),
+            token_life: TOKEN_LIFE,
+            used: Mutex::default(),
+        }
+    }
+
+    /// The same with another life of tokens than [`TOKEN_LIFE`].
+    pub const fn with_token_life(mut self, life: Duration) -> Self {
+        self.token_life = life;
+        self
     }
 
     /// Whether somebody must sign in to read what names people.
@@ -117,7 +131,7 @@ impl Readers {
         }
         answer.verify().map_err(|_| ApiProblem::sign_in_refused("signature: it is not the account's over this challenge"))?;
         self.use_up(asked.expires_at, asked.nonce, now)?;
-        let expires_at = now.saturating_add(TOKEN_LIFE);
+        let expires_at = now.saturating_add(self.token_life);
         let bytes = [answer.account.as_bytes().as_slice(), &expires_at.ms().to_le_bytes()].concat();
         let seal = self.seal(TOKEN, &[&bytes]);
         Ok(Token { token: hex::encode([bytes.as_slice(), seal.as_bytes()].concat()), account: answer.account, expires_at })
@@ -137,15 +151,16 @@ impl Readers {
         }
     }
 
-    /// The account whose token this is.
-    fn bearer(&self, token: &str) -> Option<Address> {
+    /// The account whose token this is, and for how long yet.
+    fn bearer(&self, token: &str) -> Option<(Address, Duration)> {
         let mut bytes = [0; 72];
         hex::decode_to_slice(token, &mut bytes).ok()?;
         let (account, rest) = bytes.split_first_chunk::<32>()?;
         let (expires_at, seal) = rest.split_first_chunk::<8>()?;
         let found = blake3::Hash::from_bytes(seal.try_into().ok()?);
         let good = self.seal(TOKEN, &[account, expires_at]) == found;
-        (good && Timestamp::from_ms(u64::from_le_bytes(*expires_at)) > self.now()).then_some(Address(*account))
+        let left = Timestamp::from_ms(u64::from_le_bytes(*expires_at)).since(self.now());
+        (good && left > Duration::ZERO).then_some((Address(*account), left))
     }
 
     /// Whose token the header fields carry.
@@ -155,10 +170,21 @@ impl Readers {
     pub fn of(&self, headers: &HeaderMap) -> Result<Option<Address>, ApiProblem> {
         let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
         let token = value.to_str().ok().and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let account = token.and_then(|(_, token)| self.bearer(token.trim()));
-        account.map(Some).ok_or_else(|| {
+        let bearer = token.and_then(|(_, token)| self.bearer(token.trim()));
+        bearer.map(|(account, _)| Some(account)).ok_or_else(|| {
             ApiProblem::sign_in_needed("Authorization: the token is none of this node's, or has run out").about("Authorization")
         })
+    }
+
+    /// How long the token of these header fields is good yet, for answers that go on; nothing where nobody has to sign in.
+    pub fn life_of(&self, headers: &HeaderMap) -> Option<std::time::Duration> {
+        if !self.sign_in() {
+            return None;
+        }
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = value.and_then(|text| text.split_once(' ')).and_then(|(_, token)| self.bearer(token.trim()));
+        // One that ran out since the request was let in is good for nothing.
+        Some(std::time::Duration::from_millis(bearer.map_or(0, |(_, left)| left.ms())))
     }
 }
 

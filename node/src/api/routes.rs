@@ -275,11 +275,12 @@ fn streams() -> Routes {
         .for_readers("what names nobody, and what names an account or a session that the reader may see.")
         .says(
             "Server-sent events: the id is `HEIGHT-RECEIPT-EVENT`, the name the kind, the data a `StreamedEvent`. With `Last-Event-ID` the stream goes on after \
-             that event, with `from` at that height, otherwise with the next block; nothing is left out or sent twice. After 15 s of silence a comment is sent.",
+             that event, with `from` at that height, otherwise with the next block; nothing is left out or sent twice. After 15 s of silence a comment is sent. \
+             When the reader's token runs out, an event `sign_in_needed` with a problem as its data and without an id ends the stream.",
         )
         .takes::<events::EventsQuery>()
         .heeds(&[LAST_EVENT])
-        .answers_raw("text/event-stream", "A stream that does not end by itself.")
+        .answers_raw("text/event-stream", "A stream that ends with the reader's token alone.")
         .mentions::<StreamedEvent>();
     let export = about(CHAIN, "The whole chain as one stream, for `watt audit replay`.")
         .for_readers(AUDITORS)

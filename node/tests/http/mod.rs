@@ -301,6 +301,10 @@ impl Events {
     pub async fn open_with(api: &Api, query: &str, headers: &[(&str, &[u8])]) -> Self {
         let response = api.router.clone().oneshot(request(Method::GET, &format!("/events{query}"), headers, Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
+        Self::of(response)
+    }
+
+    pub fn of(response: axum::response::Response) -> Self {
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
         Self { body: response.into_body().into_data_stream(), buffer: String::new() }
     }
@@ -320,6 +324,14 @@ impl Events {
                 tokio::time::timeout(WAIT, self.body.next()).await.expect("an event in time").expect("a stream that lives").unwrap();
             self.buffer.push_str(std::str::from_utf8(&piece).unwrap());
         }
+    }
+
+    /// The rest of a stream that ends, as it was sent.
+    pub async fn rest(mut self) -> String {
+        while let Some(piece) = tokio::time::timeout(WAIT, self.body.next()).await.expect("an end in time") {
+            self.buffer.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+        }
+        self.buffer
     }
 
     pub async fn ids(&mut self, count: usize) -> Vec<String> {
