@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use chain::{crypto::address_of, diagnosis::Diagnosis, genesis_kind::NetworkKind};
+use chain::{crypto::address_of, diagnosis::Diagnosis, genesis_kind::NetworkKind, id::CondominiumId};
 use contracts::genesis::Genesis;
 use ed25519_dalek::SigningKey;
 
@@ -150,6 +150,21 @@ fn config(data: &DataDir, found: &mut Diagnosis) -> Option<Config> {
         Ok(()) => found.ok("config", "config.toml is understood"),
     }
     Some(config)
+}
+
+/// What the scheduler's settings mean for the points of a condominium.
+fn tell_places(known: &Known<'_>, condominium: CondominiumId, unswitched: u32, switched: u32, found: &mut Diagnosis) {
+    let scheduler = &known.config.scheduler;
+    let Ok(policy) = Policy::named(&scheduler.policy, scheduler.places) else { return };
+    match policy.starves(unswitched, switched) {
+        Some(what) => found.warning(
+            "scheduler_places",
+            format!("condominium {condominium}: {what}"),
+            format!("set scheduler.places in config.toml to more than {unswitched}, and start the node again"),
+        ),
+        None if matches!(policy, Policy::FcfsSlots { .. }) => found.ok("scheduler_places", format!("condominium {condominium}: enough")),
+        None => {}
+    }
 }
 
 fn genesis_is_live(data: &DataDir) -> bool {

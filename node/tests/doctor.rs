@@ -3,9 +3,23 @@
 
 mod wattd;
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use chain::diagnosis::{Diagnosis, Standing};
+use chain::{
+    diagnosis::{Diagnosis, Standing},
+    id::{ConnectorId, GroupId, TariffId},
+    quantity::{Amount, Currents},
+    record::{Control, PlugSignal, Service},
+    tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
+    time::{Duration, Timestamp},
+};
+use contracts::call::{Call, PutConnector, PutGroup, PutTariff};
 use node::{
     config::Config,
     keys::{self, KeyName},
@@ -157,6 +171,54 @@ fn a_doctor_names_what_is_wrong_with_a_node_that_does_not_run() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_wattd")).arg("doctor").arg("--data").arg(&nowhere).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.code() == Some(1) && text.contains("WRONG    directory") && text.contains("-> "), "{text}");
+}
+
+fn point(home: &Home, number: u32, control: Control) -> Call {
+    Call::PutConnector(PutConnector {
+        connector: ConnectorId::new(home.condominium, number),
+        group: 1,
+        control,
+        plug_signal: PlugSignal::None,
+        rated: Currents::from_ma([10_000, 0, 0]),
+        tariff: 1,
+        service: Service::InService,
+    })
+}
+
+/// Every point without a switch keeps a place, so that a driver at any other one waited for ever, second of two and first in the queue.
+#[test]
+fn a_doctor_warns_of_places_that_points_without_a_switch_use_up() {
+    let home = Home::found();
+    configure(&home, |config| (config.scheduler.policy, config.scheduler.places) = ("fcfs-slots".to_owned(), 1));
+    let price = PriceComponent { dimension: TariffDimension::Energy, price: Amount::from_micro(250_000) };
+    let document = Tariff {
+        time_zone: "UTC0".to_owned(),
+        elements: vec![TariffElement { price_components: vec![price], restrictions: TariffRestrictions::default() }],
+        min_price: None,
+        max_price: None,
+        vat_basis_points: 0,
+        parking_grace: Duration::ZERO,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let valid_from = Timestamp::from_ms(u64::try_from(now).unwrap() + 3_600_000);
+    let running = home.start(&[]);
+    home.orders([
+        Call::PutGroup(PutGroup { group: GroupId::new(home.condominium, 1), parent: None, limit: Currents::from_ma([32_000; 3]) }),
+        Call::PutTariff(PutTariff { tariff: TariffId::new(home.condominium, 1), version: 1, valid_from, document }),
+        point(&home, 1, Control::Switched),
+        point(&home, 2, Control::MeterOnly),
+    ]);
+    let (code, found) = doctor(&home, &[]);
+    assert_eq!(code, Some(0), "{}", found.text());
+    let words = "scheduler.places is 1, and each point without a switch keeps one of them (1): no car ever charges at the others (1)";
+    names(&found, "scheduler_places", Standing::Warning, words);
+    home.logs(words);
+    running.stop();
+    names(&doctor(&home, &[]).1, "scheduler_places", Standing::Warning, words);
+    configure(&home, |config| config.scheduler.places = 2);
+    names(&doctor(&home, &[]).1, "scheduler_places", Standing::Ok, "enough");
+    configure(&home, |config| config.scheduler.places = 0);
+    names(&doctor(&home, &[]).1, "config", Standing::Wrong, "fcfs-slots needs 1 or more");
 }
 
 #[test]

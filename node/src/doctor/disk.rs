@@ -11,13 +11,13 @@ use chain::{
 };
 use contracts::{ledger::Ledger, roles};
 
-use super::{Known, shown};
+use super::{Known, shown, tell_places};
 use crate::{
     app::{BEHIND, LARGEST_JUMP},
     clock::Clock,
     gateway::{self, GatewayError},
     keys::KeyName,
-    listen,
+    listen, scheduler,
     store::{Opened, Store},
 };
 
@@ -97,6 +97,16 @@ pub(super) async fn stopped(known: &Known<'_>, found: &mut Diagnosis) {
         known.config.scheduler.enabled.then(|| role(KeyName::Scheduler, Role::Scheduler)).flatten(),
         found,
     );
+    if let Some(key) = known.key(KeyName::Scheduler).filter(|_| known.config.scheduler.enabled) {
+        let ledger = Ledger::new(state);
+        for condominium in &known.genesis.condominiums {
+            let ours = roles::holds(&ledger, height.next(), condominium.id, Role::Scheduler, &address_of(key)).unwrap_or(false);
+            // What cannot be read was told with the database.
+            if let Some(points) = ours.then(|| scheduler::points(&ledger, condominium.id).ok()).flatten() {
+                tell_places(known, condominium.id, points.unswitched, points.switched, found);
+            }
+        }
+    }
     if known.config.gateway.enabled {
         let nonce = |key| Ledger::new(state).get::<Signer>(&Key::Signer(address_of(key))).ok().flatten().map(|signer| signer.nonce);
         let transactions = known.keys_of(KeyName::Gateway).filter_map(nonce).fold(0, u64::saturating_add);

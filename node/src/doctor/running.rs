@@ -7,18 +7,18 @@ use std::{
 };
 
 use chain::{
-    api::{BlockView, Health, Page, RoleView, Status},
+    api::{BlockView, ConnectorView, Health, Page, RoleView, Status},
     crypto::address_of,
     diagnosis::Diagnosis,
     genesis_kind::NetworkKind,
     id::Height,
-    record::Role,
+    record::{Control, Role},
     sign_in::{Challenge, Token},
     time::Timestamp,
 };
 use serde::de::DeserializeOwned;
 
-use super::{Known, PATIENCE, disk::tell_role, reach};
+use super::{Known, PATIENCE, disk::tell_role, reach, tell_places};
 use crate::{clock::Clock, keys::KeyName};
 
 /// The most of an answer that is read, in bytes.
@@ -181,6 +181,35 @@ fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diag
         known.config.scheduler.enabled.then(|| holds(KeyName::Scheduler, Role::Scheduler)).flatten(),
         found,
     );
+    let Some(own) = known.key(KeyName::Scheduler).filter(|_| known.config.scheduler.enabled).map(address_of) else { return };
+    let ours = |id| {
+        let mut of = grants.iter().filter(|view| view.condominium == id && view.account == own && view.role == Role::Scheduler);
+        of.any(|view| view.grant.holds_at(next))
+    };
+    let Ok(connectors) = connectors(api) else { return };
+    for condominium in known.genesis.condominiums.iter().filter(|condominium| ours(condominium.id)) {
+        let count = |control| {
+            let of = connectors.iter().filter(|view| view.id.condominium == condominium.id && view.connector.control == control);
+            u32::try_from(of.count()).unwrap_or(u32::MAX)
+        };
+        tell_places(known, condominium.id, count(Control::MeterOnly), count(Control::Switched), found);
+    }
+}
+
+/// The most pages of connectors that are read: five thousand of them.
+const MAX_PAGES: usize = 10;
+
+fn connectors(api: SocketAddr) -> Result<Vec<ConnectorView>, String> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..MAX_PAGES {
+        let page: Page<ConnectorView> = get(api, &format!("/api/v1/connectors?limit=500{cursor}"))?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    Ok(all)
 }
 
 /// The header of a request as the gateway's or the scheduler's account, at this very node and no other.

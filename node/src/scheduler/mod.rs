@@ -77,7 +77,7 @@ pub fn start(policy: Policy, keys: KeyRing, app: AppHandle, clock: Clock, stop: 
     let starting = clock.work();
     let sender = Sender::new(app.clone(), clock.clone(), Role::Scheduler, keys);
     tracing::info!(account = %sender.address(), ?policy, "scheduler started");
-    let task = tokio::spawn(Loop { policy, app, clock, sender, commits, publish }.run(starting, stop));
+    let task = tokio::spawn(Loop { policy, app, clock, sender, commits, publish, told: BTreeMap::new() }.run(starting, stop));
     Scheduler { board, task }
 }
 
@@ -95,6 +95,8 @@ struct Loop {
     sender: Sender,
     commits: Subscription,
     publish: watch::Sender<Vec<QueueTicket>>,
+    /// Of which condominiums it was told that the policy serves nobody: once, not with every block.
+    told: BTreeMap<CondominiumId, Points>,
 }
 
 impl Loop {
@@ -128,7 +130,7 @@ impl Loop {
     }
 
     /// Acts, but does not wait for a block that a stopping node no longer makes; nothing where it stops.
-    async fn act_unless(&self, stop: &mut watch::Receiver<bool>) -> Result<Option<Option<Timestamp>>, SchedulerError> {
+    async fn act_unless(&mut self, stop: &mut watch::Receiver<bool>) -> Result<Option<Option<Timestamp>>, SchedulerError> {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => Ok(None),
@@ -136,19 +138,32 @@ impl Loop {
         }
     }
 
+    fn warn(&mut self, view: &View) {
+        let Points { unswitched, switched } = view.points;
+        let Some(what) = self.policy.starves(unswitched, switched) else {
+            self.told.remove(&view.id);
+            return;
+        };
+        if self.told.insert(view.id, view.points) != Some(view.points) {
+            tracing::warn!(condominium = %view.id, "{what}; raise scheduler.places in config.toml and start again");
+        }
+    }
+
     /// Plans and submits; gives when to try again, if what was planned could not be done.
-    async fn act(&self) -> Result<Option<Timestamp>, SchedulerError> {
+    async fn act(&mut self) -> Result<Option<Timestamp>, SchedulerError> {
         // A stepped clock stands still meanwhile.
         let _work = self.clock.work();
         let now = self.clock.now();
         let state = |error: Fault| SchedulerError::State(error.to_string());
+        let app = self.app.clone();
         let (calls, tickets) = {
-            let snapshot = self.app.snapshot().map_err(|error| SchedulerError::State(error.to_string()))?;
+            let snapshot = app.snapshot().map_err(|error| SchedulerError::State(error.to_string()))?;
             let mut calls = Vec::new();
             let mut tickets = Vec::new();
             for view in views(&snapshot, snapshot.tip().height, &self.sender).map_err(state)? {
                 let wishes: Vec<Wish> = view.known.iter().map(|known| known.wish).collect();
                 let plan = plan(&view.site, &wishes, self.policy);
+                self.warn(&view);
                 tickets.extend(board::tickets(&view.known, &plan, now));
                 calls.extend(plan.set_points.iter().map(call_of));
             }
@@ -243,6 +258,8 @@ fn matters(receipts: &[Receipt]) -> bool {
 
 /// A condominium as a plan needs it.
 struct View {
+    id: CondominiumId,
+    points: Points,
     site: Site,
     known: Vec<Known>,
 }
@@ -257,8 +274,9 @@ fn views(state: &dyn StateRead, tip: Height, sender: &Sender) -> Result<Vec<View
     for (key, _) in condominiums {
         let Some(id) = last_number(&key).map(CondominiumId) else { continue };
         if roles::holds(&ledger, tip.next(), id, Role::Scheduler, &account)? {
-            let site = Site { groups: groups(&ledger, id)?, minimum_ma, unswitched: unswitched(&ledger, id)? };
-            ours.insert(id, View { site, known: Vec::new() });
+            let points = points(&ledger, id)?;
+            let site = Site { groups: groups(&ledger, id)?, minimum_ma, unswitched: points.unswitched };
+            ours.insert(id, View { id, points, site, known: Vec::new() });
         }
     }
     if ours.is_empty() {
@@ -317,13 +335,21 @@ fn groups(ledger: &Ledger<'_>, id: CondominiumId) -> Result<BTreeMap<u32, Group>
     Ok(rows.into_iter().filter_map(|(key, group)| Some((last_number(&key)?, group))).collect())
 }
 
-/// How many points without a switch a condominium has, in service or not: their current is reserved either way.
-fn unswitched(ledger: &Ledger<'_>, id: CondominiumId) -> Result<u32, Fault> {
+/// How many points a condominium has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Points {
+    /// Without a switch, in service or not: their current is reserved either way.
+    pub(crate) unswitched: u32,
+    pub(crate) switched: u32,
+}
+
+/// The points of a condominium. `doctor` asks too.
+pub(crate) fn points(ledger: &Ledger<'_>, id: CondominiumId) -> Result<Points, Fault> {
     let mut prefix = Key::Connector(ConnectorId::new(id, 0)).bytes();
     prefix.truncate(prefix.len().saturating_sub(4));
     let rows: Vec<(Vec<u8>, Connector)> = ledger.scan(&prefix, MAX_RECORDS)?;
-    let count = rows.iter().filter(|(_, connector)| connector.control == Control::MeterOnly).count();
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    let count = |control| u32::try_from(rows.iter().filter(|(_, connector)| connector.control == control).count()).unwrap_or(u32::MAX);
+    Ok(Points { unswitched: count(Control::MeterOnly), switched: count(Control::Switched) })
 }
 
 /// The number in the last four bytes of a key.

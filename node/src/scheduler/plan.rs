@@ -35,21 +35,39 @@ pub enum Policy {
     },
 }
 
-/// A name that is no policy.
+/// Why settings are no policy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("scheduler.policy: expected fcfs or fcfs-slots, found {0:?}")]
-pub struct UnknownPolicy(pub String);
+pub enum BadPolicy {
+    /// No policy has this name.
+    #[error("scheduler.policy: expected fcfs or fcfs-slots, found {0:?}")]
+    Unknown(String),
+    /// Nobody could ever charge.
+    #[error("scheduler.places: fcfs-slots needs 1 or more, found 0")]
+    NoPlaces,
+}
 
 impl Policy {
     /// The policy of a name as in `config.toml`.
     ///
     /// # Errors
-    /// [`UnknownPolicy`].
-    pub fn named(name: &str, places: u32) -> Result<Self, UnknownPolicy> {
+    /// [`BadPolicy`].
+    pub fn named(name: &str, places: u32) -> Result<Self, BadPolicy> {
         match name {
             "fcfs" => Ok(Self::Fcfs),
+            "fcfs-slots" if places == 0 => Err(BadPolicy::NoPlaces),
             "fcfs-slots" => Ok(Self::FcfsSlots { places }),
-            other => Err(UnknownPolicy(other.to_owned())),
+            other => Err(BadPolicy::Unknown(other.to_owned())),
+        }
+    }
+
+    /// What is wrong with this policy where so many points have no switch and so many have one: nothing, or in words that nobody at the latter ever charges.
+    #[must_use]
+    pub fn starves(self, unswitched: u32, switched: u32) -> Option<String> {
+        match self {
+            Self::FcfsSlots { places } if switched > 0 && unswitched >= places => Some(format!(
+                "scheduler.places is {places}, and each point without a switch keeps one of them ({unswitched}): no car ever charges at the others ({switched})"
+            )),
+            Self::Fcfs | Self::FcfsSlots { .. } => None,
         }
     }
 }
@@ -374,6 +392,19 @@ mod tests {
         assert_eq!(given, [32_000, 32_000, 6_000]);
         assert_eq!(plan.waiting.len(), 1);
         assert_eq!(plan.waiting[0].session, wish(4, 1, Standing::Queued).session);
+    }
+
+    /// Two meters alone and two places: every car at a switch waited for ever, and nobody was told why.
+    #[test]
+    fn places_that_points_without_a_switch_use_up_are_told_of() {
+        assert_eq!(Policy::named("fcfs-slots", 0), Err(BadPolicy::NoPlaces));
+        let two = Policy::named("fcfs-slots", 2).unwrap();
+        assert_eq!(two.starves(1, 3), None);
+        let words = "scheduler.places is 2, and each point without a switch keeps one of them (2): no car ever charges at the others (3)";
+        assert_eq!(two.starves(2, 3).as_deref(), Some(words));
+        assert!(two.starves(3, 1).is_some());
+        assert_eq!(two.starves(3, 0), None, "there is nobody else");
+        assert_eq!(Policy::named("fcfs", 0).unwrap().starves(3, 1), None);
     }
 
     #[test]

@@ -170,6 +170,15 @@ impl Home {
         fs::read_to_string(self.log()).unwrap()
     }
 
+    /// Waits until the node has logged this.
+    pub fn logs(&self, words: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.logged().contains(words) {
+            assert!(Instant::now() < until, "{words:?} is not in {}", self.logged());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -315,18 +324,32 @@ impl Home {
         status
     }
 
+    /// What the manager orders, in this order and for the first time, committed.
+    pub fn orders(&self, calls: impl IntoIterator<Item = Call>) {
+        for (nonce, call) in (0..).zip(calls) {
+            let transaction = self.signed(KeyName::Manager, nonce, call);
+            let path = "/api/v1/transactions?wait=committed&timeout_ms=50000";
+            let (status, body) = self.http("POST", path, transaction.bytes()).unwrap();
+            assert!(status == 200 && body.contains("applied"), "{body}");
+        }
+    }
+
     pub fn sale(&self, sale: u64) -> Transaction {
-        let key = keys::read(&KeyName::Treasurer.file(self.data.path())).unwrap();
         // One buyer for each condominium: it is where its first tokens were sold that an account is at home.
         let buyer = address_of(&ed25519_dalek::SigningKey::from_bytes(&[6 + u8::try_from(self.condominium.0).unwrap(); 32]));
         let (condominium, amount) = (self.condominium, Amount::from_micro(1_000_000));
         let call = Call::SellTokens(SellTokens { condominium, account: buyer, amount, sale, payment: Hash32::ZERO });
+        self.signed(KeyName::Treasurer, sale - 1, call)
+    }
+
+    fn signed(&self, by: KeyName, nonce: u64, call: Call) -> Transaction {
+        let key = keys::read(&by.file(self.data.path())).unwrap();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         // Long enough for a node whose clock is an hour ahead, and not too long for one an hour behind.
         let valid_until = Timestamp::from_ms(u64::try_from(now).unwrap() + 20 * 3_600_000);
         let account = address_of(&key);
         let chain_id = self.data.genesis().unwrap().chain_id();
-        let body = Body { chain_id, account, signer: account, nonce: sale - 1, valid_until, call };
+        let body = Body { chain_id, account, signer: account, nonce, valid_until, call };
         Transaction::sign(body, &key).unwrap()
     }
 }
