@@ -7,13 +7,14 @@ mod federation;
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, process::Output};
 
 use chain::{
-    api::{BlockView, Health, Page, RoleView, SessionView, Status},
+    api::{BlockView, Health, MonitorView, Page, RoleView, SessionView, Status},
     block::{HEADER_VERSION, Header},
     diagnosis::{Diagnosis, Standing},
     genesis_kind::NetworkKind,
     hash::Hash32,
-    id::{CondominiumId, Height},
-    record::{Role, RoleGrant},
+    id::{CondominiumId, ConnectorId, Height},
+    quantity::{Amount, Currents, WattHours},
+    record::{Control, PlugSignal, Role, RoleGrant, Service},
     time::Duration,
 };
 
@@ -68,10 +69,10 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
     fake.json("/roles", &Page { items: vec![held], next: None });
     fake.answer("/condominiums", 200, "{\"items\":[],\"next\":null}");
     let statement = serde_json::json!({"number": 1, "from": null, "until": null, "roaming": [], "payments": []});
-    fake.json("/clearings/next", &statement);
+    fake.json("/clearings/next", &statement).answer("/metrics", 200, "");
     let url = fake.listen().await;
     let documented = documented();
-    let lists: [(&str, Vec<&str>); 19] = [
+    let lists: [(&str, Vec<&str>); 21] = [
         ("session list", vec![]),
         ("session readings", vec![&id]),
         ("chain block", vec![]),
@@ -91,6 +92,8 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
         ("clearing show", vec![]),
         ("clearing payments", vec![]),
         ("clearing positions", vec![]),
+        ("gateway list", vec![]),
+        ("node peers", vec![]),
     ];
     for (list, more) in lists {
         let words = list.split('`').next().unwrap().split(' ');
@@ -105,6 +108,125 @@ async fn every_list_has_the_columns_that_the_page_documents_even_when_it_is_empt
     assert!(code == 0 && out.starts_with("field,value\r\n") && out.contains("status.height,7\r\n"), "{out}");
     let (code, _, err) = told(&home.watt(&url, &["charge", "watch", &id, "--output", "csv"]));
     assert_eq!(code, 2, "{err}");
+}
+
+/// Roles and profiles have no list that can be empty: the columns are looked at with a row below them.
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_and_profiles_have_the_documented_columns_and_a_row_for_each() {
+    let home = Home::new();
+    let fake = Fake::default();
+    let grant = RoleGrant { from: Height(3), until: Some(Height(90)) };
+    let held = RoleView { condominium: CondominiumId(1), role: Role::Auditor, account: home.address(), grant, suspension: None };
+    let open = RoleView { role: Role::Gateway, grant: RoleGrant { from: Height(0), until: None }, ..held };
+    fake.json("/status", &status()).json("/roles", &Page { items: vec![held, open], next: None });
+    let mut sums = serde_json::json!({"id": 1, "condominium": condominium(), "conserved": true});
+    for name in ["balance", "held", "debt", "owed_to", "owed_by"] {
+        sums[name] = "0".into();
+    }
+    fake.answer("/condominiums", 200, serde_json::json!({"items": [sums], "next": null}).to_string());
+    let url = fake.listen().await;
+    let documented = documented();
+    let (code, out, err) = told(&home.watt(&url, &["admin", "role", "list", "--output", "csv"]));
+    let own = home.address();
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(out, format!("{}\r\n1,auditor,{own},3,90,,\r\n1,gateway,{own},0,,,\r\n", documented["admin role list"]));
+
+    let set = |arguments: &[&str]| assert_eq!(told(&home.watt(&url, &[&["config", "set"], arguments].concat())).0, 0);
+    set(&["node", "http://10.0.0.5:8420"]);
+    set(&["wallet", "treasurer", "--profile", "office"]);
+    let (code, out, err) = told(&home.watt(&url, &["config", "list", "--output", "csv"]));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let rows = "default,node,http://10.0.0.5:8420\r\noffice,wallet,treasurer\r\n";
+    assert_eq!(out, format!("{}\r\n{rows}", documented["config list"]));
+}
+
+fn condominium() -> chain::record::Condominium {
+    let none = Amount::ZERO;
+    chain::record::Condominium {
+        name: "TRO".to_owned(),
+        revenue: chain::crypto::address_of(&validator()),
+        mint_cap_per_day: none,
+        position_limit: none,
+        minted: none,
+        redeemed: none,
+        next_sale: 1,
+        mint_day: 0,
+        minted_today: none,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_and_its_gateway_are_shown_as_they_say_they_are() {
+    let home = Home::new();
+    let fake = well(&home);
+    let challenge = |node| chain::sign_in::Challenge {
+        chain_id: chain_id(),
+        node,
+        nonce: Hash32::ZERO,
+        expires_at: NOW.saturating_add(Duration::from_mins(1)),
+        seal: Hash32::ZERO,
+    };
+    fake.json("/challenges", &challenge(genesis().validators[0].network_key)).json("/challenges", &challenge(Hash32([4; 32])));
+    let peer = |name: &str, value: u8| format!("commonwatt_peer_connected{{address=\"/dns4/{name}/tcp/8422/p2p/12D3Koo\"}} {value}\n");
+    fake.answer("/metrics", 200, format!("# TYPE commonwatt_peer_connected gauge\n{}{}", peer("north", 1), peer("south", 0)));
+    let point = |number| chain::api::ConnectorView {
+        id: ConnectorId::new(CondominiumId(1), number),
+        connector: chain::record::Connector {
+            group: 1,
+            control: Control::Switched,
+            plug_signal: PlugSignal::None,
+            rated: Currents::from_ma([10_000, 0, 0]),
+            tariff: 1,
+            service: Service::InService,
+            fault: None,
+            session: None,
+            last_register: WattHours::new(0),
+            unassigned: WattHours::new(0),
+        },
+        free: true,
+        meter: None,
+        meter_proposal: None,
+    };
+    fake.json("/connectors", &Page { items: vec![point(1), point(2)], next: None });
+    let unit = |number, heard_at| MonitorView {
+        connector: ConnectorId::new(CondominiumId(1), number),
+        session: None,
+        heard_at,
+        sample: None,
+        found: Vec::new(),
+        estimate: None,
+    };
+    fake.json("/monitor", &Page { items: vec![unit(9, None), unit(2, Some(NOW))], next: None });
+    let url = fake.listen().await;
+    let watt = |arguments: &[&str]| {
+        let (code, out, err) = told(&home.watt(&url, arguments));
+        assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}: {out}");
+        out
+    };
+    let seen = watt(&["node", "status"]);
+    for words in ["validator of condominium 1", "1 of 2 connected", "7"] {
+        assert!(seen.contains(words), "{seen}");
+    }
+    let seen: serde_json::Value = serde_json::from_str(&watt(&["node", "status", "--output", "json"])).unwrap();
+    assert!(seen["vote"] == "observer" && seen["peers_connected"] == 1, "{seen}");
+    let csv = watt(&["node", "status", "--output", "csv"]);
+    assert!(csv.starts_with("field,value\r\n") && csv.contains("height,7\r\n"), "{csv}");
+    assert!(watt(&["node", "peers"]).contains("/dns4/south/tcp/8422"));
+    let rows = "/dns4/north/tcp/8422/p2p/12D3Koo,yes\r\n/dns4/south/tcp/8422/p2p/12D3Koo,no\r\n";
+    assert_eq!(watt(&["node", "peers", "--output", "csv"]), format!("peer,connected\r\n{rows}"));
+    let seen: serde_json::Value = serde_json::from_str(&watt(&["node", "peers", "--output", "json"])).unwrap();
+    assert_eq!(seen[1]["connected"], false, "{seen}");
+
+    let seen = watt(&["gateway", "list"]);
+    assert!(seen.contains("never") && seen.contains("not on the chain"), "{seen}");
+    let csv = watt(&["gateway", "list", "--output", "csv"]);
+    let rows: Vec<&str> = csv.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3, "{csv}");
+    assert!(rows[0].starts_with("1-1,yes,") && rows[0].ends_with(",no,"), "{csv}");
+    assert!(rows[1].ends_with(",yes,2020-09-13T12:26:40.000Z"), "{csv}");
+    assert_eq!(rows[2], "1-9,no,,yes,");
+    let seen: serde_json::Value = serde_json::from_str(&watt(&["gateway", "list", "--output", "json"])).unwrap();
+    assert!(seen[0]["unit"] == false && seen[2]["on_chain"] == false, "{seen}");
 }
 
 #[test]

@@ -76,9 +76,17 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; [`ClientError::is_code`] `unknown_account` where the chain does not know the account.
     pub async fn sign_in(&self, key: &SigningKey) -> Result<Token, ClientError> {
-        let post = |path| self.request(Method::POST, path).timeout(REQUEST_TIMEOUT);
-        let challenge: Challenge = self.json("/challenges", self.send_once(post("/challenges")).await?).await?;
-        let answer: SignIn = challenge.answer(key).map_err(|error| ClientError::SignIn { reason: error.to_string() })?;
-        self.json("/tokens", self.send_once(post("/tokens").json(&answer)).await?).await
+        let answer: SignIn = self.challenge().await?.answer(key).map_err(|error| ClientError::SignIn { reason: error.to_string() })?;
+        let request = self.request(Method::POST, "/tokens").timeout(REQUEST_TIMEOUT).json(&answer);
+        self.json("/tokens", self.send_once(request).await?).await
+    }
+
+    /// `POST /challenges`: what a reader has to sign. It names the node's own key.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn challenge(&self) -> Result<Challenge, ClientError> {
+        let request = self.request(Method::POST, "/challenges").timeout(REQUEST_TIMEOUT);
+        self.json("/challenges", self.send_once(request).await?).await
     }
 }

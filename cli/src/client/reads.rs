@@ -68,6 +68,16 @@ impl Client {
         self.get("/health").await
     }
 
+    /// `GET /metrics`: what the node counts, in Prometheus' text form.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let request = self.http.get(format!("{}/metrics", self.base)).timeout(REQUEST_TIMEOUT);
+        let body = self.body("/metrics", self.send(request).await?).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// `GET /genesis`: the document whose hash is the chain id.
     ///
     /// # Errors

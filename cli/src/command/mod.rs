@@ -15,9 +15,11 @@ mod context;
 mod doctor;
 mod error;
 mod file;
+mod gateway;
 mod keys;
 mod man;
 mod mandate;
+mod node;
 mod present;
 mod proof;
 mod secret;
@@ -182,6 +184,12 @@ pub enum Command {
     /// Check a whole chain without trusting whoever keeps it
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Show a node's gateway: which connectors have a unit, and when it was heard
+    #[command(subcommand)]
+    Gateway(gateway::Gateway),
+    /// Show a node: its height, whether it keeps up, its vote and its peers
+    #[command(subcommand)]
+    Node(node::Node),
     /// Keep what you do not want to type each time
     #[command(subcommand)]
     Config(config::Config),
@@ -222,6 +230,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         | Command::Admin(_)
         | Command::Clearing(_)
         | Command::Audit(_)
+        | Command::Gateway(_)
+        | Command::Node(_)
         | Command::Doctor(_)
         | Command::Token(_) => watt.options.complete(),
     };
@@ -280,6 +290,8 @@ pub async fn run(watt: Watt) -> Result<(), CommandError> {
         Command::Admin(command) => command.run(&context()?).await,
         Command::Clearing(command) => command.run(&context()?).await,
         Command::Audit(command) => command.run(&context()?).await,
+        Command::Gateway(command) => command.run(&context()?).await,
+        Command::Node(command) => command.run(&context()?).await,
         Command::Config(command) => command.run(&context()?),
         Command::Doctor(command) => command.run(&context()?).await,
         Command::Completions(command) => command.run(),
