@@ -5,10 +5,11 @@ mod federation;
 use chain::{
     hash::Hash32,
     id::{ChainId, Height},
-    quantity::WattHours,
+    quantity::{Cost, WattHours},
+    receipt::SessionReceipt,
 };
 use cli::audit::{AuditError, AuditFailure, AuditReport, RowCounts, TableFormat, Tables, replay, replay_into};
-use federation::evening;
+use federation::{evening, weeks::weeks};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 fn audit(file: &[u8]) -> Result<AuditReport, AuditFailure> {
@@ -29,6 +30,27 @@ fn a_true_chain_passes_and_every_bill_is_computed_again() {
     assert_eq!(bill.energy, WattHours::new(3_680));
     assert_eq!(bill.paid.checked_add(bill.refund), Some(bill.escrow));
     assert!(report.totals.iter().all(contracts::audit::CondominiumTotals::holds));
+}
+
+/// The ledger keeps a running cost with each reading; the audit computes each bill at its end from what was put and signed. Under every kind of price, restriction and
+/// bound, and through pauses, top-ups, parking, stops and spent escrows, they agree to the last part of a micro-token, or the chain would not pass.
+#[test]
+fn bills_under_every_kind_of_tariff_are_computed_again_and_agree() {
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let report = audit(&weeks(seed, 400)).expect("a true chain");
+    let bills: Vec<_> = report.by_session().into_values().collect();
+    let count = |what: &str, found: usize| assert!(found >= 3, "{what}: {found} of {} bills", bills.len());
+    count("settled", bills.len() / 100);
+    count("ENERGY", bills.iter().filter(|bill| bill.cost.energy != Cost::ZERO).count());
+    count("TIME", bills.iter().filter(|bill| bill.cost.time != Cost::ZERO).count());
+    count("PARKING_TIME", bills.iter().filter(|bill| bill.cost.parking_time != Cost::ZERO).count());
+    count("FLAT", bills.iter().filter(|bill| bill.cost.flat != Cost::ZERO).count());
+    let total = |bill: &SessionReceipt| bill.cost.total().and_then(Cost::floor).expect("in range");
+    count("more than what was counted", bills.iter().filter(|bill| bill.paid > total(bill)).count());
+    count("less than what was counted", bills.iter().filter(|bill| bill.paid < total(bill) && bill.overdrawn.is_none()).count());
+    count("spent", bills.iter().filter(|bill| bill.overdrawn.is_some()).count());
+    count("refunded", bills.iter().filter(|bill| !bill.refund.is_zero() && !bill.paid.is_zero()).count());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A chain with one session, made by the ledger itself and kept as an export: the same in every run.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod weeks;
+
 use chain::{
     certificate::{CommitCertificate, CommitSignature, VoteBody, VoteKind},
     crypto::{self, Domain},
@@ -144,6 +146,30 @@ impl Federation {
         self.parent = built.executed.next;
     }
 
+    /// Block 1: a group, tariff 1 and connector 1 under it, and so many tokens for the resident.
+    fn set_up(&mut self, document: Tariff, tokens: u64) {
+        let setup = [
+            Call::PutGroup(PutGroup { group: GroupId::new(HERE, 1), parent: None, limit: Currents::from_ma([32_000; 3]) }),
+            Call::PutTariff(PutTariff {
+                tariff: TariffId::new(HERE, 1),
+                version: 1,
+                valid_from: Timestamp::from_ms(START + 1_000),
+                document,
+            }),
+            put_connector(1),
+            Call::SellTokens(SellTokens {
+                condominium: HERE,
+                account: crypto::address_of(&self.resident),
+                amount: Amount::from_micro(tokens * 1_000_000),
+                sale: 1,
+                payment: Hash32([5; 32]),
+            }),
+        ];
+        let staff = self.staff.clone();
+        let setup: Vec<_> = setup.into_iter().map(|call| self.signed(&staff, call)).collect();
+        self.block(1_000, &setup, &[]);
+    }
+
     fn finish(mut self) -> (Vec<u8>, Vec<[usize; 3]>) {
         let page: export::StatePage = self.state.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         self.end.state_keys = page.len() as u64;
@@ -152,6 +178,19 @@ impl Federation {
         assert!(self.state.get(&[15]).expect("in memory").is_some() && self.genesis.check().is_ok());
         (self.file, self.places)
     }
+}
+
+/// Connector 1 under a tariff.
+fn put_connector(tariff: u32) -> Call {
+    Call::PutConnector(PutConnector {
+        connector: ConnectorId::new(HERE, 1),
+        group: 1,
+        control: Control::Switched,
+        plug_signal: PlugSignal::Reported,
+        rated: Currents::from_ma([16_000, 0, 0]),
+        tariff,
+        service: Service::InService,
+    })
 }
 
 /// [`evening_of`] one validator.
@@ -177,28 +216,7 @@ pub fn evening_of(network: &str, validators: u8) -> (Vec<u8>, Vec<[usize; 3]>, S
         vat_basis_points: 2_500,
         parking_grace: Duration::ZERO,
     };
-    let setup = [
-        Call::PutGroup(PutGroup { group: GroupId::new(HERE, 1), parent: None, limit: Currents::from_ma([32_000; 3]) }),
-        Call::PutTariff(PutTariff { tariff: TariffId::new(HERE, 1), version: 1, valid_from: Timestamp::from_ms(START + 1_000), document }),
-        Call::PutConnector(PutConnector {
-            connector,
-            group: 1,
-            control: Control::Switched,
-            plug_signal: PlugSignal::Reported,
-            rated: Currents::from_ma([16_000, 0, 0]),
-            tariff: 1,
-            service: Service::InService,
-        }),
-        Call::SellTokens(SellTokens {
-            condominium: HERE,
-            account: crypto::address_of(&resident),
-            amount: Amount::from_micro(50_000_000),
-            sale: 1,
-            payment: Hash32([5; 32]),
-        }),
-    ];
-    let setup: Vec<_> = setup.into_iter().map(|call| chain.signed(&staff, call)).collect();
-    chain.block(1_000, &setup, &[]);
+    chain.set_up(document, 50);
 
     let open = Call::OpenSession(OpenSession {
         connector,
