@@ -281,6 +281,9 @@ fn goes_on_from_its_log_after_a_crash_at_any_point() {
         });
         runtime.shutdown_background();
         drop(handle);
+        // A process takes its threads with it; here the log's thread ends when it notices.
+        let log = std::fs::File::open(config.directory.join("wal")).unwrap();
+        log.lock().unwrap();
     }
     let runtime = runtime();
     runtime.block_on(async {
