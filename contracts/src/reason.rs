@@ -76,6 +76,9 @@ pub fn words(call: &Call, rejection: &Rejection) -> Option<(&'static str, &'stat
         (Code::BadSignature, Call::ProveEquivocation(_)) => {
             Some(("one of the two statements is not signed by the key that it names", "give the exact bytes that the gateway has signed"))
         }
+        (Code::ReadingAhead, Call::ProveEquivocation(_)) => {
+            Some(("the later of the two readings is from the future", "keep the two statements, and submit them when its time has come"))
+        }
         (Code::NotAllowed, Call::ReportPayment(_)) => {
             Some(("a payment is reported by a treasurer of the condominium that pays", "ask a manager of that condominium for the role"))
         }
@@ -271,6 +274,7 @@ pub fn field(call: &Call, rejection: &Rejection) -> Option<&'static str> {
             (Code::RoleNotGranted, "call.condominium"),
             (Code::AlreadySuspended, "call.condominium"),
             (Code::NoContradiction, "call.second"),
+            (Code::ReadingAhead, "call.second"),
             (Code::EvidenceTooOld, "call.second"),
             (Code::BadSignature, "call.second"),
         ],

@@ -96,7 +96,9 @@ pub fn require_trusted_gateway(ledger: &Ledger<'_>, context: &CallContext<'_>, c
     Ok(())
 }
 
-/// Goes on only for a gateway that may end and settle a session: a suspended one only where the session was open already.
+/// Goes on only for a gateway that may end and settle a session: a suspended one only where the session was open already, or has no reading.
+///
+/// What was never metered costs nothing, so no word of the key's counts; and where this key is the condominium's only one nobody else would end it.
 ///
 /// # Errors
 /// As [`require`], then [`Code::RoleSuspended`].
@@ -108,7 +110,11 @@ pub fn require_gateway_of(
 ) -> Result<(), Failure> {
     require(ledger, context, condominium, Role::Gateway)?;
     let Some(suspension) = suspension(ledger, condominium, &context.account)? else { return Ok(()) };
-    if session.is_some_and(|session| session.opened_height <= suspension.since) { Ok(()) } else { Err(Code::RoleSuspended.into()) }
+    if session.is_some_and(|session| session.opened_height <= suspension.since || session.meter.is_none()) {
+        Ok(())
+    } else {
+        Err(Code::RoleSuspended.into())
+    }
 }
 
 /// Every grant of a role in a condominium, in order of address: pending, in force and ended; at most [`MAX_GRANTS_PER_ROLE`].

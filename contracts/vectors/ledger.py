@@ -223,10 +223,10 @@ class World:
         return self.holds_role(condominium, "gateway", account) and not self.suspension(condominium, account)
 
     def need_gateway(self, condominium, session=None):
-        """A gateway; a suspended one only for a session that was open when it was suspended."""
+        """A gateway; a suspended one only for a session that was open when it was suspended or that has no reading."""
         self.need_role(condominium, "gateway")
         suspended = self.suspension(condominium, self.account)
-        demand(not suspended or (session and session["opened_height"] <= suspended["since"]), "role_suspended")
+        demand(not suspended or (session and (session["opened_height"] <= suspended["since"] or session["meter"] is None)), "role_suspended")
 
     def standing_managers(self, condominium, height):
         grants = self.table("role", condominium, "manager")
@@ -1113,9 +1113,10 @@ class World:
         earliest = self.now - 90 * DAY_MS
         if before:
             demand(before["lifted_at"] is not None, "already_suspended")
-            earliest = max(earliest, before["lifted_at"] + 1)
+            earliest = max(earliest, before["lifted_at"] + self.params["drift"] + 1)
         one, other = pairs[0]
         newest = max(one["at"], other["at"])
+        demand(newest <= self.now + self.params["drift"], "reading_ahead")
         demand(newest >= earliest, "evidence_too_old", earliest, newest)
         self.put(dict(since=self.height, session=one["session"], sequence=one["sequence"], evidence=self.id, lifted_at=None), "suspension", condominium, account)
         self.emit("role_suspended", condominium=condominium, account=account, session=one["session"], sequence=one["sequence"])

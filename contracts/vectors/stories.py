@@ -1323,6 +1323,8 @@ def contradictions():
     shows("nowhere", one, other, "unknown_condominium", condominium=3)
     shows("where it is no gateway", one, other, "role_not_granted", condominium=2)
     shows("by one who is none", says(0, 1, seed=RESIDENT), says(0, 2, seed=RESIDENT), "role_not_granted")
+    shows("more than the drift ahead", says(0, 8), says(10_001, 7), "reading_ahead")
+    shows("years ahead", says(365 * DAY_MS, 7), says(365 * DAY_MS, 8), "reading_ahead")
     s.wait(90 * DAY_MS + 1)
     shows("ninety days later", one, other, ("evidence_too_old", NOON + 1, NOON))
     s.world.now -= 1
@@ -1338,13 +1340,13 @@ def contradictions():
     s.step("nor opens anything", GATEWAY, "open_session_by_mandate", "role_suspended", **tap((1, 2), card))
     s.step("nor asks", GATEWAY, "ask_start", "role_suspended", start=tap((1, 2), card))
     s.step("nor says what is wrong elsewhere", GATEWAY, "report_fault", "role_suspended", connector=(1, 2), session=None, fault="over_time", at=NOON)
-    late = s.opens(NEIGHBOUR, 2)
-    s.step("nor in a session that is younger", GATEWAY, "report_fault", "role_suspended", connector=(1, 2), session=late, fault="over_time", at=NOON)
     s.step("it ends what runs", GATEWAY, "report_fault", connector=(1, 1), session=id, fault="over_time", at=s.world.now)
     s.step("and settles it", GATEWAY, "settle_session", session=id, facts=[("session_settled", dict(energy=0, refund=10 * TOKEN))])
+    late = s.opens(NEIGHBOUR, 2)
     s.grants(late)
-    s.step("the younger one is stopped", NEIGHBOUR, "stop_session", session=late)
-    s.step("which it does not settle", GATEWAY, "settle_session", "role_suspended", session=late)
+    s.reads(late, 1, 1000, refused="role_suspended", what="nor what is younger")
+    s.step("which it ends, because nobody has metered it", GATEWAY, "report_fault", connector=(1, 2), session=late, fault="over_time", at=s.world.now)
+    s.step("and gives back whole", GATEWAY, "settle_session", session=late, facts=[("session_settled", dict(energy=0, refund=10 * TOKEN))])
 
     def lift(what, expect="applied", who=MANAGER, condominium=1, of=GATEWAY, facts=()):
         s.step(what, who, "lift_suspension", expect, facts=facts, condominium=condominium, account=address(of))
@@ -1355,13 +1357,21 @@ def contradictions():
     lift("of one who is not suspended", "not_suspended", of=RESIDENT)
     lift("of himself", "not_allowed", of=MANAGER)
     s.step("another key for the meantime", MANAGER, "grant_role", condominium=1, role="gateway", account=address(VISITOR), until=None, **{"from": s.world.height + 1})
-    s.step("it settles", VISITOR, "settle_session", session=late, facts=[("session_settled", dict(energy=0))])
+    late = s.opens(NEIGHBOUR, 2)
+    s.grants(late)
+    s.reads(late, 1, 1000, who=VISITOR, what="it meters")
+    s.step("which the other does not end", GATEWAY, "report_fault", "role_suspended", connector=(1, 2), session=late, fault="over_time", at=s.world.now)
+    s.step("but its owner", NEIGHBOUR, "stop_session", session=late)
+    s.step("nor settle", GATEWAY, "settle_session", "role_suspended", session=late)
+    s.step("as the new one does", VISITOR, "settle_session", session=late, facts=[("session_settled", dict(energy=0))])
     lift("lifted", facts=[("suspension_lifted", dict(account=address(GATEWAY))), (("suspension", 1, address(GATEWAY)), dict(lifted_at=s.world.now))])
     lift("twice", "not_suspended")
-    shows("what was lifted", one, other, ("evidence_too_old", s.world.now + 1, NOON))
-    at = s.world.now - NOON
-    shows("of the same time", says(at, 7), says(at, 8), ("evidence_too_old", s.world.now + 1, s.world.now))
-    both = statement(GATEWAY, reading(ZERO, 1, NOON, 7), reading(ZERO, 9, s.world.now + 1, 5), reading(ZERO, 9, s.world.now + 2, 4))
+    first = s.world.now + 10_001
+    shows("what was lifted", one, other, ("evidence_too_old", first, NOON))
+    at = first - 1 - NOON
+    shows("as far ahead as it could have been by then", says(at, 7), says(at, 8), ("evidence_too_old", first, first - 1))
+    s.wait(1)
+    both = statement(GATEWAY, reading(ZERO, 1, NOON, 7), reading(ZERO, 9, first - 1, 5), reading(ZERO, 9, first, 4))
     shows("in one statement, of what comes later", both, both, facts=[("role_suspended", dict(session=ZERO, sequence=9))])
 
 

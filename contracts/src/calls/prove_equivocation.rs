@@ -7,10 +7,11 @@
 //! Checked in this order: both are `Attest` transactions of one account by one key, for one chain, with a pair of readings that contradict each other
 //! (`NoContradiction`); both are signed (`BadSignature`); the condominium is there (`UnknownCondominium`); they are for this chain, and the key signs for the
 //! account (`NoContradiction`); the account is a gateway there (`RoleNotGranted`) and not suspended yet (`AlreadySuspended`); the later of the two readings
-//! is at most [`EVIDENCE_COUNTS`] old, and from after the last lifting (`EvidenceTooOld`).
+//! is not from the future, but for the drift (`ReadingAhead`); it is at most [`EVIDENCE_COUNTS`] old, and from more than the drift after the last lifting
+//! (`EvidenceTooOld`). The two bounds are of one width, so no evidence that suspended a key can do it again after the lifting.
 //!
 //! A suspended key attests nothing, opens nothing and exchanges no meter. It may still report faults of sessions, and settle sessions, that were open when it
-//! was suspended: nobody's money waits for its successor.
+//! was suspended or that have no reading: nobody's money waits for its successor.
 
 use chain::{
     code::{Code, Rejection},
@@ -82,12 +83,16 @@ impl Action for ProveEquivocation {
             return Err(Code::RoleNotGranted.into());
         }
         let before: Option<Suspension> = ledger.get(&Key::Suspension(condominium, account))?;
+        let drift = context.block.params.drift;
         let mut earliest = context.block.timestamp.saturating_sub(EVIDENCE_COUNTS);
         if let Some(before) = before {
             let lifted_at = before.lifted_at.ok_or(Code::AlreadySuspended)?;
-            earliest = earliest.max(lifted_at.saturating_add(Duration::from_ms(1)));
+            earliest = earliest.max(lifted_at.saturating_add(drift).saturating_add(Duration::from_ms(1)));
         }
         let newest = one.at.max(other.at);
+        if newest > context.block.timestamp.saturating_add(drift) {
+            return Err(Code::ReadingAhead.into());
+        }
         if newest < earliest {
             return Err(Rejection::of(Code::EvidenceTooOld, earliest.ms(), newest.ms()).into());
         }
@@ -296,9 +301,34 @@ mod tests {
         chain.now = at;
         chain.applies(RESIDENT, &sound());
         chain.applies(MANAGER, &LiftSuspension { condominium: HOME, account: accused() });
-        assert_eq!(chain.rejects(RESIDENT, &sound()), too_old);
-        let newer = proof(says(&[(9, 11, 2_000)]), says(&[(9, 11, 1_999)]));
-        chain.applies(RESIDENT, &newer);
+        let drift = chain.params.drift;
+        let too_old = |newest| Rejection::of(Code::EvidenceTooOld, at.saturating_add(drift).ms() + 1, newest);
+        assert_eq!(chain.rejects(RESIDENT, &sound()), too_old(at.ms()));
+        let dated = |ms| proof(says(&[(9, ms, 2_000)]), says(&[(9, ms, 1_999)]));
+        assert_eq!(chain.rejects(RESIDENT, &dated(10 + drift.ms())), too_old(at.saturating_add(drift).ms()));
+        chain.wait(Duration::from_ms(1));
+        chain.applies(RESIDENT, &dated(11 + drift.ms()));
+    }
+
+    /// Two statements dated years ahead once suspended a key again after every lifting: their date is always after it.
+    #[test]
+    fn evidence_from_the_future_counts_when_its_time_has_come_and_then_once() {
+        let mut chain = fixture();
+        let drift = chain.params.drift;
+        let ahead = |by| {
+            let ms = drift.ms() + by;
+            proof(says(&[(9, 0, 2_000)]), says(&[(9, ms, 1_999)]))
+        };
+        assert_eq!(chain.rejects(RESIDENT, &ahead(1)), Code::ReadingAhead.into());
+        assert_eq!(chain.rejects(RESIDENT, &ahead(EVIDENCE_COUNTS.ms())), Code::ReadingAhead.into());
+        // As far ahead as can be, lifted in the same instant: the lifting counts for it all the same.
+        chain.applies(RESIDENT, &ahead(0));
+        let lift = LiftSuspension { condominium: HOME, account: accused() };
+        chain.applies(MANAGER, &lift);
+        for waited in [Duration::from_ms(0), drift, EVIDENCE_COUNTS] {
+            chain.wait(waited);
+            assert_eq!(chain.rejects(RESIDENT, &ahead(0)).code, Code::EvidenceTooOld);
+        }
     }
 
     #[test]
@@ -316,17 +346,38 @@ mod tests {
         assert_eq!(chain.rejects(accused(), &tap(connector(2))), Code::RoleSuspended.into());
         let fault = |number| ReportFault { connector: connector(number), session: None, fault: Fault::OverTime, at: NOON };
         assert_eq!(chain.rejects(accused(), &fault(2)), Code::RoleSuspended.into());
-        let later = chain.opens(NEIGHBOUR, &opening(connector(2)));
-        assert_eq!(chain.rejects(accused(), &fault(2)), Code::RoleSuspended.into());
         chain.applies(accused(), &fault(1));
         assert!(matches!(chain.session(running).state, SessionState::Stopping { reason: EndReason::Anomaly(Fault::OverTime), .. }));
         let paid = bill(&chain.applies(accused(), &SettleSession { session: running }));
         assert_eq!(paid.energy, WattHours::ZERO);
-        chain.grants(later, crate::testing::SIXTEEN);
-        chain.applies(NEIGHBOUR, &StopSession { session: later });
+
+        // What another gateway's key has metered since is that key's to end.
+        let later = chain.charges(2);
+        let call = Attest { readings: vec![reading(later, 1, chain.now, 1_000)] };
+        assert_eq!(outcomes(&chain.applies(crate::testing::GATEWAY, &call)), [None]);
+        assert_eq!(chain.rejects(accused(), &fault(2)), Code::RoleSuspended.into());
+        let owner = chain.session(later).account;
+        chain.applies(owner, &StopSession { session: later });
         assert_eq!(chain.rejects(accused(), &SettleSession { session: later }), Code::RoleSuspended.into());
-        // Another gateway's key goes on as before.
         chain.applies(crate::testing::GATEWAY, &SettleSession { session: later });
         assert_eq!(chain.rejects(AWAY_STAFF, &tap(connector(1))), Code::NotAllowed.into());
+    }
+
+    /// A session that was opened while its gateway was suspended once held its escrow and its current until its longest time was over.
+    #[test]
+    fn a_suspended_gateway_gives_back_what_a_session_opened_since_has_put_in() {
+        let mut chain = fixture();
+        chain.applies(STRANGER, &sound());
+        chain.wait(Duration::from_mins(1));
+        let before = chain.account(NEIGHBOUR).balance;
+        let later = chain.opens(NEIGHBOUR, &opening(connector(2)));
+        chain.grants(later, crate::testing::SIXTEEN);
+        let first = Attest { readings: vec![reading(later, 1, chain.now, 1_000)] };
+        assert_eq!(outcomes(&chain.applies(accused(), &first)), [Some(Code::RoleSuspended)]);
+        let at = chain.now;
+        chain.applies(accused(), &ReportFault { connector: connector(2), session: Some(later), fault: Fault::OverTime, at });
+        let paid = bill(&chain.applies(accused(), &SettleSession { session: later }));
+        assert_eq!((paid.energy, paid.readings, paid.refund), (WattHours::ZERO, 0, paid.escrow));
+        assert_eq!(chain.account(NEIGHBOUR).balance, before);
     }
 }

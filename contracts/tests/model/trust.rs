@@ -74,12 +74,12 @@ impl Model {
         self.has(site, Role::Gateway, who) && !self.is_blamed(site, who)
     }
 
-    /// Goes on for a gateway; for a suspended one only in a session that was open by then.
+    /// Goes on for a gateway; for a suspended one only in a session that was open by then or that nobody has metered.
     pub fn gateway(&self, site: u32, sender: &Sender, session: Option<SessionId>) -> Ruling {
         self.only(site, Role::Gateway, sender)?;
         let Some(blame) = self.blames.get(&(site, sender.account)).filter(|blame| blame.lifted.is_none()) else { return Ok(()) };
         match session.and_then(|id| self.charges.get(&id)) {
-            Some(charge) if charge.place.0 <= blame.since => Ok(()),
+            Some(charge) if charge.place.0 <= blame.since || charge.meter.is_none() => Ok(()),
             Some(_) | None => no(Code::RoleSuspended),
         }
     }
@@ -203,8 +203,11 @@ impl Model {
         if self.is_blamed(site, &who.account) {
             return no(Code::AlreadySuspended);
         }
-        let forgiven = self.blames.get(&(site, who.account)).and_then(|blame| blame.lifted).map_or(0, |at| at + 1);
+        let forgiven = self.blames.get(&(site, who.account)).and_then(|blame| blame.lifted).map_or(0, |at| at + self.params.drift.ms() + 1);
         let (earliest, newest) = (forgiven.max(self.now - 90 * DAY), one.at.max(other.at).ms());
+        if self.now + self.params.drift.ms() < newest {
+            return no(Code::ReadingAhead);
+        }
         if newest < earliest {
             return not(Code::EvidenceTooOld, earliest, newest);
         }

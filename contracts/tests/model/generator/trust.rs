@@ -51,6 +51,8 @@ impl Generator {
         one.at = Timestamp::from_ms(match self.rng.random_range(0..10) {
             0 | 1 => model.now - 90 * 24 * HOUR - self.rng.random_range(0..2),
             2 => model.now.saturating_sub(self.rng.random_range(0..3 * HOUR)),
+            3 | 4 => model.now + model.params.drift.ms() + self.rng.random_range(0..4) - 2,
+            5 => model.now + self.rng.random_range(0..2 * model.params.drift.ms()),
             _ => model.now,
         });
         let mut other = Reading { register_wh: WattHours::new(one.register_wh.get() + 1), ..one };
