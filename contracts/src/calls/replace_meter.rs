@@ -1,8 +1,8 @@
 //! `ReplaceMeter`: a connector's meter was exchanged, as gateway and manager both say; its register goes on without a gap.
 //!
 //! Whoever of the two signs first proposes, for [`STANDS`]; where the other names the same connector and the same two registers, the exchange takes effect.
-//! Anything else that is signed meanwhile takes the proposal's place. Neither can do it alone: a manager's stolen key invents no energy, and a gateway's hides
-//! none. Checked in this order: no meter shows more than [`MAX_SHOWN`] (`OverLimit`); the connector is there (`UnknownConnector`); the account is a manager or a gateway of its condominium (`NotAllowed`), and no
+//! Anything else that is signed meanwhile takes the proposal's place. Neither key can do it alone; but whoever may appoint gateways can appoint a second key of
+//! his own, without notice, and sign both sides: the chain does not prevent that and shows who did. Checked in this order: no meter shows more than [`MAX_SHOWN`] (`OverLimit`); the connector is there (`UnknownConnector`); the account is a manager or a gateway of its condominium (`NotAllowed`), and no
 //! suspended gateway (`RoleSuspended`); the old meter's last register, carried on as the connector's, is at least the connector's and, while an open session
 //! has a reading, exactly that (`MeterRegister`, both as the old meter shows them; `Overflow`).
 //!
