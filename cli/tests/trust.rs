@@ -63,35 +63,95 @@ fn two_attestations_are_held_against_each_other_without_a_node() {
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
 }
 
+/// A node on which `admin role rotate` finds these grants of the gateway's role; every call is applied.
+fn node_with(home: &Home, grants: &[(Address, RoleGrant)]) -> Fake {
+    let fake = Fake::default();
+    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    let view = |(account, grant): &(Address, RoleGrant)| RoleView {
+        condominium: HOME,
+        role: Role::Gateway,
+        account: *account,
+        grant: *grant,
+        suspension: None,
+    };
+    fake.json("/roles", &Page { items: grants.iter().map(view).collect(), next: None });
+    let receipt = Receipt { cause: Cause::Transaction(TxId(Hash32::ZERO)), outcome: Outcome::Applied, events: Vec::new() };
+    let committed = Some(CommittedTransaction { height: Height(8), index: 0, timestamp: NOW, receipt });
+    fake.json("/transactions", &Submitted { id: TxId(Hash32::ZERO), committed });
+    fake
+}
+
+fn rotation(role: &str, from: Address, to: Address, more: &[&str]) -> Vec<String> {
+    let (from, to) = (from.to_string(), to.to_string());
+    let fixed = ["admin", "role", "rotate", role, "--from", &from, "--to", &to, "--condominium", "1", "--yes"];
+    fixed.iter().chain(more).map(|&word| word.to_owned()).collect()
+}
+
+fn submitted(fake: &Fake) -> Vec<Call> {
+    let posts = fake.asked().into_iter().filter(|asked| asked.method == "POST");
+    posts.map(|post| Transaction::decode(&post.body).unwrap().body().call.clone()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_registers_grants_and_only_then_revokes() {
     let home = Home::new();
     let (old, new) = (Address([8; 32]), address_of(&SigningKey::from_bytes(&[41; 32])));
-    let fake = Fake::default();
-    fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
+    let fake = node_with(&home, &[(old, RoleGrant { from: Height(0), until: None })]);
     fake.problem(&format!("/accounts/{new}"), 404, "unknown_account");
-    let grant = RoleGrant { from: Height(0), until: None };
-    let held = RoleView { condominium: HOME, role: Role::Gateway, account: old, grant, suspension: None };
-    fake.json("/roles", &Page { items: vec![held], next: None });
-    let receipt = Receipt { cause: Cause::Transaction(TxId(Hash32::ZERO)), outcome: Outcome::Applied, events: Vec::new() };
-    let committed = Some(CommittedTransaction { height: Height(8), index: 0, timestamp: NOW, receipt });
-    fake.json("/transactions", &Submitted { id: TxId(Hash32::ZERO), committed });
     let url = fake.listen().await;
-    let (from, to) = (old.to_string(), new.to_string());
-    let rotate = |role| ["admin", "role", "rotate", role, "--from", &from, "--to", &to, "--condominium", "1", "--yes"].map(str::to_owned);
-    let nobodys = rotate("scheduler");
-    let refused = home.watt(&url, &nobodys.each_ref().map(String::as_str));
+    let rotate = |role| home.watt(&url, &rotation(role, old, new, &[]).iter().map(String::as_str).collect::<Vec<_>>());
+    let refused = rotate("scheduler");
     assert!(refused.status.code() == Some(1) && said(&refused).contains("is no scheduler"), "{}", said(&refused));
-    let gateways = rotate("gateway");
-    let done = home.watt(&url, &gateways.each_ref().map(String::as_str));
+    let done = rotate("gateway");
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    let posts = fake.asked().into_iter().filter(|asked| asked.method == "POST");
-    let calls: Vec<Call> = posts.map(|post| Transaction::decode(&post.body).unwrap().body().call.clone()).collect();
     let (role, from) = (Role::Gateway, Height(9));
     let expected = [
         Call::RegisterAccount(RegisterAccount { account: new, condominium: HOME, invite: None }),
         Call::GrantRole(GrantRole { condominium: HOME, role, account: new, from, until: None }),
         Call::RevokeRole(RevokeRole { condominium: HOME, role, account: old, until: from }),
     ];
-    assert_eq!(calls, expected);
+    assert_eq!(submitted(&fake), expected);
+}
+
+/// A rotation at a height to come, broken off after its grant, was refused as granted already when it was called again; and one to a key whose grant had an
+/// end took the role from the only key that would have held it after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_was_broken_off_is_called_again_and_never_leaves_nobody() {
+    let home = Home::new();
+    let (old, new) = (Address([8; 32]), address_of(&SigningKey::from_bytes(&[41; 32])));
+    let grant = |from, until: Option<u64>| RoleGrant { from: Height(from), until: until.map(Height) };
+    let granted =
+        |from| Call::GrantRole(GrantRole { condominium: HOME, role: Role::Gateway, account: new, from: Height(from), until: None });
+    let revoked = |until| Call::RevokeRole(RevokeRole { condominium: HOME, role: Role::Gateway, account: old, until: Height(until) });
+    // What the old key has, what the new one; --at; what is submitted, or what the refusal says. The newest height is 7.
+    let prolong = format!("watt admin role grant gateway {new} --condominium 1 --from 50");
+    let cases: [(RoleGrant, Option<RoleGrant>, &[&str], Result<Vec<Call>, &str>); 10] = [
+        (grant(0, None), None, &["--at", "60"], Ok(vec![granted(60), revoked(60)])),
+        (grant(0, None), Some(grant(60, None)), &["--at", "60"], Ok(vec![revoked(60)])),
+        (grant(0, None), Some(grant(60, None)), &[], Ok(vec![revoked(60)])),
+        (grant(0, None), Some(grant(60, None)), &["--at", "70"], Ok(vec![revoked(70)])),
+        (grant(0, None), Some(grant(3, None)), &["--at", "5"], Ok(vec![revoked(9)])),
+        (grant(0, Some(60)), Some(grant(60, None)), &["--at", "60"], Ok(vec![])),
+        (grant(0, None), Some(grant(2, Some(8))), &[], Ok(vec![granted(9), revoked(9)])),
+        (grant(0, None), Some(grant(2, Some(50))), &[], Err(&prolong)),
+        (grant(0, Some(40)), None, &["--at", "60"], Err("give --at 40 or less")),
+        (grant(0, Some(40)), Some(grant(60, None)), &["--at", "60"], Err("revoke what")),
+    ];
+    for (number, (of_old, of_new, more, expected)) in cases.into_iter().enumerate() {
+        let held: Vec<_> = [(old, of_old)].into_iter().chain(of_new.map(|grant| (new, grant))).collect();
+        let fake = node_with(&home, &held);
+        fake.json(&format!("/accounts/{new}"), &account(new, 0));
+        let url = fake.listen().await;
+        let output = home.watt(&url, &rotation("gateway", old, new, more).iter().map(String::as_str).collect::<Vec<_>>());
+        match expected {
+            Ok(calls) => {
+                assert_eq!(output.status.code(), Some(0), "{number}: {}", said(&output));
+                assert_eq!(submitted(&fake), calls, "{number}");
+            }
+            Err(what_to_do) => {
+                assert!(output.status.code() == Some(2) && said(&output).contains(what_to_do), "{number}: {}", said(&output));
+                assert_eq!(submitted(&fake), [], "{number}");
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use ::chain::{
     id::{Address, Height},
-    record,
+    record::{self, RoleGrant},
 };
 use clap::{Args, Subcommand, ValueEnum};
 use contracts::call::{Call, GrantRole, LiftSuspension, RegisterAccount, RevokeRole};
@@ -115,7 +115,8 @@ pub struct Revoke {
   watt admin role rotate treasurer --from watt1... --to watt1... --at 6000
 
 Registers the new key's account where it is not, grants it the role, then revokes it from the old one: at no height does nobody hold it, and where one step
-fails the old key still does; call it again then. `wattd key next` makes the next key of a gateway or a scheduler; the running node uses it as
+fails the old key still does; call it again then, as it was: what has been done is not done twice. A grant of either key that has an end and would leave a gap
+is refused, with what to do. `wattd key next` makes the next key of a gateway or a scheduler; the running node uses it as
 soon as the chain says so. Open sessions, units and cards are bound to no key and go on.")]
 pub struct Rotate {
     /// Which
@@ -262,16 +263,34 @@ impl Rotate {
         let role = role.role();
         let condominium = context.condominium(self.condominium).await?;
         let status = context.status().await?;
+        let next = status.height.next();
         let roles = context.client().roles(condominium).await?;
-        let held = |account: Address| {
-            let begun = |from: Height, until: Option<Height>| {
-                from <= status.height.next() && until.is_none_or(|until| until > status.height.next())
-            };
-            roles.iter().any(|view| view.role == role && view.account == account && begun(view.grant.from, view.grant.until))
+        let view_of = |account: Address| roles.iter().find(|view| view.role == role && view.account == account);
+        let name = describe::role(role);
+        let Some(leaving) = view_of(old).filter(|view| view.grant.holds_at(next)) else {
+            return Err(CommandError::Failed(format!("{old} is no {name} of condominium {condominium} now")));
         };
-        if !held(old) {
-            return Err(CommandError::Failed(format!("{old} is no {} of condominium {condominium} now", describe::role(role))));
-        }
+        // What an earlier call has granted stands, also where it has not begun yet: the chain grants nothing twice.
+        let granted = match view_of(new).map(|view| view.grant) {
+            None => None,
+            Some(RoleGrant { from, until: None }) => Some(from),
+            Some(RoleGrant { until: Some(end), .. }) if end <= next => None,
+            Some(RoleGrant { until: Some(end), .. }) => {
+                return Err(CommandError::Usage(format!(
+                    "{new} holds the role before height {end} only, and nobody would after it: prolong it (`watt admin role grant {name} {new} --condominium {condominium} --from {end}`), then rotate"
+                )));
+            }
+        };
+        let wanted = |newest: Height| self.at.map_or_else(|| soonest(newest), Height);
+        let leaves = leaving.grant.until;
+        let without_gap = |begins: Height| match leaves {
+            Some(end) if end < begins => Err(CommandError::Usage(format!(
+                "{old} holds the role before height {end} only, and {new} would from {begins} on: nobody would hold it between them; {}",
+                if granted.is_some() { format!("revoke what {new} has, then rotate") } else { format!("give --at {end} or less") }
+            ))),
+            Some(_) | None => Ok(()),
+        };
+        without_gap(granted.unwrap_or_else(|| wanted(status.height)))?;
         match context.client().account(new).await {
             Ok(_) => {}
             Err(error) if error.is_code("unknown_account") => {
@@ -280,22 +299,37 @@ impl Rotate {
             Err(error) => return Err(error.into()),
         }
         // The new key first: where the second step fails both hold the role, and never nobody. Blocks may be made between the steps.
-        let mut until = self.at.map_or_else(|| soonest(status.height), Height);
-        if !held(new) {
+        let mut done = None;
+        let begins = if let Some(begins) = granted {
+            begins
+        } else {
             let status = context.status().await?;
-            let from = self.at.map_or_else(|| soonest(status.height), Height);
-            context.submit(&status, Call::GrantRole(GrantRole { condominium, role, account: new, from, until: None })).await?;
-            until = from;
-        }
+            let from = wanted(status.height);
+            without_gap(from)?;
+            let call = GrantRole { condominium, role, account: new, from, until: None };
+            done = Some(context.submit(&status, Call::GrantRole(call)).await?);
+            from
+        };
         let status = context.status().await?;
-        until = until.max(soonest(status.height));
-        let done = context.submit(&status, Call::RevokeRole(RevokeRole { condominium, role, account: old, until })).await?;
+        let until = self.at.map_or(begins, |at| begins.max(Height(at))).max(soonest(status.height));
+        // Where the old key's role is over by then anyway, as after an earlier call, nothing is left to revoke.
+        let over = match leaves {
+            Some(end) if end <= until => end,
+            Some(_) | None => {
+                let call = RevokeRole { condominium, role, account: old, until };
+                done = Some(context.submit(&status, Call::RevokeRole(call)).await?);
+                until
+            }
+        };
         let facts = Facts::new()
-            .with("rotated", describe::role(role))
+            .with("rotated", name)
             .with("from", old.to_string())
             .with("to", new.to_string())
-            .with("over for the old key at height", until.to_string());
-        context.put_done(&done, facts)
+            .with("over for the old key at height", over.to_string());
+        match done {
+            Some(done) => context.put_done(&done, facts),
+            None => context.put(leaving, || facts.text()),
+        }
     }
 }
 
