@@ -23,7 +23,7 @@ use node::{
 use machine::Machine;
 
 /// Long enough for any machine; nothing is judged by it.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A founded node: a live chain on the machine's clock.
 pub struct Home {
