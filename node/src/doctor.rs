@@ -213,6 +213,14 @@ fn read_keys(data: &DataDir, config: &Config, found: &mut Diagnosis) -> Vec<(Key
                 format!("{} may be read by others (mode {mode:03o})", file.display()),
                 format!("chmod 600 {}; if somebody else may have read it, have the role granted to another key", file.display()),
             ),
+            Err(KeyError::Malformed { .. }) if is_next => found.wrong(
+                &check,
+                format!("{} holds no key", file.display()),
+                format!(
+                    "where no manager was given its address remove it, and make another: wattd key next {}; otherwise restore it from a backup",
+                    name.name()
+                ),
+            ),
             Err(KeyError::Malformed { .. }) => {
                 found.wrong(&check, format!("{} holds no key", file.display()), "restore it from a backup: 64 hexadecimal digits");
             }

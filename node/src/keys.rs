@@ -3,11 +3,11 @@
 //! Making and reading them; what a key may do is decided by genesis and the state. Secrets never reach logs or error messages. A leaf: anyone may import it.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use ed25519_dalek::SigningKey;
@@ -74,20 +74,32 @@ impl KeyName {
     }
 }
 
-/// The keys of one role on this machine: the one in use, and the one that takes over as soon as the chain gives it the role.
+/// The most keys that a ring remembers; beyond it the oldest, which was retired long ago, is forgotten.
+const MAX_KEYS: usize = 16;
+
+/// The keys of one role on this machine, in the order in which they were found: every one that is or was in its two files since the ring was opened.
 ///
-/// The second may be made while the node runs ([`make_next`]); it is read when it is first asked for, once.
+/// The files are read at every look, because keys are made and adopted while the node runs ([`make_next`], [`adopt_next`]). A key stays when its file has gone:
+/// the chain decides when a key's time is over.
 #[derive(Clone)]
 pub struct KeyRing {
-    current: SigningKey,
-    next_file: Option<PathBuf>,
-    next: Arc<OnceLock<SigningKey>>,
+    file: PathBuf,
+    next_file: PathBuf,
+    found: Arc<Mutex<Found>>,
+}
+
+/// What a ring has read.
+#[derive(Default)]
+struct Found {
+    keys: Vec<SigningKey>,
+    /// The trouble that was told last, so that it is told once.
+    told: Option<String>,
 }
 
 impl std::fmt::Debug for KeyRing {
     /// Without the keys.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRing").field("next_file", &self.next_file).finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("file", &self.file).field("next_file", &self.next_file).finish_non_exhaustive()
     }
 }
 
@@ -97,33 +109,45 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError`] where the key in use cannot be read.
     pub fn open(name: KeyName, data: &Path) -> Result<Self, KeyError> {
-        Ok(Self { current: read(&name.file(data))?, next_file: Some(name.next_file(data)), next: Arc::default() })
+        let file = name.file(data);
+        let found = Found { keys: vec![read(&file)?], told: None };
+        Ok(Self { file, next_file: name.next_file(data), found: Arc::new(Mutex::new(found)) })
     }
 
-    /// One key that nothing takes over from.
+    /// All keys, the newest last; never empty. Where a file cannot be read the others go on, and the log says so once.
     #[must_use]
-    pub fn only(key: SigningKey) -> Self {
-        Self { current: key, next_file: None, next: Arc::default() }
-    }
-
-    /// The key in use.
-    #[must_use]
-    pub const fn current(&self) -> &SigningKey {
-        &self.current
-    }
-
-    /// The key that takes over, where one is made.
-    ///
-    /// # Errors
-    /// [`KeyError`] where its file is there and cannot be used.
-    pub fn next(&self) -> Result<Option<&SigningKey>, KeyError> {
-        if self.next.get().is_none()
-            && let Some(file) = self.next_file.as_ref().filter(|file| file.exists())
-        {
-            let key = read(file)?;
-            return Ok(Some(self.next.get_or_init(|| key)));
+    pub fn keys(&self) -> Vec<SigningKey> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = None;
+        // The next one is read first: if it is adopted between the two looks, the second finds it.
+        let next = read_next(&self.next_file);
+        for in_file in [read(&self.file).map(Some), next] {
+            match in_file {
+                Ok(Some(key)) if !found.keys.contains(&key) => found.keys.push(key),
+                Ok(_) => {}
+                Err(error) => trouble = Some(error.to_string()),
+            }
         }
-        Ok(self.next.get())
+        if found.keys.len() > MAX_KEYS {
+            found.keys.remove(0);
+        }
+        if let Some(error) = trouble.as_ref().filter(|_| trouble != found.told) {
+            tracing::warn!(%error, "a key of a role cannot be read: the others go on");
+        }
+        found.told = trouble;
+        found.keys.clone()
+    }
+}
+
+/// The key in the file of a next key, where one is made.
+///
+/// # Errors
+/// [`KeyError`] where the file is there and cannot be used.
+pub fn read_next(file: &Path) -> Result<Option<SigningKey>, KeyError> {
+    match read(file) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error @ (KeyError::Io { .. } | KeyError::Exposed { .. } | KeyError::Malformed { .. })) => Err(error),
     }
 }
 
@@ -152,7 +176,7 @@ pub fn adopt_next(name: KeyName, data: &Path) -> Result<PathBuf, KeyError> {
     if !retired.exists() {
         fs::hard_link(&file, &retired).map_err(failed)?;
     }
-    fs::rename(&next, &file).map_err(failed)?;
+    fs::rename(&next, &file).and_then(|()| sync_folder_of(&file)).map_err(failed)?;
     Ok(retired)
 }
 
@@ -190,19 +214,32 @@ pub fn generate() -> SigningKey {
     SigningKey::from_bytes(&secret)
 }
 
-/// Writes a key to a new file of mode 0600.
+/// Writes a key to a new file of mode 0600. Once it returns neither a crash nor a power cut loses the key; where it fails no file is left.
 ///
 /// # Errors
 /// [`KeyError::Io`], also where the file is there already: a key is never overwritten.
 pub fn write(path: &Path, key: &SigningKey) -> Result<(), KeyError> {
     let failed = |error| KeyError::Io { path: path.display().to_string(), error };
-    let secret = Zeroizing::new(key.to_bytes());
-    let text = Zeroizing::new(format!("{}\n", hex::encode(secret.as_slice())));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
         let there = "it is there already, and a key is never overwritten: use it, or name another folder";
         failed(if error.kind() == io::ErrorKind::AlreadyExists { io::Error::new(error.kind(), there) } else { error })
     })?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    fill(file, path, key).map_err(failed)
+}
+
+/// Writes a key into its file, which was just made at this path; where that fails it takes the file away, because half a key would stand in the way of the next
+/// attempt.
+fn fill(mut file: File, path: &Path, key: &SigningKey) -> io::Result<()> {
+    let secret = Zeroizing::new(key.to_bytes());
+    let text = Zeroizing::new(format!("{}\n", hex::encode(secret.as_slice())));
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_folder_of(path));
+    written.inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+/// Makes the name of a file in its folder as durable as what is in it.
+fn sync_folder_of(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 /// Reads a key.
@@ -230,25 +267,76 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
 mod tests {
     use super::*;
 
+    fn bytes(keys: &[SigningKey]) -> Vec<[u8; 32]> {
+        keys.iter().map(SigningKey::to_bytes).collect()
+    }
+
+    /// A ring that read its key in use once, and its next key once, had no key with the role after a rotation without a look between, and after every second one.
     #[test]
-    fn a_next_key_is_found_while_the_ring_is_in_use_and_takes_the_place_of_the_old_one() {
+    fn a_ring_in_use_finds_every_key_however_often_they_are_exchanged_and_whether_or_not_it_looked_between() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path();
+        fs::create_dir(data.join("keys")).unwrap();
+        let name = KeyName::Gateway;
+        assert!(make_next(name, data).is_err(), "no key is in use");
+        let first = generate();
+        write(&name.file(data), &first).unwrap();
+        let ring = KeyRing::open(name, data).unwrap();
+        assert_eq!(bytes(&ring.keys()), bytes(std::slice::from_ref(&first)));
+        assert!(adopt_next(name, data).is_err(), "nothing is to be adopted");
+
+        let second = make_next(name, data).unwrap();
+        assert!(make_next(name, data).is_err(), "never overwritten");
+        let retired = adopt_next(name, data).unwrap();
+        assert_eq!(read(&retired).unwrap().to_bytes(), first.to_bytes());
+        assert_eq!(read(&name.file(data)).unwrap().to_bytes(), second.to_bytes());
+        assert!(!name.next_file(data).exists());
+        assert_eq!(bytes(&ring.keys()), bytes(&[first.clone(), second.clone()]), "nobody looked between");
+
+        let third = make_next(name, data).unwrap();
+        let mut all = vec![first, second, third.clone()];
+        assert_eq!(bytes(&ring.clone().keys()), bytes(&all), "a copy of the ring is the same ring");
+        adopt_next(name, data).unwrap();
+        assert_eq!(bytes(&ring.keys()), bytes(&all));
+
+        all.push(make_next(name, data).unwrap());
+        adopt_next(name, data).unwrap();
+        all.push(make_next(name, data).unwrap());
+        assert_eq!(bytes(&ring.keys()), bytes(&all), "two at once are found in their order");
+        fs::remove_file(name.next_file(data)).unwrap();
+
+        fs::set_permissions(name.file(data), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(name.next_file(data), "abc").unwrap();
+        assert_eq!(bytes(&ring.keys()), bytes(&all), "what cannot be read takes nothing away");
+        assert!(!format!("{ring:?}").contains(&hex::encode(third.to_bytes())));
+    }
+
+    #[test]
+    fn a_ring_forgets_the_oldest_of_too_many_keys_and_never_the_newest() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("keys")).unwrap();
-        let name = KeyName::Gateway;
-        assert!(make_next(name, directory.path()).is_err(), "no key is in use");
-        let old = generate();
-        write(&name.file(directory.path()), &old).unwrap();
+        let name = KeyName::Scheduler;
+        write(&name.file(directory.path()), &generate()).unwrap();
         let ring = KeyRing::open(name, directory.path()).unwrap();
-        assert!(ring.next().unwrap().is_none());
-        assert!(adopt_next(name, directory.path()).is_err(), "nothing is to be adopted");
-        let next = make_next(name, directory.path()).unwrap();
-        assert!(make_next(name, directory.path()).is_err(), "never overwritten");
-        assert_eq!(ring.next().unwrap().unwrap().to_bytes(), next.to_bytes());
-        let retired = adopt_next(name, directory.path()).unwrap();
-        assert_eq!(read(&retired).unwrap().to_bytes(), old.to_bytes());
-        assert_eq!(read(&name.file(directory.path())).unwrap().to_bytes(), next.to_bytes());
-        assert!(!name.next_file(directory.path()).exists());
-        assert_eq!(ring.current().to_bytes(), old.to_bytes(), "a ring in use does not change under its holder");
+        for _ in 0..MAX_KEYS {
+            make_next(name, directory.path()).unwrap();
+            adopt_next(name, directory.path()).unwrap();
+            assert!(ring.keys().len() <= MAX_KEYS);
+        }
+        let (keys, newest) = (ring.keys(), read(&name.file(directory.path())).unwrap());
+        assert_eq!((keys.len(), keys.last()), (MAX_KEYS, Some(&newest)));
+    }
+
+    /// A full disk left an empty file, and no key could be made any more.
+    #[test]
+    fn a_key_that_cannot_be_written_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.key");
+        // Writing to it fails, as on a full disk.
+        fs::write(&path, "").unwrap();
+        assert!(fill(File::open(&path).unwrap(), &path, &generate()).is_err());
+        assert!(!path.exists());
+        write(&path, &generate()).unwrap();
     }
 
     #[test]

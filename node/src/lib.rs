@@ -28,7 +28,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use chain::{crypto::address_of, export::KeptSamples, genesis_kind::NetworkKind, hash::Hash32, id::Height};
+use chain::{
+    crypto::address_of,
+    export::KeptSamples,
+    genesis_kind::NetworkKind,
+    hash::Hash32,
+    id::{CondominiumId, Height},
+};
 use consensus::{BlockTime, ConsensusConfig, ConsensusError, Ended, LostLog, StartError, Voting};
 use contracts::genesis::Genesis;
 use futures::StreamExt as _;
@@ -223,7 +229,9 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let starting = clock.work();
         let (clock_ended, stepping) = serve_clock(stepped, &handle);
         let (parts_stop, parts_stopping) = watch::channel(false);
-        let roles = start_roles(&options, &config, claims.gateway, &handle, &clock, &parts_stopping)?;
+        let condominium = genesis.validators.iter().find(|member| Some(member.address) == proposer).map(|member| member.condominium);
+        let parts = Parts { options: &options, config: &config, condominium };
+        let roles = start_roles(&parts, claims.gateway, &handle, &clock, &parts_stopping)?;
         let peers = Arc::new(OnceLock::new());
         let api = serve_api(
             claims.api,
@@ -395,10 +403,17 @@ struct Roles {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// What gateway and scheduler are started by.
+struct Parts<'a> {
+    options: &'a RunOptions,
+    config: &'a Config,
+    /// The one whose validator this node is.
+    condominium: Option<CondominiumId>,
+}
+
 /// Starts gateway and scheduler, each with a key of its own, until `stop` becomes true.
 fn start_roles(
-    options: &RunOptions,
-    config: &Config,
+    &Parts { options, config, condominium }: &Parts<'_>,
     door: Option<Claim>,
     handle: &app::AppHandle,
     clock: &Clock,
@@ -413,7 +428,7 @@ fn start_roles(
         let policy = scheduler::plan::Policy::named(&config.scheduler.policy, config.scheduler.places)
             .map_err(|error| stopped("scheduler")(error.to_string()))?;
         let keys = KeyRing::open(KeyName::Scheduler, data.path())?;
-        let scheduler = scheduler::start(policy, keys, handle.clone(), clock.clone(), stop.clone());
+        let scheduler = scheduler::start(policy, (keys, condominium), handle.clone(), clock.clone(), stop.clone());
         queue = scheduler.board;
         tasks.push(watch_over(scheduler.task, stopped("scheduler"), failures.clone()));
     }
@@ -422,8 +437,13 @@ fn start_roles(
     let mut monitor: api::MonitorOf = Arc::new(|| Ok(Vec::new()));
     if let Some(door) = door {
         let keys = KeyRing::open(KeyName::Gateway, data.path())?;
-        let start =
-            gateway::Start { data_dir: data.path(), settings: config.gateway.clone(), keys, missing: options.missing_gateway_database };
+        let start = gateway::Start {
+            data_dir: data.path(),
+            settings: config.gateway.clone(),
+            keys,
+            condominium,
+            missing: options.missing_gateway_database,
+        };
         let gateway = gateway::start(start, handle.clone(), clock.clone(), stop.clone())?;
         samples = gateway.samples;
         metrics = gateway.metrics;

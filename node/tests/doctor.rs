@@ -102,7 +102,9 @@ fn a_doctor_names_what_is_wrong_with_a_node_that_does_not_run() {
     let (code, found) = doctor(&home, &[]);
     assert!(code == Some(0) && found.healthy, "{}", found.text());
     names(&found, "key_gateway", Standing::Ok, "takes over");
-    names(&found, "role_gateway", Standing::Ok, "Gateway");
+    names(&found, "role_gateway", Standing::Warning, "it alone holds the role Gateway");
+    home.done(&["key", "adopt", "gateway"]);
+    names(&doctor(&home, &[]).1, "role_gateway", Standing::Ok, "Gateway");
 
     type Break = Box<dyn Fn(&Home)>;
     let key = |name: KeyName| move |home: &Home| name.file(home.data.path());

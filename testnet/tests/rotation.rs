@@ -1,4 +1,5 @@
-//! A gateway's key is exchanged while a car charges, and the next one is suspended for what it says: over real processes, by the commands that people use.
+//! Keys of gateways and schedulers are exchanged while cars charge and while none does, and one is suspended for what it says: over real processes, by the
+//! commands that people use.
 //!
 //! It needs `wattd` beside `watt-testnet`: `./dev test` builds it, and `cargo build --workspace --bins` does.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
@@ -112,9 +113,8 @@ fn reading(session: SessionId, sequence: u64, at_ms: u64, register_wh: u64) -> R
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_charge_outlives_its_gateways_key_and_a_key_that_contradicts_itself_ends_what_runs() {
-    let folder = Folder::new(None).unwrap();
+/// A garage with one place, one resident, a gateway and a scheduler.
+async fn found(folder: &Folder) -> Garage {
     let site = Site {
         name: "ROTATE".to_owned(),
         residents: vec![Buyer { name: "Ada".to_owned(), amount: tokens(50) }],
@@ -130,11 +130,56 @@ async fn a_charge_outlives_its_gateways_key_and_a_key_that_contradicts_itself_en
         visits: Vec::new(),
         seed: 1,
     };
-    let mut garage = provision::found(&folder, opening, None).await.unwrap();
-    let (manager, old) = {
-        let node = &garage.lines.each[0].node;
-        (node.key("manager").unwrap(), node.key("gateway").unwrap())
-    };
+    provision::found(folder, opening, None).await.unwrap()
+}
+
+/// What the operator does with the node's keys while it runs; gives the address that he is told.
+fn key_command(garage: &Garage, what: &str, name: &str) -> String {
+    let done = std::process::Command::new(wattd_beside_us().unwrap())
+        .args(["key", what, name, "--data"])
+        .arg(garage.lines.each[0].node.dir())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+fn make_next(garage: &Garage, name: &str) -> SigningKey {
+    let told = key_command(garage, "next", name);
+    let next = garage.lines.each[0].node.key(&format!("{name}.next")).unwrap();
+    assert_eq!(told, address_of(&next).to_string());
+    next
+}
+
+/// What a manager's `watt admin role rotate` does: the next key first has the role too, then alone.
+async fn exchange(garage: &mut Garage, role: Role, old: Address, next: Address) {
+    let manager = garage.lines.each[0].node.key("manager").unwrap();
+    let client = garage.lines.each[0].client.clone();
+    let condominium = garage.places[0].connector.condominium;
+    let register = RegisterAccount { account: next, condominium, invite: None };
+    commit(garage, &manager, Call::RegisterAccount(register)).await;
+    let from = Height(client.status().await.unwrap().height.0 + 2);
+    commit(garage, &manager, Call::GrantRole(GrantRole { condominium, role, account: next, from, until: None })).await;
+    let until = Height(client.status().await.unwrap().height.0 + 2);
+    commit(garage, &manager, Call::RevokeRole(RevokeRole { condominium, role, account: old, until })).await;
+}
+
+/// Pulls the plug and lets the gateway settle; gives what was drawn.
+async fn leave(garage: &mut Garage) -> u64 {
+    let now_ms = garage.now_ms;
+    let drawn_wh = garage.places[0].unit.plug_out(now_ms).unwrap();
+    for _ in 0..3 {
+        garage.places[0].unit.post(now_ms).await.unwrap();
+        garage.lines.advance(now_ms).await.unwrap();
+    }
+    drawn_wh
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_outlives_its_gateways_key_and_a_key_that_contradicts_itself_ends_what_runs() {
+    let folder = Folder::new(None).unwrap();
+    let mut garage = found(&folder).await;
+    let old = garage.lines.each[0].node.key("gateway").unwrap();
     let resident = SigningKey::from_bytes(&testnet::resident::seeded_key(1, "resident", 0));
     let condominium = garage.places[0].connector.condominium;
     let session = open(&mut garage, &resident).await;
@@ -143,26 +188,9 @@ async fn a_charge_outlives_its_gateways_key_and_a_key_that_contradicts_itself_en
     assert!(before > 0, "the old key attests");
 
     // The operator makes the next key while the node runs; the manager gives it the role and takes it from the old one.
-    let made = std::process::Command::new(wattd_beside_us().unwrap())
-        .args(["key", "next", "gateway", "--data"])
-        .arg(garage.lines.each[0].node.dir())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let next = garage.lines.each[0].node.key("gateway.next").unwrap();
+    let next = make_next(&garage, "gateway");
     let account = address_of(&next);
-    assert_eq!(String::from_utf8(made.stdout).unwrap().trim(), account.to_string());
-    commit(&mut garage, &manager, Call::RegisterAccount(RegisterAccount { account, condominium, invite: None })).await;
-    let height = |garage: &Garage| {
-        let client = garage.lines.each[0].client.clone();
-        async move { client.status().await.unwrap().height }
-    };
-    let from = Height(height(&garage).await.0 + 2);
-    let grant = GrantRole { condominium, role: Role::Gateway, account, from, until: None };
-    commit(&mut garage, &manager, Call::GrantRole(grant)).await;
-    let until = Height(height(&garage).await.0 + 2);
-    let revoke = RevokeRole { condominium, role: Role::Gateway, account: address_of(&old), until };
-    commit(&mut garage, &manager, Call::RevokeRole(revoke)).await;
+    exchange(&mut garage, Role::Gateway, address_of(&old), account).await;
     charge(&mut garage, 60).await;
     assert!(nonce(&garage, account).await > 0, "the next key attests");
     let left = nonce(&garage, address_of(&old)).await;
@@ -180,12 +208,7 @@ async fn a_charge_outlives_its_gateways_key_and_a_key_that_contradicts_itself_en
     assert_eq!((refused.receipt.outcome, refused.receipt.events.as_slice()), (Outcome::Applied, &[told][..]));
     assert!(Code::ReadingNotYours.advice().contains("list the roles"));
 
-    let now_ms = garage.now_ms;
-    let drawn_wh = garage.places[0].unit.plug_out(now_ms).unwrap();
-    for _ in 0..3 {
-        garage.places[0].unit.post(now_ms).await.unwrap();
-        garage.lines.advance(now_ms).await.unwrap();
-    }
+    let drawn_wh = leave(&mut garage).await;
     let settled = client.sessions(filter, 10, None).await.unwrap().items;
     let [SessionView::Settled { receipt, .. }] = settled.as_slice() else { panic!("{settled:?}") };
     assert_eq!((receipt.energy.get(), receipt.paid.micro(), receipt.settled_by), (drawn_wh, drawn_wh * 250, Settler::Gateway));
@@ -212,5 +235,43 @@ async fn a_charge_outlives_its_gateways_key_and_a_key_that_contradicts_itself_en
     assert_eq!((receipt.session, receipt.reason, receipt.settled_by), (second, EndReason::Anomaly(Fault::MeterFault), Settler::Gateway));
     let held = client.account(address_of(&resident)).await.unwrap().account.held;
     assert_eq!(held, Amount::ZERO, "no money waits");
+    garage.lines.stop().await.unwrap();
+}
+
+/// A running node read its key once and its next key once: a rotation in an idle garage, and every second one, left it without a key that had the role, and it
+/// metered and scheduled nothing until it was started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_exchanged_and_adopted_in_an_idle_garage_again_and_again_serve_the_next_car() {
+    let folder = Folder::new(None).unwrap();
+    let mut garage = found(&folder).await;
+    let resident = SigningKey::from_bytes(&testnet::resident::seeded_key(1, "resident", 0));
+    let client = garage.lines.each[0].client.clone();
+    let filter = SessionFilter { account: Some(address_of(&resident)), connector: None, state: None };
+    for time in 1..=3 {
+        let mut retired = Vec::new();
+        let mut serving = Vec::new();
+        for (role, name) in [(Role::Gateway, "gateway"), (Role::Scheduler, "scheduler")] {
+            let old = address_of(&garage.lines.each[0].node.key(name).unwrap());
+            let next = address_of(&make_next(&garage, name));
+            exchange(&mut garage, role, old, next).await;
+            assert_eq!(key_command(&garage, "adopt", name), next.to_string());
+            retired.push((old, nonce(&garage, old).await));
+            serving.push(next);
+        }
+        let session = open(&mut garage, &resident).await;
+        charge(&mut garage, 40).await;
+        let drawn_wh = leave(&mut garage).await;
+        let sessions = client.sessions(filter, 10, None).await.unwrap().items;
+        let Some(SessionView::Settled { receipt, .. }) = sessions.first() else { panic!("after rotation {time}: {sessions:?}") };
+        assert_eq!((receipt.session, receipt.settled_by), (session, Settler::Gateway), "after rotation {time}");
+        assert_eq!((receipt.energy.get(), receipt.paid.micro()), (drawn_wh, drawn_wh * 250), "after rotation {time}");
+        assert!(drawn_wh > 2_000, "{drawn_wh} Wh");
+        for account in serving {
+            assert!(nonce(&garage, account).await > 0, "after rotation {time} {account} signs");
+        }
+        for (account, before) in retired {
+            assert_eq!(nonce(&garage, account).await, before, "after rotation {time} {account} signs no more");
+        }
+    }
     garage.lines.stop().await.unwrap();
 }

@@ -10,6 +10,7 @@ use chain::{
     time::{Duration, Timestamp},
 };
 use contracts::{ledger::Ledger, roles};
+use ed25519_dalek::SigningKey;
 
 use super::{Known, shown, tell_places};
 use crate::{
@@ -83,12 +84,11 @@ pub(super) async fn stopped(known: &Known<'_>, found: &mut Diagnosis) {
     let state = &opened.state;
     let role = |name, role| {
         let ledger = Ledger::new(state);
-        let holds = |key| {
+        let holds = |key: &SigningKey| {
             let mut condominiums = known.genesis.condominiums.iter().map(|condominium| condominium.id);
             condominiums.any(|id| roles::holds(&ledger, height.next(), id, role, &address_of(key)).unwrap_or(false))
         };
-        known.key(name)?;
-        Some(known.keys_of(name).any(holds))
+        Holding::of(known, name, holds)
     };
     tell_role("role_gateway", "Gateway", known.config.gateway.enabled.then(|| role(KeyName::Gateway, Role::Gateway)).flatten(), found);
     tell_role(
@@ -114,11 +114,40 @@ pub(super) async fn stopped(known: &Known<'_>, found: &mut Diagnosis) {
     }
 }
 
-pub(super) fn tell_role(check: &str, name: &str, holds: Option<bool>, found: &mut Diagnosis) {
-    match holds {
+/// Which of a name's keys holds its role.
+#[derive(Clone, Copy)]
+pub(super) enum Holding {
+    /// The one in use.
+    InUse,
+    /// The next one alone: the chain has exchanged it.
+    Next(KeyName),
+    /// Neither.
+    Neither,
+}
+
+impl Holding {
+    /// Nothing where there is no key in use.
+    pub(super) fn of(known: &Known<'_>, name: KeyName, holds: impl Fn(&SigningKey) -> bool) -> Option<Self> {
+        Some(if holds(known.key(name)?) {
+            Self::InUse
+        } else if known.keys_of(name).any(holds) {
+            Self::Next(name)
+        } else {
+            Self::Neither
+        })
+    }
+}
+
+pub(super) fn tell_role(check: &str, name: &str, holding: Option<Holding>, found: &mut Diagnosis) {
+    match holding {
         None => {}
-        Some(true) => found.ok(check, format!("the key holds the role {name}")),
-        Some(false) => found.wrong(
+        Some(Holding::InUse) => found.ok(check, format!("the key holds the role {name}")),
+        Some(Holding::Next(key)) => found.warning(
+            check,
+            format!("the next key has taken over: it alone holds the role {name}"),
+            format!("put it into the place of the old one: wattd key adopt {}, with the --data of this node", key.name()),
+        ),
+        Some(Holding::Neither) => found.wrong(
             check,
             format!("the key in keys/ does not hold the role {name}: the chain refuses what it signs"),
             "have a manager grant it (watt admin role grant), or restore the key that holds it",

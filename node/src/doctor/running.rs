@@ -18,7 +18,11 @@ use chain::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Known, PATIENCE, disk::tell_role, reach, tell_places};
+use super::{
+    Known, PATIENCE,
+    disk::{Holding, tell_role},
+    reach, tell_places,
+};
 use crate::{clock::Clock, keys::KeyName};
 
 /// The most of an answer that is read, in bytes.
@@ -170,9 +174,9 @@ fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diag
     }
     let next = Height(status.height.0.saturating_add(1));
     let holds = |name, role| {
-        known.key(name)?;
-        let mut standing = grants.iter().filter(|view| view.role == role && view.grant.holds_at(next));
-        Some(standing.any(|view| known.keys_of(name).any(|key| view.account == address_of(key))))
+        let standing: Vec<_> =
+            grants.iter().filter(|view| view.role == role && view.grant.holds_at(next)).map(|view| view.account).collect();
+        Holding::of(known, name, |key| standing.contains(&address_of(key)))
     };
     tell_role("role_gateway", "Gateway", known.config.gateway.enabled.then(|| holds(KeyName::Gateway, Role::Gateway)).flatten(), found);
     tell_role(

@@ -43,7 +43,7 @@ use axum::Router;
 use chain::{
     api::MonitorView,
     export::KeptSamples,
-    id::{ConnectorId, SessionId},
+    id::{CondominiumId, ConnectorId, SessionId},
     record::{Key, Role, Signer},
     time::Timestamp,
 };
@@ -199,6 +199,8 @@ pub struct Start<'a> {
     pub settings: GatewayConfig,
     /// The keys that it signs with.
     pub keys: KeyRing,
+    /// The condominium whose validator this node is, if it is one.
+    pub condominium: Option<CondominiumId>,
     /// The way on where its database is missing.
     pub missing: MissingDatabase,
 }
@@ -208,11 +210,11 @@ pub struct Start<'a> {
 /// # Errors
 /// [`GatewayError`].
 pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Result<Gateway, GatewayError> {
-    let Start { data_dir, settings, keys, missing } = start;
+    let Start { data_dir, settings, keys, condominium, missing } = start;
     settings.check()?;
     let starting = Some(clock.work());
     let registry = units::LiveRegistry::open(data_dir)?;
-    let sender = Sender::new(app.clone(), clock.clone(), Role::Gateway, keys);
+    let sender = Sender::new(app.clone(), clock.clone(), Role::Gateway, keys, condominium);
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
     let state = |error: &dyn std::fmt::Display| GatewayError::State(error.to_string());

@@ -67,15 +67,21 @@ pub struct Scheduler {
     pub task: JoinHandle<Result<(), SchedulerError>>,
 }
 
-/// Starts a scheduler that signs with `keys`, until `stop` becomes true.
+/// Starts a scheduler that signs with `keys`, until `stop` becomes true; `condominium` is the one whose validator this node is, if it is one.
 #[must_use]
-pub fn start(policy: Policy, keys: KeyRing, app: AppHandle, clock: Clock, stop: watch::Receiver<bool>) -> Scheduler {
+pub fn start(
+    policy: Policy,
+    (keys, condominium): (KeyRing, Option<CondominiumId>),
+    app: AppHandle,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+) -> Scheduler {
     let (publish, board) = watch::channel(Vec::new());
     // Before the state is read, so that no commit is missed between.
     let commits = app.subscribe(None, Interest::Acts);
     // A stepped clock stands still until the first plan is carried out.
     let starting = clock.work();
-    let sender = Sender::new(app.clone(), clock.clone(), Role::Scheduler, keys);
+    let sender = Sender::new(app.clone(), clock.clone(), Role::Scheduler, keys, condominium);
     tracing::info!(account = %sender.address(), ?policy, "scheduler started");
     let task = tokio::spawn(Loop { policy, app, clock, sender, commits, publish, told: BTreeMap::new() }.run(starting, stop));
     Scheduler { board, task }

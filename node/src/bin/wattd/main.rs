@@ -22,7 +22,7 @@ use node::{
         self, InitOptions,
         federation::{self, GenesisOptions, JoinOptions, Listen, ObserverOptions, PrepareOptions},
     },
-    keys::{self, KeyRing},
+    keys,
     telemetry::{self, LogFormat},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -241,10 +241,9 @@ fn key(command: &KeyCommand) -> anyhow::Result<()> {
             eprintln!("The node signs with it from then on; afterwards: wattd key adopt {name}");
         }
         KeyCommand::Show(KeyArgs { role, data }) => {
-            let ring = KeyRing::open(role.name(), data)?;
-            println!("in use  {}", address_of(ring.current()));
-            if let Some(next) = ring.next()? {
-                println!("next    {}", address_of(next));
+            println!("in use  {}", address_of(&keys::read(&role.name().file(data))?));
+            if let Some(next) = keys::read_next(&role.name().next_file(data))? {
+                println!("next    {}", address_of(&next));
             }
         }
         KeyCommand::Adopt(KeyArgs { role, data }) => {
