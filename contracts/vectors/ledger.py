@@ -1114,10 +1114,12 @@ class World:
         if before:
             demand(before["lifted_at"] is not None, "already_suspended")
             earliest = max(earliest, before["lifted_at"] + self.params["drift"] + 1)
-        one, other = pairs[0]
-        newest = max(one["at"], other["at"])
-        demand(newest <= self.now + self.params["drift"], "reading_ahead")
-        demand(newest >= earliest, "evidence_too_old", earliest, newest)
+        latest = self.now + self.params["drift"]
+        newest = [max(one["at"], other["at"]) for one, other in pairs]
+        counts = [one for (one, _), at in zip(pairs, newest) if earliest <= at <= latest]
+        demand(counts or newest[0] <= latest, "reading_ahead")
+        demand(counts, "evidence_too_old", earliest, newest[0])
+        one = counts[0]
         self.put(dict(since=self.height, session=one["session"], sequence=one["sequence"], evidence=self.id, lifted_at=None), "suspension", condominium, account)
         self.emit("role_suspended", condominium=condominium, account=account, session=one["session"], sequence=one["sequence"])
 

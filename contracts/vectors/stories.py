@@ -1371,8 +1371,9 @@ def contradictions():
     at = first - 1 - NOON
     shows("as far ahead as it could have been by then", says(at, 7), says(at, 8), ("evidence_too_old", first, first - 1))
     s.wait(1)
-    both = statement(GATEWAY, reading(ZERO, 1, NOON, 7), reading(ZERO, 9, first - 1, 5), reading(ZERO, 9, first, 4))
-    shows("in one statement, of what comes later", both, both, facts=[("role_suspended", dict(session=ZERO, sequence=9))])
+    both = statement(GATEWAY, reading(ZERO, 1, NOON, 7), reading(ZERO, 1, NOON, 8), reading(ZERO, 2, first + DAY_MS, 7), reading(ZERO, 2, first + DAY_MS, 8),
+                     reading(ZERO, 9, first - 1, 5), reading(ZERO, 9, first, 4))
+    shows("in one statement, of what comes later, behind what is too old and what is ahead", both, both, facts=[("role_suspended", dict(session=ZERO, sequence=9))])
 
 
 def tell():

@@ -6,9 +6,10 @@
 //!
 //! Checked in this order: both are `Attest` transactions of one account by one key, for one chain, with a pair of readings that contradict each other
 //! (`NoContradiction`); both are signed (`BadSignature`); the condominium is there (`UnknownCondominium`); they are for this chain, and the key signs for the
-//! account (`NoContradiction`); the account is a gateway there (`RoleNotGranted`) and not suspended yet (`AlreadySuspended`); the later of the two readings
-//! is not from the future, but for the drift (`ReadingAhead`); it is at most [`EVIDENCE_COUNTS`] old, and from more than the drift after the last lifting
-//! (`EvidenceTooOld`). The two bounds are of one width, so no evidence that suspended a key can do it again after the lifting.
+//! account (`NoContradiction`); the account is a gateway there (`RoleNotGranted`) and not suspended yet (`AlreadySuspended`); the later reading of some
+//! such pair is not from the future, but for the drift (`ReadingAhead`), and at most [`EVIDENCE_COUNTS`] old, and from more than the drift after the last
+//! lifting (`EvidenceTooOld`; what is wrong is said of the first pair). The two bounds are of one width, so no pair that could suspend a key once does it again
+//! after the lifting. Any pair is enough: a gateway would else begin all that it signs with two readings of another year that hide the rest.
 //!
 //! A suspended key attests nothing, opens nothing and exchanges no meter. It may still report faults of sessions, and settle sessions, that were open when it
 //! was suspended or that have no reading: nobody's money waits for its successor.
@@ -18,7 +19,7 @@ use chain::{
     id::{Address, CondominiumId},
     receipt::Event,
     record::{Key, Role, Signer, Suspension},
-    time::Duration,
+    time::{Duration, Timestamp},
     transaction::SignedBytes,
 };
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,13 @@ pub struct Contradiction {
     pub other: Reading,
 }
 
+impl Contradiction {
+    /// The later of the two times.
+    fn newest(&self) -> Timestamp {
+        self.one.at.max(self.other.at)
+    }
+}
+
 impl Action for ProveEquivocation {
     fn name(&self) -> &'static str {
         "prove_equivocation"
@@ -71,7 +79,8 @@ impl Action for ProveEquivocation {
     fn apply(&self, context: &CallContext<'_>, ledger: &mut Ledger<'_>) -> Result<(), Failure> {
         let condominium = self.condominium;
         let [first, second] = self.statements()?;
-        let Contradiction { account, one, other } = contradiction(&first, &second)?;
+        let foremost = contradiction(&first, &second)?;
+        let account = foremost.account;
         if !ledger.has(&Key::Condominium(condominium))? {
             return Err(Code::UnknownCondominium.into());
         }
@@ -89,16 +98,16 @@ impl Action for ProveEquivocation {
             let lifted_at = before.lifted_at.ok_or(Code::AlreadySuspended)?;
             earliest = earliest.max(lifted_at.saturating_add(drift).saturating_add(Duration::from_ms(1)));
         }
-        let newest = one.at.max(other.at);
-        if newest > context.block.timestamp.saturating_add(drift) {
-            return Err(Code::ReadingAhead.into());
-        }
-        if newest < earliest {
-            return Err(Rejection::of(Code::EvidenceTooOld, earliest.ms(), newest.ms()).into());
-        }
+        let latest = context.block.timestamp.saturating_add(drift);
+        let mut pairs = contradictions(&first, &second)?;
+        let Some(counting) = pairs.find(|pair| (earliest..=latest).contains(&pair.newest())) else {
+            let newest = foremost.newest();
+            let too_old = Rejection::of(Code::EvidenceTooOld, earliest.ms(), newest.ms());
+            return Err(if newest > latest { Code::ReadingAhead.into() } else { too_old.into() });
+        };
 
         // every check is done: from here on only writes
-        let Reading { session, sequence, .. } = one;
+        let Reading { session, sequence, .. } = counting.one;
         let suspension = Suspension { since: context.block.height, session, sequence, evidence: context.tx_id, lifted_at: None };
         ledger.put(&Key::Suspension(condominium, account), &suspension)?;
         ledger.emit(Event::RoleSuspended { condominium, account, session, sequence });
@@ -122,15 +131,20 @@ impl ProveEquivocation {
 /// # Errors
 /// [`Code::NoContradiction`].
 pub fn contradiction(first: &Transaction, second: &Transaction) -> Result<Contradiction, Rejection> {
+    contradictions(first, second)?.next().ok_or(Code::NoContradiction.into())
+}
+
+/// Every such pair, in that order; at most [`MAX_READINGS`] squared.
+fn contradictions<'a>(first: &'a Transaction, second: &'a Transaction) -> Result<impl Iterator<Item = Contradiction> + 'a, Rejection> {
     let none = Rejection::from(Code::NoContradiction);
     let (one, other) = (first.body(), second.body());
     if (one.chain_id, one.account, one.signer) != (other.chain_id, other.account, other.signer) {
         return Err(none);
     }
     let (ones, others) = (readings(first).ok_or(none)?, readings(second).ok_or(none)?);
-    let mut pairs = ones.iter().flat_map(|one| others.iter().map(move |other| (*one, *other)));
-    let pair = pairs.find(|(one, other)| contradict(one, other)).ok_or(none)?;
-    Ok(Contradiction { account: one.account, one: pair.0, other: pair.1 })
+    let account = one.account;
+    let pairs = ones.iter().flat_map(|one| others.iter().map(move |other| (*one, *other)));
+    Ok(pairs.filter(|(one, other)| contradict(one, other)).map(move |(one, other)| Contradiction { account, one, other }))
 }
 
 /// Whether two readings of one session with one number cannot both be true.
@@ -328,6 +342,26 @@ mod tests {
         for waited in [Duration::from_ms(0), drift, EVIDENCE_COUNTS] {
             chain.wait(waited);
             assert_eq!(chain.rejects(RESIDENT, &ahead(0)).code, Code::EvidenceTooOld);
+        }
+    }
+
+    /// A gateway that begins everything it signs with a contradiction that does not count would never be suspended for what comes behind it.
+    #[test]
+    fn a_contradiction_that_does_not_count_hides_none_that_does() {
+        for decoy in [0, 2 * EVIDENCE_COUNTS.ms()] {
+            let mut chain = fixture();
+            chain.wait(EVIDENCE_COUNTS);
+            chain.wait(Duration::from_ms(1));
+            let now = EVIDENCE_COUNTS.ms();
+            let lie = |register, of_decoy| says(&[(1, decoy, of_decoy), (2, now, register)]);
+            let suspended = Event::RoleSuspended { condominium: HOME, account: accused(), session: SESSION, sequence: 2 };
+            assert_eq!(chain.applies(RESIDENT, &proof(lie(1_100, 7), lie(1_101, 8))), [suspended], "{decoy}");
+            // Beside nothing that counts it is what is said.
+            let mut chain = fixture();
+            chain.wait(EVIDENCE_COUNTS);
+            chain.wait(Duration::from_ms(1));
+            let code = if decoy == 0 { Code::EvidenceTooOld } else { Code::ReadingAhead };
+            assert_eq!(chain.rejects(RESIDENT, &proof(lie(1_100, 7), lie(1_100, 8))).code, code);
         }
     }
 

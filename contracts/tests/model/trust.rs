@@ -176,13 +176,11 @@ impl Model {
         if (who.chain_id, who.account, who.signer) != (other.chain_id, other.account, other.signer) {
             return no(Code::NoContradiction);
         }
-        let mut found = None;
-        for one in said[0].1.iter().rev() {
-            for other in said[1].1.iter().rev().filter(|other| clash(one, other)) {
-                found = Some((*one, *other));
-            }
+        let mut found = Vec::new();
+        for one in &said[0].1 {
+            found.extend(said[1].1.iter().filter(|other| clash(one, other)).map(|other| (*one, one.at.max(other.at).ms())));
         }
-        let Some((one, other)) = found else { return no(Code::NoContradiction) };
+        let Some((_, of_first)) = found.first().copied() else { return no(Code::NoContradiction) };
         for (statement, _) in &said {
             let signature = chain::crypto::Signature(statement.bytes()[..64].try_into().expect("64 bytes"));
             if crypto::verify(&who.signer, Domain::Transaction, &statement.bytes()[64..], &signature).is_err() {
@@ -204,14 +202,13 @@ impl Model {
             return no(Code::AlreadySuspended);
         }
         let forgiven = self.blames.get(&(site, who.account)).and_then(|blame| blame.lifted).map_or(0, |at| at + self.params.drift.ms() + 1);
-        let (earliest, newest) = (forgiven.max(self.now - 90 * DAY), one.at.max(other.at).ms());
-        if self.now + self.params.drift.ms() < newest {
-            return no(Code::ReadingAhead);
-        }
-        if newest < earliest {
-            return not(Code::EvidenceTooOld, earliest, newest);
-        }
-        let (session, sequence) = (one.session, one.sequence);
+        let earliest = forgiven.max(self.now - 90 * DAY);
+        let is_ahead = |newest: u64| self.now + self.params.drift.ms() < newest;
+        found.retain(|(_, newest)| *newest >= earliest && !is_ahead(*newest));
+        let Some((said, _)) = found.first() else {
+            return if is_ahead(of_first) { no(Code::ReadingAhead) } else { not(Code::EvidenceTooOld, earliest, of_first) };
+        };
+        let (session, sequence) = (said.session, said.sequence);
         self.blames.insert((site, who.account), Blame { since: self.height, session, sequence, evidence: sender.id, lifted: None });
         Ok(vec![Event::RoleSuspended { condominium: call.condominium, account: who.account, session, sequence }])
     }

@@ -68,7 +68,16 @@ impl Generator {
         if self.one_in(3) {
             second.insert(0, stranger);
         }
-        let mut body = self.body(model, accused, Call::Attest(Attest { readings: vec![one] }));
+        let mut first = vec![one];
+        if self.one_in(4) {
+            // What contradicts itself first need not be what counts.
+            let days = self.rng.random_range(0..200);
+            let decoy =
+                Reading { sequence: one.sequence + 1, at: Timestamp::from_ms(model.now + 24 * HOUR * days - 24 * HOUR * 100), ..one };
+            first.insert(0, decoy);
+            second.insert(0, Reading { register_wh: WattHours::new(decoy.register_wh.get() + 1), ..decoy });
+        }
+        let mut body = self.body(model, accused, Call::Attest(Attest { readings: first }));
         match self.rng.random_range(0..24) {
             0 => body.chain_id = ChainId(Hash32::ZERO),
             1 => body.account = self.anybody(),
