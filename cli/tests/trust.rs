@@ -123,9 +123,11 @@ async fn a_rotation_that_was_broken_off_is_called_again_and_never_leaves_nobody(
     let granted =
         |from| Call::GrantRole(GrantRole { condominium: HOME, role: Role::Gateway, account: new, from: Height(from), until: None });
     let revoked = |until| Call::RevokeRole(RevokeRole { condominium: HOME, role: Role::Gateway, account: old, until: Height(until) });
-    // What the old key has, what the new one; --at; what is submitted, or what the refusal says. The newest height is 7.
+    /// What the old key has, what the new one; `--at`; what is submitted, or what the refusal says.
+    type Case<'a> = (RoleGrant, Option<RoleGrant>, &'a [&'a str], Result<Vec<Call>, &'a str>);
+    // The newest height is 7.
     let prolong = format!("watt admin role grant gateway {new} --condominium 1 --from 50");
-    let cases: [(RoleGrant, Option<RoleGrant>, &[&str], Result<Vec<Call>, &str>); 10] = [
+    let cases: [Case<'_>; 10] = [
         (grant(0, None), None, &["--at", "60"], Ok(vec![granted(60), revoked(60)])),
         (grant(0, None), Some(grant(60, None)), &["--at", "60"], Ok(vec![revoked(60)])),
         (grant(0, None), Some(grant(60, None)), &[], Ok(vec![revoked(60)])),
