@@ -13,9 +13,9 @@ use chain::{
     tariff::Tariff,
     time::Timestamp,
 };
-use contracts::{failure::Fault as LedgerFault, ledger::Ledger, tariff::counts_time};
+use contracts::{failure::Fault as LedgerFault, ledger::Ledger, roles, tariff::counts_time};
 
-use super::{Desk, DeskError, books};
+use super::{Desk, DeskError, books, books::Where};
 use crate::gateway::{
     meter::{Metering, Present, Remedy},
     store::{Ending, Write},
@@ -37,6 +37,8 @@ pub(in crate::gateway) struct Sight {
     meter: Option<Meter>,
     /// Another meter that a manager speaks of.
     proposal: Option<MeterProposal>,
+    /// Our key is suspended there, and no other of ours can do more.
+    suspended: bool,
 }
 
 /// What a block means for us.
@@ -99,6 +101,10 @@ impl Desk {
                     news.connectors.push(receipt.connector);
                 }
                 Event::GroupPut { .. } => news.site = true,
+                Event::RoleSuspended { condominium, .. } => {
+                    // Whether it is ours, and the one in use, is to be seen there.
+                    news.connectors.extend(self.places.keys().filter(|id| id.condominium == *condominium));
+                }
                 Event::EnergyUnassigned { connector, energy } => {
                     news.connectors.push(*connector);
                     if self.places.contains_key(connector) {
@@ -127,7 +133,6 @@ impl Desk {
                 | Event::MandateRevoked { .. }
                 | Event::CardBound { .. }
                 | Event::CardReleased { .. }
-                | Event::RoleSuspended { .. }
                 | Event::SuspensionLifted { .. }
                 | Event::SessionMandated { .. }
                 | Event::StartConfirmed { .. } => {}
@@ -169,12 +174,13 @@ impl Desk {
         let open = connector.and_then(|connector| connector.session);
         let session = open.map(|open| ledger.session(open)).transpose()?.flatten();
         let Some((open, session)) = open.zip(session) else {
-            return Ok(Sight { connector, session: None, times: None, card: None, meter, proposal });
+            return Ok(Sight { connector, session: None, times: None, card: None, meter, proposal, suspended: false });
         };
         let tariff = self.tariff(&ledger, session.tariff, session.tariff_version)?;
         let times = if counts_time(&tariff) { ledger.get(&Key::SessionTimes(open))? } else { None };
         let card = ledger.get::<MandateUse>(&Key::MandateUse(open))?.map(|counted| counted.card);
-        Ok(Sight { connector, session: Some((open, session, tariff)), times, card, meter, proposal })
+        let suspended = roles::suspension(&ledger, id.condominium, &self.account)?.is_some();
+        Ok(Sight { connector, session: Some((open, session, tariff)), times, card, meter, proposal, suspended })
     }
 
     fn tariff(&mut self, ledger: &Ledger<'_>, id: TariffId, version: u32) -> Result<Arc<Tariff>, DeskError> {
@@ -197,7 +203,8 @@ impl Desk {
         let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
         place.connector = sight.connector;
         place.idle_on_chain(sight.connector.as_ref());
-        place.exchange.is(sight.meter, sight.proposal);
+        let known = sight.connector.as_ref().and_then(|connector| place.known(connector, sight.meter.is_none()));
+        place.exchange.is(sight.meter, sight.proposal, known);
         // A fault that the chain knows by now is not reported again.
         place.fault = place.fault.filter(|(fault, _)| sight.connector.is_none_or(|connector| connector.fault != Some(*fault)));
         let known = place.open.as_ref().map(|open| open.id);
@@ -246,14 +253,26 @@ impl Desk {
             };
             let mut metering = Metering::new(session_id, session.clone(), tariff, book);
             metering.meter = sight.meter;
-            books::resume(&self.store, id, place.next_index(), &mut metering)?;
+            let next_index = place.next_index();
+            if let Some(connector) = &place.connector {
+                let at = Where { connector, exchange: &mut place.exchange, next_index };
+                books::resume(&self.store, id, at, &mut metering, &present)?;
+            }
             place.open = Some(metering);
         } else if let Some(open) = &place.open {
             before = Some(open.book.clone());
         }
         let (Some(open), Some(connector)) = (&mut place.open, &place.connector) else { return Ok(()) };
         open.meter = sight.meter;
+        let stops = sight.suspended && session.state != SessionState::Queued && open.minds_suspension();
+        if stops {
+            tracing::warn!(connector = %id, session = %session_id, "the gateway's key is suspended: what runs is stopped, and billed up to the last accepted reading");
+            open.suspend(now);
+        }
         open.on_chain(session, sight.times, &place.held, &mut out);
+        if stops {
+            books::rewind(&self.store, open, write)?;
+        }
         if let Some(newest) = place.newest.as_ref().filter(|(_, raw)| !place.exchange.is_under_way(connector, raw)) {
             open.begin(connector, newest, &present, &mut out);
         }
@@ -285,27 +304,27 @@ impl Desk {
             let Some(id) = self.sessions.get(session).copied() else { continue };
             let Some(place) = self.places.get_mut(&id) else { continue };
             let next_index = place.next_index();
-            let Some(open) = place.open.as_mut().filter(|open| open.id == *session) else { continue };
+            let (Some(open), Some(connector)) = (place.open.as_mut().filter(|open| open.id == *session), &place.connector) else {
+                continue;
+            };
             tracing::warn!(%session, sequence, %code, "the chain refused a reading");
             let before = open.book.clone();
             let mut out = Vec::new();
             let remedy = open.on_refused(*sequence, *code, &present);
             if remedy != Remedy::Wait {
-                let undone = open.accepted().saturating_add(1);
-                let next_leaf = self.store.reading(*session, undone)?.map_or(before.next_leaf, |decided| decided.first_leaf);
                 let refused = self.store.reading(*session, *sequence)?;
-                for dropped in undone..=before.decided {
-                    write.drop_reading(*session, dropped);
-                }
-                open.rewind(next_leaf);
-                match (remedy, &place.connector) {
-                    (Remedy::Salvage, Some(connector)) => {
+                let next_leaf = books::rewind(&self.store, open, write)?;
+                match remedy {
+                    Remedy::Salvage => {
                         // The newest sample behind the refused reading is what the chain does not take.
                         let end = refused.map_or(next_leaf, |decided| decided.end_leaf.saturating_sub(1));
                         let samples = books::samples_between(&self.store, id, next_leaf, end)?;
                         open.salvage(connector, &samples, &present, &mut out);
                     }
-                    (Remedy::Salvage | Remedy::DecideAnew | Remedy::Wait, _) => books::resume(&self.store, id, next_index, open)?,
+                    Remedy::DecideAnew | Remedy::Wait => {
+                        let at = Where { connector, exchange: &mut place.exchange, next_index };
+                        books::resume(&self.store, id, at, open, &present)?;
+                    }
                 }
             }
             books::record(id, open, Some(&before), &out, write);

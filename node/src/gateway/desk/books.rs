@@ -3,12 +3,12 @@
 use chain::{
     hash::Hash32,
     id::{ConnectorId, SessionId},
-    record::Session,
+    record::{Connector, Session},
 };
 
-use super::DeskError;
+use super::{DeskError, exchange::Exchange};
 use crate::gateway::{
-    meter::{Indexed, MAX_LEAVES, Metering},
+    meter::{Indexed, MAX_LEAVES, Metering, Present},
     store::{Book, DecidedReading, Store, Write},
 };
 
@@ -61,8 +61,34 @@ pub(super) fn book_of(
     Ok(book)
 }
 
-/// Gives a session what the disk has beyond its book: samples of no reading yet, and readings that the chain does not have.
-pub(super) fn resume(store: &Store, id: ConnectorId, next_index: u64, open: &mut Metering) -> Result<(), DeskError> {
+/// Takes back what the chain does not have, on the disk too; gives the index of the first sample behind it. The session is to be given the samples since.
+pub(super) fn rewind(store: &Store, open: &mut Metering, write: &mut Write) -> Result<u64, DeskError> {
+    let undone = open.accepted().saturating_add(1);
+    let next_leaf = store.reading(open.id, undone)?.map_or(open.book.next_leaf, |decided| decided.first_leaf);
+    for dropped in undone..=open.book.decided {
+        write.drop_reading(open.id, dropped);
+    }
+    open.rewind(next_leaf);
+    Ok(next_leaf)
+}
+
+/// What is known of where a session is metered.
+pub(super) struct Where<'a> {
+    pub connector: &'a Connector,
+    pub exchange: &'a mut Exchange,
+    /// The index of the next sample.
+    pub next_index: u64,
+}
+
+/// Gives a session what the disk has beyond its book: samples of no reading yet, and readings that the chain does not have. What the meter has shown is
+/// followed again from the last reading on.
+pub(super) fn resume(
+    store: &Store,
+    id: ConnectorId,
+    Where { connector, exchange, next_index }: Where<'_>,
+    open: &mut Metering,
+    present: &Present<'_>,
+) -> Result<(), DeskError> {
     let from = open.book.next_leaf;
     let waiting = if open.has_begun() { next_index.saturating_sub(from).min(MAX_LEAVES as u64) } else { 0 };
     let indexed = samples_between(store, id, from, from.saturating_add(waiting))?;
@@ -70,7 +96,10 @@ pub(super) fn resume(store: &Store, id: ConnectorId, next_index: u64, open: &mut
     for sequence in open.accepted().saturating_add(1)..=open.book.decided {
         undelivered.extend(store.reading(open.id, sequence)?.map(|decided| decided.reading));
     }
-    open.resume(&indexed, undelivered);
+    if let Some((at, register)) = open.book.last {
+        exchange.begin_at(at, register);
+    }
+    open.resume(connector, &indexed, |raw| exchange.is_other(connector, raw), undelivered, present);
     Ok(())
 }
 

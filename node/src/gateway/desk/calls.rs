@@ -29,7 +29,9 @@ impl Desk {
         let (mut faults, mut settlements, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
         let most = READINGS_PER_ATTEST.saturating_mul(ATTESTS_PER_ROUND);
         for (id, place) in &self.places {
-            let newest = place.newest.as_ref().map(|(_, raw)| raw);
+            // The chain takes no exchange while it lacks what the old meter has shown.
+            let is_told = place.open.as_ref().is_none_or(|open| open.undelivered_len() == 0);
+            let newest = place.newest.as_ref().map(|(_, raw)| raw).filter(|_| is_told);
             if let Some((last, first)) =
                 place.connector.as_ref().zip(newest).and_then(|(known, raw)| place.exchange.agreed(known, raw, now))
             {

@@ -7,32 +7,41 @@
 use chain::{
     quantity::WattHours,
     record::{Connector, Fault, Meter, MeterProposal, Role},
-    time::Timestamp,
+    time::{Duration, Timestamp},
 };
 use contracts::{call::METER_PROPOSAL_STANDS, sessions::most_energy};
 
-use crate::gateway::sample::RawSample;
+use super::Place;
+use crate::gateway::{meter::Indexed, sample::RawSample};
 
 /// What the chain says of a connector's meters, and what its unit has shown.
 #[derive(Default, Debug)]
 pub(super) struct Exchange {
     meter: Option<Meter>,
     proposal: Option<MeterProposal>,
-    /// When the present meter has shown most, and how much, since this process runs.
+    /// When the present meter has shown most, and how much, or where that is not known, when and from where on it is followed.
     seen: Option<(Timestamp, WattHours)>,
     /// The chain refused our word: not again before this.
     wait_until: Option<Timestamp>,
 }
 
 impl Exchange {
-    /// The chain says so now.
-    pub fn is(&mut self, meter: Option<Meter>, proposal: Option<MeterProposal>) {
+    /// The chain says so now. `known`: when the unit was last heard, and the connector's register as far as that is certain.
+    pub fn is(&mut self, meter: Option<Meter>, proposal: Option<MeterProposal>, known: Option<(Timestamp, WattHours)>) {
         if self.meter != meter {
             *self = Self { meter, ..Self::default() };
+        }
+        if let Some((at, register)) = known.filter(|_| self.seen.is_none()) {
+            self.begin_at(at, register);
         }
         if self.proposal != proposal {
             (self.proposal, self.wait_until) = (proposal, None);
         }
+    }
+
+    /// The connector's register was so much then: what the meter has shown since is to be [followed](Exchange::follow) again.
+    pub fn begin_at(&mut self, at: Timestamp, register: WattHours) {
+        self.seen = self.shown(register).map(|shown| (at, shown));
     }
 
     /// The chain refused our word.
@@ -40,14 +49,27 @@ impl Exchange {
         self.wait_until = Some(until);
     }
 
-    /// The unit has shown this, and it counts as the present meter's.
-    pub fn see(&mut self, connector: &Connector, raw: &RawSample) {
+    /// Follows samples, oldest first, and gives how many of them are the present meter's: all, or those before the first of a meter that is said to be new.
+    pub fn follow(&mut self, connector: &Connector, samples: &[Indexed]) -> usize {
+        let mut others_from = None;
+        for (place, (_, raw)) in samples.iter().enumerate() {
+            others_from = if self.is_other(connector, raw) { others_from.or(Some(place)) } else { None };
+        }
+        others_from.unwrap_or(samples.len())
+    }
+
+    /// Whether a sample is of a meter that is said to be new; what others show counts as the present meter's.
+    pub fn is_other(&mut self, connector: &Connector, raw: &RawSample) -> bool {
         let (at, shown) = (Timestamp::from_ms(raw.sample.at_ms), WattHours::new(raw.sample.register_wh));
-        let known = self.meter.map_or(Some(connector.last_register), |meter| meter.shown(connector.last_register));
+        if self.is_under_way(connector, raw) {
+            return true;
+        }
         // What falls, or leaps, is another meter's already, or none's.
-        if known.is_some_and(|known| shown >= known) && self.can_reach(connector, at, shown) {
+        let reached = self.seen.is_none() || self.can_reach(connector, at, shown);
+        if reached && self.known(connector).is_some_and(|known| shown >= known) && self.meter.is_none_or(|meter| at >= meter.since) {
             self.seen = Some((at, shown));
         }
+        false
     }
 
     /// Whether the connector has its first meter.
@@ -78,21 +100,42 @@ impl Exchange {
     }
 
     /// The manager's word, where a sample bears it out: it was taken while the word stands, shows at least what the new meter began with, and cannot be the old
-    /// one's, because it is below what that ended with, or the new one began beyond it, or the old one is known to be at fault; and the old one can have come so far.
+    /// one's, because it is below what that is known to have shown, or the new one began beyond the old one's end and beyond what that can have reached, or the
+    /// old one is known to be at fault; and the old one can have come as far as is said. What the manager says of the old one's end proves nothing by itself.
     fn borne_out(&self, connector: &Connector, raw: &RawSample) -> Option<MeterProposal> {
         let proposal = self.proposal.filter(|proposal| proposal.role == Role::Manager)?;
         let MeterProposal { last, first, until, .. } = proposal;
         let (at, shown) = (Timestamp::from_ms(raw.sample.at_ms), WattHours::new(raw.sample.register_wh));
         let stands = at < until && at > until.saturating_sub(METER_PROPOSAL_STANDS);
-        let is_other = shown < last || first > last || connector.fault == Some(Fault::MeterFault);
+        let falls = self.known(connector).is_some_and(|known| shown < known);
+        let leaps = first > last && !self.can_reach(connector, at, shown);
+        let is_other = falls || leaps || connector.fault == Some(Fault::MeterFault);
         (stands && shown >= first && is_other && self.can_reach(connector, at, last)).then_some(proposal)
     }
 
-    /// Whether the present meter can show so much by then, after what it has shown.
+    /// What the present meter shows where the connector's register is so much.
+    fn shown(&self, register: WattHours) -> Option<WattHours> {
+        self.meter.map_or(Some(register), |meter| meter.shown(register))
+    }
+
+    /// The most that the present meter is known to have shown, by the chain or by its unit.
+    fn known(&self, connector: &Connector) -> Option<WattHours> {
+        self.shown(connector.last_register).max(self.seen.map(|(_, most)| most))
+    }
+
+    /// Whether the present meter can show so much by then, after what it is known to have shown. Where nothing is known of when it did, no time has passed.
     fn can_reach(&self, connector: &Connector, at: Timestamp, shown: WattHours) -> bool {
-        self.seen.is_none_or(|(seen_at, most)| {
-            let more = most_energy(connector.rated, at.since(seen_at)).unwrap_or(WattHours::ZERO);
-            shown.checked_sub(most).is_some_and(|since| since <= more)
-        })
+        let time = self.seen.map_or(Duration::ZERO, |(seen_at, _)| at.since(seen_at));
+        let more = most_energy(connector.rated, time).unwrap_or(WattHours::ZERO);
+        self.known(connector).and_then(|known| shown.checked_sub(known)).is_some_and(|since| since <= more)
+    }
+}
+
+impl Place {
+    /// When its unit was last heard, and the connector's register as far as that is certain: what the chain has, or what the first meter showed first.
+    pub(super) fn known(&self, connector: &Connector, is_first_meter: bool) -> Option<(Timestamp, WattHours)> {
+        let (_, newest) = self.newest?;
+        let begun = self.memory.begun_wh.filter(|_| connector.last_register.is_zero() && is_first_meter);
+        Some((Timestamp::from_ms(newest.sample.at_ms), begun.map_or(connector.last_register, WattHours::new)))
     }
 }

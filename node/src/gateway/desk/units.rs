@@ -51,21 +51,17 @@ impl Desk {
             place.note_flow(unit, &connector, (register_before, &indexed), &present, write);
             let found = place.watch(&connector, &indexed, &present);
             // What a new meter shows counts once gateway and manager agree where it began.
-            let other_meter = indexed.last().is_some_and(|(_, raw)| place.exchange.is_under_way(&connector, raw));
-            if let Some((_, raw)) = indexed.last().filter(|_| !other_meter) {
-                place.exchange.see(&connector, raw);
-            }
+            let (known_meter, other_meter) = indexed.split_at(place.exchange.follow(&connector, &indexed));
             match &mut place.open {
-                Some(_) if other_meter => {
-                    if let Some((_, newest)) = indexed.last() {
-                        place.held.see(&connector, &newest.sample);
-                    }
-                }
                 Some(open) => {
                     let before = open.book.clone();
                     let mut out = Vec::new();
-                    open.take(&connector, &indexed, &mut place.held, &present, &mut out);
-                    if let Some((fault, at)) = found {
+                    open.take(&connector, known_meter, &mut place.held, &present, &mut out);
+                    open.pass_over(other_meter, &mut out);
+                    if let Some((_, newest)) = other_meter.last() {
+                        place.held.see(&connector, &newest.sample);
+                    }
+                    if let Some((fault, at)) = found.filter(|_| other_meter.is_empty()) {
                         open.fail(fault, at);
                     }
                     books::record(unit.connector, open, Some(&before), &out, write);

@@ -7,15 +7,19 @@ use chain::{
     code::Code,
     quantity::Cost,
     record::{Connector, Fault},
-    time::Duration,
+    time::{Duration, Timestamp},
 };
 use contracts::call::{Reading, ReadingFlags};
+use std::cmp::Ordering;
 
 use super::{Indexed, MAX_LEAVES, Metering, Point, Present};
 use crate::gateway::store::{DecidedReading, Ending};
 
 /// How long a session rests after a refusal that time may heal.
 const REST: Duration = Duration::from_mins(1);
+
+/// The most withdrawn readings that are remembered.
+const MAX_WITHDRAWN: usize = 1_024;
 
 /// What the desk has to do about a refused reading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,10 +68,7 @@ impl Metering {
             return Remedy::Wait;
         }
         if code == Code::RoleSuspended {
-            // Nothing can be attested under this key any more: nobody charges unmetered, and what was accepted before is paid.
-            self.book.finished = false;
-            self.fail(Fault::MeterFault, present.now);
-            self.book.frozen = true;
+            self.suspend(present.now);
             return Remedy::DecideAnew;
         }
         if code == Code::ReadingNotYours {
@@ -85,6 +86,40 @@ impl Metering {
         }
         self.wait_until = Some(present.now.saturating_add(REST));
         Remedy::DecideAnew
+    }
+
+    /// Nothing can be attested under this key any more: nobody charges unmetered, and what was accepted before is paid.
+    pub fn suspend(&mut self, at: Timestamp) {
+        self.book.finished = false;
+        self.fail(Fault::MeterFault, at);
+        self.book.frozen = true;
+    }
+
+    /// Whether a suspension of our key still has something to stop here.
+    pub fn minds_suspension(&self) -> bool {
+        !self.book.frozen || !self.outbox.is_empty()
+    }
+
+    /// A point as it can be said under the next number, given what was said under it before and the chain has not taken: another register at the same time, or
+    /// a lower one later, would be evidence against an honest gateway. Its time moves as far as it must; nothing where it cannot.
+    pub(super) fn without_contradiction(&self, point: Point) -> Option<Point> {
+        let sequence = self.book.decided.saturating_add(1);
+        let moment = Duration::from_ms(1);
+        let mut earliest = self.book.last.map_or(Timestamp::default(), |(at, _)| at);
+        let mut latest = None;
+        for said in self.withdrawn.iter().filter(|said| said.sequence == sequence) {
+            match point.register.cmp(&said.register_wh) {
+                Ordering::Less => latest = Some(latest.unwrap_or(said.at).min(said.at.saturating_sub(moment))),
+                Ordering::Equal => {}
+                Ordering::Greater => earliest = earliest.max(said.at.saturating_add(moment)),
+            }
+        }
+        let at = latest.map_or(point.at, |latest| point.at.min(latest)).max(earliest);
+        if latest.is_some_and(|latest| at > latest) {
+            tracing::warn!(session = %self.id, sequence, register_wh = point.register.get(), "a reading would contradict one that was refused: it is not signed");
+            return None;
+        }
+        Some(Point { at, ..point })
     }
 
     /// Goes back to what the chain has accepted. `next_leaf`: the first sample of the first reading that it has not.
@@ -108,7 +143,10 @@ impl Metering {
         self.leaves.clear();
         self.counted = 0;
         self.newest = None;
-        self.outbox.clear();
+        self.withdrawn.retain(|said| said.sequence > self.book.decided);
+        self.withdrawn.extend(self.outbox.drain(..));
+        let beyond = self.withdrawn.len().saturating_sub(MAX_WITHDRAWN);
+        self.withdrawn.drain(..beyond);
     }
 
     /// Attests what can be believed of these samples, oldest first, up to the first that cannot, and nothing ever after: the meter is frozen.

@@ -102,6 +102,8 @@ pub(super) struct Metering {
     newest: Option<Point>,
     /// Decided readings that the chain does not have yet, in order.
     outbox: VecDeque<Reading>,
+    /// What was said under numbers that are decided anew: nothing that is said later may contradict it.
+    withdrawn: VecDeque<Reading>,
     /// The first edge of the tariff after the last decided reading; computed when it is needed.
     edge: Option<Option<Timestamp>>,
     /// A limit has changed then, and no reading was decided since.
@@ -135,20 +137,33 @@ impl Metering {
             counted: 0,
             newest: None,
             outbox: VecDeque::new(),
+            withdrawn: VecDeque::new(),
             edge: None,
             changed_at: None,
             wait_until: None,
         }
     }
 
-    /// After a restart: the samples since the last decided reading, and the decided readings that the chain does not have.
-    pub fn resume(&mut self, samples: &[Indexed], undelivered: impl IntoIterator<Item = Reading>) {
+    /// After a restart: the samples since the last decided reading, and the decided readings that the chain does not have. What a sample shows counts as it
+    /// did when it came: not where it is another meter's, nor where it cannot be believed.
+    pub fn resume(
+        &mut self,
+        connector: &Connector,
+        samples: &[Indexed],
+        mut is_other_meter: impl FnMut(&RawSample) -> bool,
+        undelivered: impl IntoIterator<Item = Reading>,
+        present: &Present<'_>,
+    ) {
         self.leaves.clear();
         self.counted = 0;
         self.newest = None;
         for (_, raw) in samples {
             self.add_leaf(raw);
-            self.newest = self.point(raw);
+            let Some((last_at, _)) = self.book.last.filter(|_| !is_other_meter(raw)) else { continue };
+            let (register, at) = (self.register_of(raw), self.time_of(raw, last_at, present));
+            if self.doubt(connector, register, at, present.params.drift).is_none() {
+                self.newest = Some(Point { at, register, power_w: raw.sample.power_w });
+            }
         }
         self.outbox = undelivered.into_iter().collect();
         let parks = tariff::has(&self.tariff, TariffDimension::ParkingTime);
@@ -184,6 +199,10 @@ impl Metering {
     /// Begins to meter at the newest sample where the first grant allows it: see the head of this file.
     pub fn begin(&mut self, connector: &Connector, (index, raw): &Indexed, present: &Present<'_>, out: &mut Vec<DecidedReading>) {
         let Some(granted_at) = self.session.first_granted_at.filter(|_| !self.has_begun() && !self.book.frozen) else { return };
+        // What the new meter had counted by then is in no sample from before the exchange: it would be billed with the next one.
+        if self.meter.is_some_and(|meter| Timestamp::from_ms(raw.sample.at_ms) < meter.since) {
+            return;
+        }
         let sampled_at = Timestamp::from_ms(raw.sample.at_ms).min(present.now);
         let fresh = sampled_at.saturating_add(present.params.drift) >= granted_at;
         let was_open = connector.control == Control::Switched && !raw.sample.flags.has(Flags::RELAY_CLOSED);
@@ -230,6 +249,7 @@ impl Metering {
                 continue;
             }
             if self.book.finished || self.book.frozen {
+                self.pass_over(std::slice::from_ref(indexed), out);
                 continue;
             }
             let is_last = place.saturating_add(1) == samples.len();
@@ -238,6 +258,24 @@ impl Metering {
         held.see(connector, &last.sample);
         if self.is_stopping() && (held.is_surely_open() || self.book.frozen) {
             self.finish(out);
+        }
+    }
+
+    /// Samples that say nothing about the session's energy, such as those of a meter that is not agreed upon: they are stored between others that do, so they
+    /// are behind the next reading like those, or its root would cover other samples than it says.
+    pub fn pass_over(&mut self, samples: &[Indexed], out: &mut Vec<DecidedReading>) {
+        for (index, raw) in samples {
+            if !self.has_begun() || self.book.frozen {
+                return;
+            }
+            if self.leaves.len() >= MAX_LEAVES {
+                self.read_rest(out);
+                // Where there is nothing to read yet, so many are in no reading at all.
+                self.leaves.clear();
+                self.counted = 0;
+                self.book.next_leaf = *index;
+            }
+            self.add_leaf(raw);
         }
     }
 
@@ -331,7 +369,7 @@ impl Metering {
 
     /// Decides a reading at the newest point.
     fn read(&mut self, flags: ReadingFlags, out: &mut Vec<DecidedReading>) {
-        let Some(point) = self.newest else { return };
+        let Some(point) = self.newest.and_then(|point| self.without_contradiction(point)) else { return };
         let cost = self.cost_at(Some(point)).unwrap_or(self.book.cost);
         let leaves = u64::try_from(self.leaves.len()).unwrap_or(u64::MAX);
         let reading = Reading {

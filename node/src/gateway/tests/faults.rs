@@ -3,12 +3,17 @@
 use chain::{
     api::{MonitorView, RelayView},
     quantity::Currents,
+    receipt::PauseReason,
     record::{EndReason, Fault, PlugSignal, SessionState},
 };
-use contracts::{ledger::Ledger, sessions::most_energy};
+use contracts::{
+    call::{Call, PauseCharge},
+    ledger::Ledger,
+    sessions::most_energy,
+};
 use firmware_core::{Flags, Relay};
 
-use super::{PLACE, World};
+use super::{PLACE, SCHEDULER, World};
 
 #[test]
 fn a_welded_relay_ends_the_session_and_a_silent_unit_is_reported() {
@@ -80,6 +85,60 @@ fn a_reading_that_the_chain_does_not_believe_does_not_take_the_good_ones_before_
     assert_eq!(bill.reason, EndReason::Anomaly(Fault::MeterFault));
     assert_eq!(bill.energy.get(), good - start);
     world.check_proofs(session, &bill);
+}
+
+/// A reading that the chain refused was signed all the same. What was salvaged had its number, its time and a lower register: evidence against an honest gateway.
+#[test]
+fn what_is_signed_after_a_refusal_does_not_contradict_what_was_refused() {
+    let mut world = World::new(22, PlugSignal::Reported);
+    let session = world.begin(50_000_000, [16_000; 3]);
+    let start = world.register_wh();
+    let granted_at = world.session(session).unwrap().first_granted_at.unwrap();
+    // The unit's clock is ahead: both samples seem to be of the future, and count as taken when they come.
+    world.run(840);
+    let good = world.register_wh();
+    world.now_ms += 57_000;
+    for jump in [false, true] {
+        if jump {
+            world.now_ms += 3_000;
+            let most = most_energy(Currents::from_ma([32_000; 3]), world.now().since(granted_at)).unwrap();
+            world.watt_ms = u128::from(start + most.get() + 20) * 3_600_000;
+        }
+        world.now_ms += 5_000;
+        world.sample(Flags::NONE);
+        world.now_ms -= 5_000;
+        world.post();
+    }
+    let bill = world.bill.expect("settled");
+    assert_eq!((bill.reason, bill.energy.get()), (EndReason::Anomaly(Fault::MeterFault), good - start));
+    world.check_proofs(session, &bill);
+    assert!(world.signed.len() > world.accepted.len(), "one was refused");
+    for (one, other) in world.signed.iter().flat_map(|one| world.signed.iter().map(move |other| (one, other))) {
+        let both_true = one.register_wh == other.register_wh || one.at.cmp(&other.at) == one.register_wh.cmp(&other.register_wh);
+        assert!(one.sequence != other.sequence || both_true, "{one:?} {other:?}");
+    }
+}
+
+/// A suspension was acted on at the next reading that was refused: until then everybody charged on, and nobody was ever billed for it.
+#[test]
+fn a_suspension_stops_what_runs_from_its_block_on() {
+    for paused in [false, true] {
+        let mut world = World::new(23, PlugSignal::Reported);
+        let session = world.begin(50_000_000, [16_000; 3]);
+        let start = world.register_wh();
+        world.run(1_000);
+        if paused {
+            world.block(vec![(SCHEDULER, Call::PauseCharge(PauseCharge { session, reason: PauseReason::Manual }))]);
+        }
+        let attested = Ledger::new(&world.state).connector(PLACE).unwrap().unwrap().last_register.get();
+        assert!(attested < world.register_wh(), "not everything is attested yet");
+        world.suspend(session);
+        let bill = world.bill.expect("settled in the next round");
+        assert_eq!((bill.reason, bill.energy.get()), (EndReason::Anomaly(Fault::MeterFault), attested - start));
+        world.sample(Flags::NONE);
+        world.post();
+        assert_ne!(world.unit.lease().relay(), Relay::Closed);
+    }
 }
 
 /// What the board shows of the world's place.

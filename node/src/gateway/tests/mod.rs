@@ -28,8 +28,8 @@ use chain::{
     quantity::{Amount, Currents, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt},
     record::{
-        Account, Condominium, Connector, Control, Group, Key, PlugSignal, Role, RoleGrant, Service, Session, Signer, SignerScope,
-        TariffHead, TariffVersion,
+        Account, Condominium, Connector, Control, Group, Key, Meter, PlugSignal, Role, RoleGrant, Service, Session, Signer, SignerScope,
+        Suspension, TariffHead, TariffVersion,
     },
     state::MemoryState,
     tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
@@ -93,6 +93,8 @@ struct World {
     crashes: bool,
     /// Accepted readings of the sessions at [`PLACE`].
     accepted: BTreeMap<u64, Reading>,
+    /// Every reading that was signed.
+    signed: Vec<Reading>,
     /// The bill of the session at [`PLACE`].
     bill: Option<SessionReceipt>,
     /// Sessions and bills of [`NEXT`], and units that serve it.
@@ -198,6 +200,7 @@ impl World {
             temperature_dc: 200,
             crashes: false,
             accepted: BTreeMap::new(),
+            signed: Vec::new(),
             bill: None,
             elsewhere: BTreeMap::new(),
             others: Vec::new(),
@@ -287,6 +290,7 @@ impl World {
             };
             let events = ledger.take_events();
             if let Call::Attest(attest) = &call {
+                self.signed.extend(&attest.readings);
                 for reading in &attest.readings {
                     let taken = Event::ReadingHandled { session: reading.session, sequence: reading.sequence, refused: None };
                     if events.contains(&taken) && !self.elsewhere.contains_key(&reading.session) {
@@ -306,10 +310,16 @@ impl World {
             }
         }
         self.maybe_crash();
+        self.learn(&receipts);
+        receipts
+    }
+
+    /// What the desk makes of a block's receipts.
+    fn learn(&mut self, receipts: &[Receipt]) {
         let (state, now) = (self.state.clone(), self.now());
         let desk = self.desk.as_mut().unwrap();
         let mut write = Write::default();
-        let news = desk.news(&receipts, block.timestamp);
+        let news = desk.news(receipts, now);
         for id in news.connectors.clone() {
             let sight = desk.look(&state, id).unwrap();
             desk.update(id, sight, now, &mut write).unwrap();
@@ -319,7 +329,17 @@ impl World {
         }
         desk.apply(&news, now, &mut write).unwrap();
         self.store.as_ref().unwrap().write(write).unwrap();
-        receipts
+    }
+
+    /// Somebody proves that the gateway's key has contradicted itself.
+    fn suspend(&mut self, session: SessionId) {
+        self.height = self.height.next();
+        let evidence = TxId(Hash32([0xee; 32]));
+        let suspension = Suspension { since: self.height, session, sequence: 1, evidence, lifted_at: None };
+        self.state.put(Key::Suspension(HOME, GATEWAY).bytes(), chain::codec::encode(&suspension).unwrap());
+        let event = Event::RoleSuspended { condominium: HOME, account: GATEWAY, session, sequence: 1 };
+        self.learn(&[Receipt { cause: Cause::Transaction(evidence), outcome: Outcome::Applied, events: vec![event] }]);
+        self.deliver();
     }
 
     /// Blocks until the gateway has nothing more to submit.
@@ -483,6 +503,15 @@ impl World {
         session
     }
 
+    /// The connector's register at a sample.
+    fn register_of(&self, sample: &Sample) -> u64 {
+        let meter: Option<Meter> = Ledger::new(&self.state).get(&Key::Meter(PLACE)).unwrap();
+        match meter {
+            Some(meter) if sample.at_ms >= meter.since.ms() => meter.register(WattHours::new(sample.register_wh)).unwrap().get(),
+            Some(_) | None => sample.register_wh,
+        }
+    }
+
     /// Every accepted reading can be proven by its samples, and the counts are those of the bill.
     fn check_proofs(&self, session: SessionId, bill: &SessionReceipt) {
         assert_eq!(self.accepted.len() as u64, bill.readings);
@@ -495,7 +524,7 @@ impl World {
             samples += u64::from(reading.sample_count);
             let last = proof.samples.last().map(|bytes| super::sample::RawSample::decode(bytes).unwrap());
             if let Some(last) = last {
-                assert_eq!(last.sample.register_wh, reading.register_wh.get());
+                assert_eq!(self.register_of(&last.sample), reading.register_wh.get());
                 let first = super::sample::RawSample::decode(&proof.samples[0]).unwrap();
                 assert!(next.is_none_or(|next| first.number == next), "no sample is left out");
                 next = Some(last.number + 1);
