@@ -118,6 +118,8 @@ pub struct ChaosReport {
     /// How often `wattd` was started again; and how often it had ended by itself.
     pub restarts: u32,
     pub ended_by_itself: u32,
+    /// Which node it was then, its exit code, and the last line of its log; the codes are those that allow a restart, or the run had failed.
+    pub ends: Vec<String>,
     /// Every node at the end.
     pub nodes: Vec<NodeLine>,
     /// What the audit of the whole chain found.
@@ -233,6 +235,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         unanswered: tally.unanswered.load(Ordering::Relaxed),
         restarts: lines.restarts(),
         ended_by_itself,
+        ends: lines.each.iter().flat_map(|line| line.node.ends().to_vec()).collect(),
         nodes: SITES.iter().zip(&findings.nodes).map(node_line).collect(),
         audit: findings.audit.clone(),
         failures: failures.clone(),
@@ -387,5 +390,8 @@ fn summary(report: &ChaosReport) {
         report.restarts,
         report.ended_by_itself
     );
+    for end in &report.ends {
+        println!("ended      {end}");
+    }
     println!("took       {} s; chaos seed {}; {} checks missed", report.seconds, report.seed, report.failures.len());
 }

@@ -1,9 +1,11 @@
 //! Real `wattd` processes on loopback: founded, started, watched, and started again when they die.
 //!
-//! It knows processes, directories and ports, and gives a node its time; what residents and units do is not its matter. A node that dies is started again, at
-//! most [`MAX_RESTARTS`] times, and every request to it is to be repeated after [`Node::recover`]. Nothing outlives this process: a node is killed when its
+//! It knows processes, directories and ports, and gives a node its time; what residents and units do is not its matter. A node that was killed, or ended with an
+//! exit code that allows it, is started again, at most [`MAX_RESTARTS`] times, and every request to it is to be repeated after [`Node::recover`]; one that ended
+//! otherwise never is. Nothing outlives this process: a node is killed when its
 //! handle is dropped. Called by `demo`, `replay`, `load` and `chaos`.
 
+mod ended;
 mod founding;
 mod plan;
 mod signal;
@@ -63,6 +65,9 @@ pub enum FederationError {
     /// It ends as soon as it is started.
     #[error("wattd does not start ({status}); the end of its log:\n{log}")]
     DoesNotStart { status: String, log: String },
+    /// It ended by itself, and not so that it may be started again: what it stores is damaged, its key is used twice, or it has a bug.
+    #[error("{node} ended by itself ({status}), and must not be started again; the last line of its log:\n{line}")]
+    Ended { node: String, status: ExitStatus, line: String },
     /// It died too often.
     #[error("wattd died more than {MAX_RESTARTS} times; the end of its log:\n{log}")]
     DiedTooOften { log: String },
@@ -125,6 +130,7 @@ pub struct Node {
     signals: Process,
     clock: Option<Stepping>,
     restarts: u32,
+    ends: Vec<String>,
 }
 
 /// The stepped clock of a node.
@@ -179,6 +185,12 @@ impl Node {
     #[must_use]
     pub const fn restarts(&self) -> u32 {
         self.restarts
+    }
+
+    /// How it ended by itself before it was started again: its exit code and the last line of its log.
+    #[must_use]
+    pub fn ends(&self) -> &[String] {
+        &self.ends
     }
 
     /// The process, while it lives.
@@ -280,7 +292,7 @@ impl Node {
     /// Asks it to end and waits for that.
     ///
     /// # Errors
-    /// [`FederationError::Io`].
+    /// [`FederationError::Io`]; [`FederationError::Ended`] where it had ended by itself, or does so now.
     pub async fn stop(mut self) -> Result<(), FederationError> {
         if let Some(pid) = self.process.id() {
             // The process is ours and not yet waited for, so the number is still its own.
@@ -290,9 +302,10 @@ impl Node {
                 self.process.kill().await.map_err(|error| failed("stopping wattd", error))?;
             }
         }
+        let status = self.exited()?;
         self.signals.is_gone();
         let _ = fs::remove_file(self.dir.join("wattd.pid"));
-        Ok(())
+        status.filter(|status| !ended::as_asked(*status)).map_or(Ok(()), |status| ended::judge(&self.dir, status))
     }
 
     /// Starts the process again once it is over.
@@ -302,18 +315,30 @@ impl Node {
         if over.is_err() {
             self.process.kill().await.map_err(|error| failed("stopping wattd", error))?;
         }
+        let status = self.process.wait().await.map_err(|error| failed("waiting for wattd", error))?;
         self.signals.is_gone();
-        self.respawn().await
+        self.respawn(status).await
     }
 
-    async fn respawn(&mut self) -> Result<(), FederationError> {
+    /// Starts the process again, which has ended so.
+    async fn respawn(&mut self, status: ExitStatus) -> Result<(), FederationError> {
+        self.note_end(status)?;
         self.restarts += 1;
         if self.restarts > MAX_RESTARTS {
             return Err(FederationError::DiedTooOften { log: self.log_end() });
         }
-        tracing::warn!(node = %self.dir.display(), restarts = self.restarts, "wattd is gone and is started again");
+        tracing::warn!(node = %self.dir.display(), restarts = self.restarts, %status, "wattd is gone and is started again");
         self.process = spawn(&self.program, &self.dir, self.clock.as_ref(), &self.signals)?;
         self.await_call().await
+    }
+
+    /// Takes note of how the process ended, if that was by itself.
+    fn note_end(&mut self, status: ExitStatus) -> Result<(), FederationError> {
+        ended::judge(&self.dir, status)?;
+        if status.code().is_some() {
+            self.ends.push(ended::told(&self.dir, status));
+        }
+        Ok(())
     }
 
     /// Waits until the node has called for its clock; one that is killed before is started again.
@@ -328,6 +353,7 @@ impl Node {
                 status = self.process.wait() => {
                     self.signals.is_gone();
                     let status = status.map_err(|error| failed("waiting for wattd", error))?;
+                    ended::judge(&self.dir, status)?;
                     failed_starts += u32::from(status.code().is_some());
                     if failed_starts >= MAX_FAILED_STARTS {
                         return Err(FederationError::DoesNotStart { status: status.to_string(), log: log_end(&self.dir) });
@@ -365,12 +391,10 @@ impl Node {
     /// Starts its process again where it is over, in the present instant where its clock is stepped; gives whether it was over.
     ///
     /// # Errors
-    /// [`FederationError`].
+    /// [`FederationError`]; [`FederationError::Ended`] where it ended so that it must not be started again.
     pub async fn start_again(&mut self) -> Result<bool, FederationError> {
-        if self.exited()?.is_none() {
-            return Ok(false);
-        }
-        self.respawn().await?;
+        let Some(status) = self.exited()? else { return Ok(false) };
+        self.respawn(status).await?;
         self.tell_time().await;
         Ok(true)
     }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 use testnet::{
-    federation::{self, Plan, Signal, Staff, Time},
+    federation::{self, FederationError, Node, Plan, Signal, Staff, Time},
     provision::test_params,
     resident::Lines,
 };
@@ -145,7 +145,7 @@ async fn rest_and_die() {
     };
     let wattd = Path::new(PROGRAM).with_file_name("wattd");
     let nodes = federation::found(folder.path(), wattd, &SITES.map(plan), None).await.expect("four nodes");
-    let processes: Vec<_> = nodes.iter().map(federation::Node::process).collect();
+    let processes: Vec<_> = nodes.iter().map(Node::process).collect();
     let mut lines = Lines::new(nodes).expect("their addresses");
     lines.advance(START_MS).await.expect("quiet nodes");
 
@@ -173,6 +173,47 @@ async fn rest_and_die() {
     lines.stop().await.expect("all end");
 }
 
+/// Nodes were started again whatever they had said: a run could pass over damage, and over a key that is used twice.
+#[test]
+fn a_node_that_says_what_it_stores_is_damaged_is_named_and_not_started_again() {
+    let _alone = alone();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for time in [Time::Real, Time::Stepped { start_ms: 1_767_225_600_000 }] {
+        runtime.block_on(damage_and_die(time));
+    }
+}
+
+async fn damage_and_die(time: Time) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hour = chain::time::Duration::from_hours(1);
+    let plan = Plan { name: "ASK".to_owned(), params: test_params(hour, hour), time, staff: Staff::Ours(Vec::new()), units: Vec::new() };
+    let wattd = Path::new(PROGRAM).with_file_name("wattd");
+    let mut nodes = federation::found(folder.path(), wattd, &[plan], None).await.expect("a node");
+    let node = nodes.first_mut().expect("one");
+
+    assert!(node.process().send(Signal::Kill).await);
+    std::fs::remove_file(node.dir().join("genesis.json")).expect("a genesis document");
+    // Killed, it is started again once, and finds that something is missing.
+    let mut refused = node.start_again().await;
+    for _ in 0..600 {
+        if refused.is_err() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        refused = node.start_again().await;
+    }
+    for refused in [refused, node.start_again().await] {
+        match refused {
+            Err(FederationError::Ended { node, status, line }) => {
+                assert_eq!((node.as_str(), status.code()), ("node-0", Some(3)), "{time:?}");
+                assert!(line.contains("genesis"), "{time:?}: {line}");
+            }
+            other => panic!("{time:?}: {other:?}"),
+        }
+    }
+    assert_eq!(node.restarts(), 1, "{time:?}");
+}
+
 #[test]
 fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
     let _alone = alone();
@@ -183,6 +224,9 @@ fn a_storm_over_four_nodes_forks_nothing_and_loses_no_session() {
     assert_eq!(report["failures"], serde_json::json!([]), "{report:#}");
     assert!(report["sessions"].as_u64() >= Some(10), "{report:#}");
     assert_eq!(report["energy_drawn_wh"], report["energy_settled_wh"]);
+    for trial in report["trials"].as_array().expect("trials") {
+        assert_eq!(trial["one_missing"] == true, trial["went_on_after_s"].is_number(), "{trial:#}");
+    }
 }
 
 #[test]

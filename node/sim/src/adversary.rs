@@ -30,7 +30,7 @@ use consensus::{
 };
 use futures::executor::block_on;
 
-pub(crate) use self::lies::Lie;
+pub use self::lies::Lie;
 use crate::{message::Message, oracle::round_number, plan::Sabotage, rng::Rng, shared::Shared};
 
 /// What a liar does with a round in which it proposes.
@@ -89,6 +89,9 @@ impl Adversary {
         }
         let slot = (part.height.0, part.round);
         let Ok(block) = Block::decode(&part.bytes) else { return Vec::new() };
+        if shared.plan.lie.is_some() {
+            return self.lie(shared, to, part, &block, &stream);
+        }
         match self.rng.below(100) {
             0..25 => {
                 self.tactics.insert(slot, Tactic::Honest);
@@ -126,7 +129,8 @@ impl Adversary {
         let slot = (part.height.0, part.round);
         // Where signatures are cached by id, that is the lie to tell.
         let by_id = shared.plan.sabotage == Some(Sabotage::VerifyById);
-        let kind = if by_id { Lie::KnownBody } else { *self.rng.pick(&Lie::ALL) };
+        let set = shared.plan.lie.or(by_id.then_some(Lie::KnownBody));
+        let kind = set.unwrap_or_else(|| *self.rng.pick(&Lie::ALL));
         let Some(lies::Told { lie, bytes, hash }) = lies::tell(kind, shared, &mut self.rng, &self.keys, block) else {
             self.tactics.insert(slot, Tactic::Honest);
             return all(to, &Message::Part(stream.clone()));

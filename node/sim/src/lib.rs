@@ -26,6 +26,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe};
 
 use chain::{hash::Hash32, id::TxId};
 
+pub use self::adversary::Lie;
 pub use self::plan::{Crash, PROGRESS_LIMIT, Partition, Plan, SECOND, Sabotage};
 use self::world::World;
 

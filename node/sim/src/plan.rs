@@ -3,7 +3,7 @@
 //! A plan is drawn before anything runs, so that tests can take a seed's plan and change it. Everything smaller (the delay of each message, what a liar does
 //! in which round) is drawn while it runs, from the same seed.
 
-use crate::rng::Rng;
+use crate::{adversary::Lie, rng::Rng};
 
 /// One second of virtual time, which is counted in microseconds.
 pub const SECOND: u64 = 1_000_000;
@@ -85,6 +85,8 @@ pub struct Plan {
     pub calm: u64,
     /// Transactions that each client wants committed.
     pub transactions: u64,
+    /// The lie that liars tell in every block of theirs in which it can be told, in place of whatever else they would do with it; drawn where there is none.
+    pub lie: Option<Lie>,
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
 }
@@ -116,6 +118,7 @@ impl Plan {
             crashes: Vec::new(),
             calm,
             transactions: rng.between(3, 8),
+            lie: None,
             sabotage: None,
             powers,
         };

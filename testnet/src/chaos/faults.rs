@@ -29,6 +29,17 @@ const LONGEST_FAULT_MS: u64 = 1_500;
 /// The longest pause before the first of them, ms.
 const FIRST_GAP_MS: u64 = 500;
 
+/// Whom a fault leaves, of four nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// Every one, if slower.
+    All,
+    /// Three, who can decide.
+    Quorum,
+    /// Too few to decide anything.
+    TooFew,
+}
+
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
@@ -93,6 +104,25 @@ impl Kind {
             Self::KillTwo | Self::PauseTwo => 2,
             Self::Split => of / 2,
             Self::SlowNetwork | Self::Flicker | Self::BusyDisk => 0,
+        }
+    }
+
+    /// Whom it leaves, of four.
+    #[must_use]
+    pub const fn leaves(self) -> Left {
+        match self {
+            Self::KillOne | Self::PauseOne | Self::CutOff | Self::Unplug => Left::Quorum,
+            Self::KillTwo | Self::PauseTwo | Self::Split => Left::TooFew,
+            Self::SlowNetwork | Self::Flicker | Self::BusyDisk => Left::All,
+        }
+    }
+
+    /// Whether those whom it befalls cannot answer while it lasts.
+    #[must_use]
+    pub const fn silences(self) -> bool {
+        match self {
+            Self::KillOne | Self::KillTwo | Self::PauseOne | Self::PauseTwo => true,
+            Self::SlowNetwork | Self::CutOff | Self::Unplug | Self::Split | Self::Flicker | Self::BusyDisk => false,
         }
     }
 
@@ -184,28 +214,31 @@ impl Targets {
     /// Lets a fault begin, last and end; whoever dies of it is only killed. Cut short when `enough` resolves, and ended all the same.
     pub async fn suffer(&self, fault: &Fault, enough: impl Future<Output = ()>) {
         self.begin(fault).await;
-        let wait = async {
-            match fault.kind {
-                Kind::Flicker => {}
-                Kind::BusyDisk => self.keep_disk_busy(fault.lasts).await,
-                Kind::KillOne
-                | Kind::KillTwo
-                | Kind::PauseOne
-                | Kind::PauseTwo
-                | Kind::SlowNetwork
-                | Kind::CutOff
-                | Kind::Unplug
-                | Kind::Split => tokio::time::sleep(fault.lasts).await,
-            }
-        };
         tokio::select! {
-            () = wait => {}
+            () = self.last(fault) => {}
             () = enough => {}
         }
         self.end(fault).await;
     }
 
-    async fn begin(&self, fault: &Fault) {
+    /// The time for which a fault lasts once it has begun.
+    pub(super) async fn last(&self, fault: &Fault) {
+        match fault.kind {
+            Kind::Flicker => {}
+            Kind::BusyDisk => self.keep_disk_busy(fault.lasts).await,
+            Kind::KillOne
+            | Kind::KillTwo
+            | Kind::PauseOne
+            | Kind::PauseTwo
+            | Kind::SlowNetwork
+            | Kind::CutOff
+            | Kind::Unplug
+            | Kind::Split => tokio::time::sleep(fault.lasts).await,
+        }
+    }
+
+    /// Begins a fault, which goes on until [`Targets::end`].
+    pub(super) async fn begin(&self, fault: &Fault) {
         let signal = async |signal: Signal| {
             for node in &fault.nodes {
                 self.processes[*node].send(signal).await;
@@ -229,7 +262,8 @@ impl Targets {
         }
     }
 
-    async fn end(&self, fault: &Fault) {
+    /// Ends a fault; who is dead stays so.
+    pub(super) async fn end(&self, fault: &Fault) {
         match fault.kind {
             Kind::KillOne | Kind::KillTwo | Kind::BusyDisk => {}
             Kind::PauseOne | Kind::PauseTwo => {
@@ -319,6 +353,7 @@ mod tests {
             for fault in round {
                 assert_eq!(fault.nodes.len(), fault.kind.nodes(4), "{fault:?}");
                 assert!(fault.nodes.iter().all(|node| *node < 4) && fault.lasts <= Duration::from_secs(2), "{fault:?}");
+                assert!(fault.lasts >= Duration::from_millis(500), "{fault:?}");
             }
         }
     }

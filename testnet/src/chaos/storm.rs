@@ -1,6 +1,7 @@
 //! The storm: deals faults one after the other, starts dead nodes again, and measures whether the federation goes on, stands still safely and resumes.
 //!
-//! It owns the processes while it blows. A node that ends by itself (its own watchdog, say) is started again like one that was killed. Called by `chaos`.
+//! It owns the processes while it blows. A node that ends by itself and says with its exit code that it may be started again (its own watchdog, say) is started
+//! again like one that was killed; one that ends otherwise ends the storm. Called by `chaos`.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +15,7 @@ use cli::client::Client;
 use serde::Serialize;
 
 use super::{
-    faults::{Deck, Fault, Kind, Targets},
+    faults::{Deck, Fault, Left, Targets},
     life::PATIENCE,
 };
 use crate::{federation::Node, report::rounded};
@@ -22,6 +23,13 @@ use crate::{federation::Node, report::rounded};
 /// The longest fault, and the longest time between two.
 const LONGEST_FAULT: Duration = Duration::from_secs(5);
 const LONGEST_GAP: Duration = Duration::from_secs(2);
+
+/// How long three of four may take to show that they go on. The turn of the missing one is given up after about a second, and people want something several
+/// times a second: the rest is for a machine with much else to do.
+const MUST_GO_ON: Duration = Duration::from_secs(60);
+
+/// How many blocks show it: one may have been under way.
+const GOING_ON: u64 = 2;
 
 /// How often nodes are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -44,11 +52,15 @@ pub struct Trial {
     pub height_before: u64,
     /// How many blocks were decided while it lasted.
     pub blocks_during: u64,
+    /// How long after its beginning the three that were left were seen to have decided two more blocks, s; none where they were not, or too few were left.
+    pub went_on_after_s: Option<f64>,
     /// How long after its end every node had a newer block than any had by then, s.
     pub resumed_s: f64,
     /// Whether those that were left could decide nothing.
     pub no_quorum: bool,
-    /// How many blocks were decided after the first look while it lasted: without a quorum at most the one under way.
+    /// Whether one node was missing, and the others could decide.
+    pub one_missing: bool,
+    /// How many blocks were decided while it lasted after a look to which all that were left had answered: without a quorum at most the one under way.
     pub blocks_after_first_look: u64,
 }
 
@@ -56,9 +68,13 @@ impl Trial {
     /// What is wrong, if something is.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        let found = self.blocks_after_first_look;
-        let safe = !self.no_quorum || found <= 1;
-        (!safe).then(|| format!("{found} blocks were decided without a quorum during {} of nodes {:?}", self.kind, self.nodes))
+        let Self { kind, nodes, blocks_after_first_look: found, .. } = self;
+        if self.no_quorum && *found > 1 {
+            return Some(format!("{found} blocks were decided without a quorum during {kind} of nodes {nodes:?}"));
+        }
+        let stood_still = self.one_missing && self.went_on_after_s.is_none();
+        let limit = MUST_GO_ON.as_secs();
+        stood_still.then(|| format!("the others did not decide {GOING_ON} blocks in {limit} s of {kind} of nodes {nodes:?}"))
     }
 }
 
@@ -72,6 +88,51 @@ impl fmt::Display for Trial {
             f,
             "{at_s:>6.1}  {kind:13} {nodes:10} {lasted_s:>6.1} {height_before:>13} {blocks_during:>13}  {what}all on after {resumed_s:.1} s"
         )
+    }
+}
+
+/// What is seen of the blocks while a fault lasts.
+#[derive(Debug)]
+struct Watch {
+    leaves: Left,
+    /// Who cannot answer.
+    mute: Vec<usize>,
+    /// The newest block in the first look to which all others answered: what was decided before the fault is among its blocks.
+    first: Option<Height>,
+    /// The newest block of any look.
+    newest: Height,
+    went_on_after: Option<Duration>,
+}
+
+impl Watch {
+    fn new(fault: &Fault) -> Self {
+        let mute = if fault.kind.silences() { fault.nodes.clone() } else { Vec::new() };
+        Self { leaves: fault.kind.leaves(), mute, first: None, newest: Height(0), went_on_after: None }
+    }
+
+    /// A look at every node, so long after the fault had begun.
+    fn look(&mut self, heights: &[Option<Height>], after: Duration) {
+        self.newest = heights.iter().flatten().copied().fold(self.newest, Height::max);
+        let all = heights.iter().enumerate().all(|(node, height)| height.is_some() || self.mute.contains(&node));
+        if all && self.first.is_none() {
+            self.first = Some(self.newest);
+        }
+        if self.leaves == Left::Quorum && self.went_on_after.is_none() && self.decided() >= GOING_ON {
+            self.went_on_after = Some(after);
+        }
+    }
+
+    /// How many blocks were decided after the first look.
+    fn decided(&self) -> u64 {
+        self.first.map_or(0, |first| self.newest.0.saturating_sub(first.0))
+    }
+
+    /// Whether the fault has lasted long enough to be judged.
+    fn is_content(&self) -> bool {
+        match self.leaves {
+            Left::Quorum => self.went_on_after.is_some(),
+            Left::All | Left::TooFew => true,
+        }
     }
 }
 
@@ -100,7 +161,7 @@ impl Storm {
     /// Blows until then; people must charge meanwhile, or nothing would show that the federation goes on.
     ///
     /// # Errors
-    /// Where the federation does not come through: a node that cannot be started again, no new block in time.
+    /// Where the federation does not come through: a node that cannot or must not be started again, no new block in time.
     pub async fn blow(&mut self, until: Instant) -> anyhow::Result<()> {
         while Instant::now() < until {
             let gap = self.deck.gap(LONGEST_GAP);
@@ -116,31 +177,28 @@ impl Storm {
     async fn suffer(&mut self, fault: &Fault) -> anyhow::Result<Trial> {
         let at_s = self.started.elapsed().as_secs_f64();
         let before = self.newest().await;
-        let begun = Instant::now();
         let down: BTreeSet<usize> = if fault.kind.kills() { fault.nodes.iter().copied().collect() } else { BTreeSet::new() };
-        // The targets are lent to the fault while the nodes are minded beside it.
         let Self { targets, nodes, ended_by_itself, clients, .. } = self;
-        let (mut first_look, mut during) = (None, before);
-        let suffering = async {
-            targets.suffer(fault, std::future::pending()).await;
-        };
-        let minding = async {
-            loop {
-                tokio::time::sleep(LOOK).await;
-                match start_again(nodes, &down).await {
-                    Ok(started) => *ended_by_itself += started,
-                    Err(error) => return error,
+        targets.begin(fault).await;
+        let begun = Instant::now();
+        let mut watch = Watch::new(fault);
+        {
+            let (mut lasting, mut is_over) = (std::pin::pin!(targets.last(fault)), false);
+            while !(is_over && (watch.is_content() || begun.elapsed() > MUST_GO_ON)) {
+                tokio::select! {
+                    () = &mut lasting, if !is_over => is_over = true,
+                    () = tokio::time::sleep(LOOK) => {
+                        *ended_by_itself += start_again(nodes, &down).await?;
+                        watch.look(&heights_of(clients).await, begun.elapsed());
+                    }
                 }
-                during = during.max(newest_of(clients).await);
-                first_look.get_or_insert(during);
             }
-        };
-        tokio::select! {
-            () = suffering => {}
-            error = minding => return Err(error),
         }
         let lasted_s = begun.elapsed().as_secs_f64();
-        let during = during.max(self.newest().await);
+        // Before it ends: what is decided because it ended is not counted.
+        watch.look(&heights_of(clients).await, begun.elapsed());
+        targets.end(fault).await;
+        let during = watch.newest.max(before);
         for node in &down {
             self.nodes[*node].start_again().await?;
         }
@@ -152,9 +210,11 @@ impl Storm {
             lasted_s: rounded(lasted_s),
             height_before: before.0,
             blocks_during: during.0.saturating_sub(before.0),
+            went_on_after_s: watch.went_on_after.map(|after| rounded(after.as_secs_f64())),
             resumed_s: rounded(resumed_s),
-            blocks_after_first_look: during.0.saturating_sub(first_look.unwrap_or(during).0),
-            no_quorum: matches!(fault.kind, Kind::KillTwo | Kind::PauseTwo | Kind::Split),
+            blocks_after_first_look: watch.decided(),
+            no_quorum: fault.kind.leaves() == Left::TooFew,
+            one_missing: fault.kind.leaves() == Left::Quorum,
         })
     }
 
@@ -178,7 +238,7 @@ impl Storm {
     /// Starts again what ended by itself, for so long.
     ///
     /// # Errors
-    /// Where a node does not start.
+    /// Where a node does not start, or must not be started.
     pub async fn mind(&mut self, lasts: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + lasts;
         loop {
@@ -242,4 +302,74 @@ async fn newest_of(clients: &[Client]) -> Height {
 async fn heights_of(clients: &[Client]) -> Vec<Option<Height>> {
     let height = async |client: &Client| tokio::time::timeout(ANSWER, client.status()).await.ok()?.ok().map(|status| status.height);
     futures::future::join_all(clients.iter().map(height)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::faults::Kind;
+
+    fn watch(kind: Kind) -> Watch {
+        Watch::new(&Fault { kind, nodes: vec![1], lasts: Duration::from_secs(1), delay: Duration::ZERO })
+    }
+
+    fn heights(heights: [u64; 4]) -> [Option<Height>; 4] {
+        heights.map(|height| (height > 0).then_some(Height(height)))
+    }
+
+    fn trial(kind: Kind, watch: &Watch) -> Trial {
+        Trial {
+            at_s: 1.0,
+            kind: kind.name(),
+            nodes: vec![1],
+            lasted_s: 3.0,
+            height_before: 7,
+            blocks_during: 9,
+            went_on_after_s: watch.went_on_after.map(|after| after.as_secs_f64()),
+            resumed_s: 0.4,
+            no_quorum: kind.leaves() == Left::TooFew,
+            one_missing: kind.leaves() == Left::Quorum,
+            blocks_after_first_look: watch.decided(),
+        }
+    }
+
+    #[test]
+    fn three_of_four_must_go_on_while_one_is_missing() {
+        for kind in [Kind::KillOne, Kind::PauseOne, Kind::CutOff, Kind::Unplug] {
+            let mut watch = watch(kind);
+            watch.look(&heights([5, 5, 7, 7]), Duration::from_millis(200));
+            watch.look(&heights([8, 5, 8, 8]), Duration::from_millis(400));
+            assert!(!watch.is_content(), "{}: the eighth may have been under way", kind.name());
+            let fault = trial(kind, &watch).fault();
+            assert_eq!(fault, Some(format!("the others did not decide 2 blocks in 60 s of {} of nodes [1]", kind.name())));
+            watch.look(&heights([8, 5, 9, 0]), Duration::from_secs(4));
+            assert!(watch.is_content());
+            assert_eq!((watch.went_on_after, trial(kind, &watch).fault()), (Some(Duration::from_secs(4)), None));
+        }
+    }
+
+    #[test]
+    fn two_of_four_must_decide_no_more_than_what_was_under_way() {
+        for kind in [Kind::KillTwo, Kind::PauseTwo, Kind::Split] {
+            let mut watch = watch(kind);
+            assert!(watch.is_content());
+            watch.look(&heights([7, 7, 7, 8]), Duration::from_millis(200));
+            watch.look(&heights([9, 7, 9, 9]), Duration::from_millis(400));
+            assert_eq!(trial(kind, &watch).fault(), None, "{}: one was under way", kind.name());
+            watch.look(&heights([0, 7, 10, 9]), Duration::from_millis(600));
+            let fault = trial(kind, &watch).fault();
+            assert_eq!(fault, Some(format!("2 blocks were decided without a quorum during {} of nodes [1]", kind.name())));
+        }
+    }
+
+    /// A slow machine: a node that had decided before the fault said so late, and its blocks were taken for new ones.
+    #[test]
+    fn what_a_node_decided_before_it_answered_for_the_first_time_counts_for_nothing() {
+        let mut watch = watch(Kind::PauseTwo);
+        watch.look(&heights([0, 0, 7, 7]), Duration::from_millis(200));
+        assert_eq!(watch.first, None, "the first has not answered");
+        watch.look(&heights([9, 0, 7, 8]), Duration::from_millis(900));
+        assert_eq!((watch.first, watch.decided()), (Some(Height(9)), 0));
+        assert_eq!(trial(Kind::BusyDisk, &watch).fault(), None, "a disk may be busy for that long");
+    }
 }

@@ -57,7 +57,7 @@ pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Optio
         let clock = stepping(plan.time)?;
         let signals = Process::default();
         let process = spawn(&program, &dir, clock.as_ref(), &signals)?;
-        nodes.push(Node { dir, program: program.clone(), api, gateway, process, signals, clock, restarts: 0 });
+        nodes.push(Node { dir, program: program.clone(), api, gateway, process, signals, clock, restarts: 0, ends: Vec::new() });
     }
     try_join_all(nodes.iter_mut().map(Node::await_call)).await?;
     Ok(nodes)

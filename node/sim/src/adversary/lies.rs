@@ -26,36 +26,54 @@ use crate::{
 
 /// The rule that a block breaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Lie {
+pub enum Lie {
+    /// Another version of the format.
     Version,
+    /// Another chain's name.
     ChainId,
+    /// The height after the next.
     Height,
+    /// Another parent.
     Parent,
+    /// Another root of the history of headers.
     HistoryRoot,
+    /// Another root of the transactions.
     TransactionsRoot,
+    /// Another root of the receipts.
     ReceiptsRoot,
+    /// Another root of the state.
     StateRoot,
+    /// Other validators for the next height.
     NextValidators,
+    /// Another validator's name as proposer.
     OtherProposer,
     /// A known transaction's body with another signature.
     KnownBody,
     /// A resident's payment that the resident did not sign; everything else is right.
     Forged,
+    /// The same transactions in another order.
     Reordered,
     /// A transaction that was committed before.
     Repeated,
     /// A transaction taken out, its receipts kept.
     Missing,
+    /// The parent's own time.
     NotLater,
+    /// A time that is yet to come.
     Future,
+    /// A time after the parent's that has long passed.
     Past,
+    /// More bytes than a block may have.
     Oversized,
+    /// Bytes that are no block.
     Garbage,
+    /// A block, and a byte after it.
     Trailing,
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 21] = [
+    /// Every one.
+    pub const ALL: [Self; 21] = [
         Self::Version,
         Self::ChainId,
         Self::Height,
@@ -79,7 +97,9 @@ impl Lie {
         Self::Trailing,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// What it is counted as in [`crate::Stats::counts`].
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Version => "lies: version",
             Self::ChainId => "lies: chain id",
