@@ -230,7 +230,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let (clock_ended, stepping) = serve_clock(stepped, &handle);
         let (parts_stop, parts_stopping) = watch::channel(false);
         let condominium = genesis.validators.iter().find(|member| Some(member.address) == proposer).map(|member| member.condominium);
-        let parts = Parts { options: &options, config: &config, condominium };
+        let parts = Parts { options: &options, config: &config, condominium, watches: voting == Voting::AfterWatching };
         let roles = start_roles(&parts, claims.gateway, &handle, &clock, &parts_stopping)?;
         let peers = Arc::new(OnceLock::new());
         let api = serve_api(
@@ -409,11 +409,14 @@ struct Parts<'a> {
     config: &'a Config,
     /// The one whose validator this node is.
     condominium: Option<CondominiumId>,
+    /// It fetches what it may have forgotten, and does not vote yet.
+    watches: bool,
 }
 
-/// Starts gateway and scheduler, each with a key of its own, until `stop` becomes true.
+/// Starts gateway and scheduler, each with a key of its own, until `stop` becomes true; neither where the node watches: who acts on a state that is long past would
+/// switch relays by it, and a gateway would take the empty chain of a new disk for a new chain, and its lost database for one that never was.
 fn start_roles(
-    &Parts { options, config, condominium }: &Parts<'_>,
+    &Parts { options, config, condominium, watches }: &Parts<'_>,
     door: Option<Claim>,
     handle: &app::AppHandle,
     clock: &Clock,
@@ -424,7 +427,11 @@ fn start_roles(
     let stopped = |part| move |message| NodeError::Stopped { part, message };
     let mut tasks = Vec::new();
     let (_, mut queue) = watch::channel(Vec::new());
-    if config.scheduler.enabled {
+    let door = door.filter(|_| !watches);
+    if watches && (config.scheduler.enabled || config.gateway.enabled) {
+        info!("gateway and scheduler wait until this node votes again: no lease is given meanwhile");
+    }
+    if config.scheduler.enabled && !watches {
         let policy = scheduler::plan::Policy::named(&config.scheduler.policy, config.scheduler.places)
             .map_err(|error| stopped("scheduler")(error.to_string()))?;
         let keys = KeyRing::open(KeyName::Scheduler, data.path())?;

@@ -207,6 +207,39 @@ fn a_full_disk_a_damaged_log_and_a_damaged_block_stop_one_node_with_a_word_and_t
     drop((again, running));
 }
 
+/// A node whose disk is new looked at the empty chain, took its lost gateway's database for one that never was, and made another without a word: leases that it had
+/// given were forgotten, and messages that somebody had recorded were new to it.
+#[test]
+fn whoever_replaces_a_disk_is_told_that_the_gateways_database_is_lost_too() {
+    let homes = federate(4);
+    let all: Vec<&Home> = homes.iter().collect();
+    let mut running: Vec<_> = homes.iter().map(|home| Some(home.start(&[]))).collect();
+    homes[0].lets_gateway_sign(&homes[3]);
+    agreed(&all);
+    running[3].take().unwrap().stop();
+    let gateway = homes[3].data.path().join("gateway");
+    for lost in [homes[3].data.database(), homes[3].data.wal(), gateway.clone()] {
+        fs::remove_dir_all(lost).unwrap();
+    }
+
+    let mut watching = homes[3].start(&["--rejoin"]);
+    let (code, words) = loop {
+        homes[0].sell(homes[0].next_sale());
+        std::thread::sleep(Duration::from_millis(500));
+        if let Some(ended) = watching.ended() {
+            break ended;
+        }
+        assert!(homes[0].next_sale() < 200, "it watches for ever: {}", homes[3].logged());
+    };
+    drop(watching);
+    assert!(code == 75 && words.contains("gateway and scheduler wait") && !gateway.exists(), "{code}: {words}");
+    refused(&homes[3], &["gateway", "from a backup", "--new-gateway-database"]);
+    let again = homes[3].start(&["--new-gateway-database"]);
+    assert!(gateway.exists());
+    agreed(&all);
+    drop((again, running));
+}
+
 #[test]
 fn a_node_of_another_chain_and_one_with_a_wrong_name_for_a_peer_are_told_what_to_compare() {
     let homes = federate(4);

@@ -14,7 +14,7 @@ use std::{
 };
 
 use chain::{crypto::address_of, hash::Hash32, id::CondominiumId, quantity::Amount, time::Timestamp};
-use contracts::call::{Body, Call, SellTokens, Transaction};
+use contracts::call::{Body, Call, SellTokens, Transaction, Transfer};
 use node::{
     data_dir::DataDir,
     keys::{self, KeyName},
@@ -322,6 +322,20 @@ impl Home {
         let (status, body) = self.http("POST", &format!("/api/v1/transactions{query}"), transaction.bytes()).unwrap();
         assert!(status < 300, "{body}");
         status
+    }
+
+    /// Has the gateway's key sign something: its condominium's first sale is to it, and it gives a token back. Committed, by way of this node.
+    pub fn lets_gateway_sign(&self, home: &Home) {
+        let account = |name: KeyName| address_of(&keys::read(&name.file(home.data.path())).unwrap());
+        let token = Amount::from_micro(1_000_000);
+        let sale =
+            SellTokens { condominium: home.condominium, account: account(KeyName::Gateway), amount: token, sale: 1, payment: Hash32::ZERO };
+        let back = Transfer { to: account(KeyName::Treasurer), amount: token };
+        for (by, call) in [(KeyName::Treasurer, Call::SellTokens(sale)), (KeyName::Gateway, Call::Transfer(back))] {
+            let path = "/api/v1/transactions?wait=committed&timeout_ms=50000";
+            let (status, body) = self.http("POST", path, home.signed(by, 0, call).bytes()).unwrap();
+            assert!(status == 200 && body.contains("applied"), "{body}");
+        }
     }
 
     /// What the manager orders, in this order and for the first time, committed.
