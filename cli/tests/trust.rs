@@ -12,7 +12,7 @@ use chain::{
     id::{Address, CondominiumId, Height, SessionId, TxId},
     quantity::{WattHours, Watts},
     receipt::{Cause, Outcome, Receipt},
-    record::{Role, RoleGrant},
+    record::{Role, RoleGrant, Suspension},
 };
 use contracts::call::{Attest, Body, Call, GrantRole, Reading, ReadingFlags, RegisterAccount, RevokeRole, Transaction};
 use ed25519_dalek::SigningKey;
@@ -64,17 +64,18 @@ fn two_attestations_are_held_against_each_other_without_a_node() {
 }
 
 /// A node on which `admin role rotate` finds these grants of the gateway's role; every call is applied.
+fn gateway(account: Address, grant: RoleGrant, suspension: Option<Suspension>) -> RoleView {
+    RoleView { condominium: HOME, role: Role::Gateway, account, grant, suspension }
+}
+
 fn node_with(home: &Home, grants: &[(Address, RoleGrant)]) -> Fake {
+    node_of(home, grants.iter().map(|(account, grant)| gateway(*account, *grant, None)).collect())
+}
+
+fn node_of(home: &Home, items: Vec<RoleView>) -> Fake {
     let fake = Fake::default();
     fake.json("/status", &status()).json(&format!("/accounts/{}", home.address()), &account(home.address(), 3));
-    let view = |(account, grant): &(Address, RoleGrant)| RoleView {
-        condominium: HOME,
-        role: Role::Gateway,
-        account: *account,
-        grant: *grant,
-        suspension: None,
-    };
-    fake.json("/roles", &Page { items: grants.iter().map(view).collect(), next: None });
+    fake.json("/roles", &Page { items, next: None });
     let receipt = Receipt { cause: Cause::Transaction(TxId(Hash32::ZERO)), outcome: Outcome::Applied, events: Vec::new() };
     let committed = Some(CommittedTransaction { height: Height(8), index: 0, timestamp: NOW, receipt });
     fake.json("/transactions", &Submitted { id: TxId(Hash32::ZERO), committed });
@@ -156,4 +157,20 @@ async fn a_rotation_that_was_broken_off_is_called_again_and_never_leaves_nobody(
             }
         }
     }
+}
+
+/// A key that was suspended and exchanged stays suspended: a rotation back to it left nobody who could attest, and reported success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_to_a_suspended_key_is_refused_with_what_to_do() {
+    let home = Home::new();
+    let (old, new) = (Address([8; 32]), address_of(&SigningKey::from_bytes(&[41; 32])));
+    let standing = RoleGrant { from: Height(0), until: None };
+    let ended = RoleGrant { from: Height(0), until: Some(Height(5)) };
+    let suspension =
+        Suspension { since: Height(4), session: SessionId(Hash32::ZERO), sequence: 1, evidence: TxId(Hash32::ZERO), lifted_at: None };
+    let fake = node_of(&home, vec![gateway(old, standing, None), gateway(new, ended, Some(suspension))]);
+    let url = fake.listen().await;
+    let output = home.watt(&url, &rotation("gateway", old, new, &[]).iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(output.status.code() == Some(2) && said(&output).contains("watt admin role lift"), "{}", said(&output));
+    assert_eq!(submitted(&fake), []);
 }

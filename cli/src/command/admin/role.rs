@@ -270,6 +270,12 @@ impl Rotate {
         let Some(leaving) = view_of(old).filter(|view| view.grant.holds_at(next)) else {
             return Err(CommandError::Failed(format!("{old} is no {name} of condominium {condominium} now")));
         };
+        if let Some(suspension) = view_of(new).and_then(|view| view.suspension).filter(|suspension| suspension.lifted_at.is_none()) {
+            return Err(CommandError::Usage(format!(
+                "{new} is suspended since height {}, and could attest nothing: lift it first (`watt admin role lift {new} --condominium {condominium}`), or take another key",
+                suspension.since
+            )));
+        }
         // What an earlier call has granted stands, also where it has not begun yet: the chain grants nothing twice.
         let granted = match view_of(new).map(|view| view.grant) {
             None => None,

@@ -1,7 +1,7 @@
 //! What is to be submitted: everything that is decided and that the chain does not have.
 
 use chain::{
-    code::Rejection,
+    code::{Code, Rejection},
     id::SessionId,
     time::{Duration, Timestamp},
 };
@@ -91,6 +91,9 @@ impl Desk {
             && let Some(place) = self.places.get_mut(&exchange.connector)
         {
             place.exchange.wait(now.saturating_add(REFUSED_PAUSE));
+            if let Some(connector) = place.connector.filter(|_| rejection.code == Code::MeterRegister) {
+                place.exchange.cannot_be(&connector);
+            }
         }
         if let Call::OpenSessionByMandate(opening) = call {
             self.start_refused(opening);

@@ -5,8 +5,9 @@
 //! falling register means is for people to see.
 
 use chain::{
+    id::SessionId,
     quantity::WattHours,
-    record::{Connector, Fault, Meter, MeterProposal, Role},
+    record::{Connector, Meter, MeterProposal, Role},
     time::{Duration, Timestamp},
 };
 use contracts::{call::METER_PROPOSAL_STANDS, sessions::most_energy};
@@ -23,6 +24,8 @@ pub(super) struct Exchange {
     seen: Option<(Timestamp, WattHours)>,
     /// The chain refused our word: not again before this.
     wait_until: Option<Timestamp>,
+    /// What cannot be carried out while this session is open (or none is): the old meter's end is not the register that the chain has.
+    impossible: Option<(MeterProposal, Option<SessionId>)>,
 }
 
 impl Exchange {
@@ -49,13 +52,25 @@ impl Exchange {
         self.wait_until = Some(until);
     }
 
-    /// Follows samples, oldest first, and gives how many of them are the present meter's: all, or those before the first of a meter that is said to be new.
+    /// The chain refused our word because of the register: while this session is open (or none is) it always will.
+    pub fn cannot_be(&mut self, connector: &Connector) {
+        self.impossible = self.proposal.map(|proposal| (proposal, connector.session));
+    }
+
+    /// Follows samples, oldest first, and gives how many of them are the present meter's: all, or those before the first of a meter that is said to be new. What fell
+    /// right before that one is the new meter's too: a unit that was not on line may have sampled it before the manager spoke.
     pub fn follow(&mut self, connector: &Connector, samples: &[Indexed]) -> usize {
         let mut others_from = None;
         for (place, (_, raw)) in samples.iter().enumerate() {
             others_from = if self.is_other(connector, raw) { others_from.or(Some(place)) } else { None };
         }
-        others_from.unwrap_or(samples.len())
+        let Some(mut from) = others_from else { return samples.len() };
+        let known = self.known(connector);
+        let fell = |(_, raw): &Indexed| known.is_some_and(|known| raw.sample.register_wh < known.get());
+        while from.checked_sub(1).and_then(|before| samples.get(before)).is_some_and(fell) {
+            from = from.saturating_sub(1);
+        }
+        from
     }
 
     /// Whether a sample is of a meter that is said to be new; what others show counts as the present meter's.
@@ -99,18 +114,18 @@ impl Exchange {
         (!rests).then_some((proposal.last, proposal.first))
     }
 
-    /// The manager's word, where a sample bears it out: it was taken while the word stands, shows at least what the new meter began with, and cannot be the old
-    /// one's, because it is below what that is known to have shown, or the new one began beyond the old one's end and beyond what that can have reached, or the
-    /// old one is known to be at fault; and the old one can have come as far as is said. What the manager says of the old one's end proves nothing by itself.
+    /// The manager's word, where a sample bears it out: it was taken while the word stands, shows at least what the new meter began with, and that is beyond the old
+    /// one's end, or the sample is below what the old one is known to have shown; and the old one can have come as far as is said. What the manager says of the old
+    /// one's end proves nothing by itself. Where the new one is said to have begun beyond it, agreeing only ever lowers the register: nobody pays more for that.
     fn borne_out(&self, connector: &Connector, raw: &RawSample) -> Option<MeterProposal> {
         let proposal = self.proposal.filter(|proposal| proposal.role == Role::Manager)?;
         let MeterProposal { last, first, until, .. } = proposal;
         let (at, shown) = (Timestamp::from_ms(raw.sample.at_ms), WattHours::new(raw.sample.register_wh));
         let stands = at < until && at > until.saturating_sub(METER_PROPOSAL_STANDS);
         let falls = self.known(connector).is_some_and(|known| shown < known);
-        let leaps = first > last && !self.can_reach(connector, at, shown);
-        let is_other = falls || leaps || connector.fault == Some(Fault::MeterFault);
-        (stands && shown >= first && is_other && self.can_reach(connector, at, last)).then_some(proposal)
+        let can_be = self.impossible != Some((proposal, connector.session));
+        let is_other = falls || first > last;
+        (stands && can_be && shown >= first && is_other && self.can_reach(connector, at, last)).then_some(proposal)
     }
 
     /// What the present meter shows where the connector's register is so much.

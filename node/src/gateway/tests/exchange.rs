@@ -189,31 +189,61 @@ fn what_the_new_meter_had_counted_before_the_exchange_is_nobodys_to_pay() {
 /// next one was lower, and the resident paid for energy that had never flowed.
 #[test]
 fn a_sample_of_the_new_meter_counts_for_nothing_after_a_restart_either() {
-    let mut world = World::new(34, PlugSignal::Reported);
-    let session = world.begin(50_000_000, [16_000; 3]);
-    let start = world.register_wh();
-    world.run(900);
-    let last = world.register_wh();
-    assert_eq!(world.connector().last_register.get(), last);
-    world.exchange(last, last + 500);
-    world.shows(last + 503);
-    world.now_ms += 60_000;
-    world.hold_exchange(last, last + 500);
+    for silence_ms in [60_000, 180_000] {
+        let mut world = World::new(34, PlugSignal::Reported);
+        let session = world.begin(50_000_000, [16_000; 3]);
+        let start = world.register_wh();
+        world.run(900);
+        let last = world.register_wh();
+        assert_eq!(world.connector().last_register.get(), last);
+        world.exchange(last, last + 500);
+        world.shows(last + 503);
+        // Long enough for the old meter to have come as far.
+        world.now_ms += silence_ms;
+        world.hold_exchange(last, last + 500);
+        world.sample(Flags::NONE);
+        world.post();
+        assert_eq!(world.meter(), None, "its block comes later than the sample");
+        world.restart();
+        world.now_ms += 6_000;
+        world.tick();
+        assert_eq!(world.meter().map(|meter| meter.base.get()), Some(last));
+        world.run(300);
+        world.car_ma = [0; 3];
+        world.sample(Flags::END);
+        world.post();
+        let bill = world.bill.expect("settled");
+        assert_eq!(bill.reason, EndReason::VehicleFull, "no fault was found");
+        assert_eq!(bill.energy.get(), last - start + world.register_wh() - last - 500);
+        world.check_proofs(session, &bill);
+    }
+}
+
+/// The manager typed a few watt-hours too many: the chain cannot carry that out while the session is open. The gateway passed over all that the new meter showed, and
+/// gave leases meanwhile, until the word lapsed after a day; that energy was billed to nobody.
+#[test]
+fn an_exchange_that_the_chain_cannot_carry_out_ends_the_session() {
+    let mut world = World::new(36, PlugSignal::Reported);
     world.sample(Flags::NONE);
     world.post();
-    assert_eq!(world.meter(), None, "its block comes later than the sample");
-    world.restart();
-    world.now_ms += 6_000;
-    world.tick();
-    assert_eq!(world.meter().map(|meter| meter.base.get()), Some(last));
-    world.run(300);
-    world.car_ma = [0; 3];
-    world.sample(Flags::END);
+    let last = world.register_wh() + 4;
+    world.exchange(last, 0);
+    world.begin(50_000_000, [0; 3]);
+    world.shows(2);
+    world.now_ms += 60_000;
+    world.hold_exchange(last, 0);
+    world.sample(Flags::NONE);
     world.post();
+    assert!(world.bill.is_none(), "it may be the new meter");
+    let call = ReplaceMeter { connector: PLACE, last: WattHours::new(last), first: WattHours::ZERO };
+    let now = world.now();
+    world.desk().on_refused(&Call::ReplaceMeter(call), &Code::MeterRegister.into(), now);
+    world.report();
     let bill = world.bill.expect("settled");
-    assert_eq!(bill.reason, EndReason::VehicleFull, "no fault was found");
-    assert_eq!(bill.energy.get(), last - start + world.register_wh() - last - 500);
-    world.check_proofs(session, &bill);
+    assert_eq!((bill.reason, bill.energy), (EndReason::Anomaly(Fault::MeterFault), WattHours::ZERO));
+    // Now it can be carried out.
+    world.report();
+    assert_eq!(world.meter().map(|meter| meter.base.get()), Some(last));
 }
 
 /// Readings of the old meter rested after a refusal, and the exchange was submitted before them.
