@@ -16,6 +16,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,10 @@ const MAX_FAILED_STARTS: u32 = 3;
 /// How long [`Node::recover`] waits for a node that lives but does not answer, between two attempts of a caller.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Where ports of nodes lie: below 32,768, from where Linux gives them to connections.
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u16 = 20_000;
+
 /// How many lines of a node's log an error shows.
 const LOG_LINES: usize = 12;
 
@@ -62,6 +67,9 @@ pub enum FederationError {
     /// It could not be founded.
     #[error("founding with wattd failed: {0}")]
     Init(String),
+    /// All addresses are taken.
+    #[error("no port of 127.0.0.1 from {FIRST_PORT} to {} is free: end what listens there", FIRST_PORT + PORTS - 1)]
+    NoPort,
     /// It ends as soon as it is started.
     #[error("wattd does not start ({status}); the end of its log:\n{log}")]
     DoesNotStart { status: String, log: String },
@@ -452,14 +460,23 @@ fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>, signals: &Process
     Ok(process)
 }
 
-/// Ports of loopback that nobody uses now.
-fn free_ports<const N: usize>() -> Result<[SocketAddr; N], FederationError> {
-    // Held together, so that all differ.
-    let listeners: Vec<_> =
-        (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(|error| failed("a free port", error))?;
+/// Addresses on loopback that nobody listens on and no other call of this process was given, below the ports that Linux gives to connections: a node that is
+/// started again finds its own still free, whoever has dialled whom in between.
+///
+/// # Errors
+/// [`FederationError::NoPort`].
+pub fn free_ports<const N: usize>() -> Result<[SocketAddr; N], FederationError> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Processes that run at the same time begin at different places.
+    let begin = std::process::id().wrapping_mul(97) % u32::from(PORTS);
     let mut ports = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr().map_err(|error| failed("a free port", error))?;
+    for port in &mut ports {
+        let free = (0..PORTS).find_map(|_| {
+            let place = (begin + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(PORTS);
+            let address = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT + u16::try_from(place).ok()?));
+            TcpListener::bind(address).ok().map(|_| address)
+        });
+        *port = free.ok_or(FederationError::NoPort)?;
     }
     Ok(ports)
 }
@@ -484,4 +501,18 @@ fn log_end(dir: &Path) -> String {
 
 fn failed(what: impl std::fmt::Display, error: io::Error) -> FederationError {
     FederationError::Io { what: what.to_string(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_is_given_twice_nor_one_that_a_connection_may_take() {
+        let mut given: Vec<_> = (0..100).flat_map(|_| free_ports::<3>().unwrap()).collect();
+        assert!(given.iter().all(|address| (FIRST_PORT..FIRST_PORT + PORTS).contains(&address.port())));
+        given.sort_unstable();
+        given.dedup();
+        assert_eq!(given.len(), 300);
+    }
 }

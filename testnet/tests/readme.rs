@@ -6,7 +6,6 @@
 
 use std::{
     cell::Cell,
-    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -67,8 +66,7 @@ impl Drop for Reader {
 
 impl Reader {
     fn new() -> Self {
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
+        let ports = federation::free_ports::<3>().unwrap().map(|address| address.port());
         let programs = federation::wattd_beside_us().unwrap().parent().unwrap().to_owned();
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in [("passphrase", "correct horse"), ("card", "04:A2:24:6F:11:22:33")] {

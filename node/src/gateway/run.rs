@@ -177,7 +177,18 @@ impl Loop {
         let ids = self.desk.connectors();
         let stopped = Desk::stopped_sessions(&self.app.snapshot().map_err(trouble)?).map_err(failed)?;
         self.look(&ids, Some(&stopped), &mut write)?;
-        self.write(write).await
+        self.write(write).await?;
+        self.desk.resume_flows(self.clock.now());
+        self.decide_starts(self.clock.now())
+    }
+
+    /// Asks the newest state what the cards and flows that wait for it start.
+    fn decide_starts(&mut self, now: Timestamp) -> Result<(), GatewayError> {
+        if !self.desk.asks_for_starts() {
+            return Ok(());
+        }
+        let snapshot = self.app.snapshot().map_err(trouble)?;
+        self.desk.decide_starts(&snapshot, &|account| past_of(&snapshot, account), now).map_err(failed)
     }
 
     /// Takes in what the newest state says of connectors, and of the site where that is asked for, with the sessions there that are over: all of one state.
@@ -228,10 +239,7 @@ impl Loop {
                 next = self.asks.try_recv().ok();
             }
         }
-        if self.desk.asks_for_starts() {
-            let snapshot = self.app.snapshot().map_err(trouble)?;
-            self.desk.decide_starts(&snapshot, &|account| past_of(&snapshot, account), now).map_err(failed)?;
-        }
+        self.decide_starts(now)?;
         self.write(write).await?;
         for (answer, result) in answers {
             // A unit that hung up asks again.

@@ -20,10 +20,11 @@ use contracts::{
 };
 use firmware_core::{CardOutcome, Head, Presented};
 
-use super::{Desk, DeskError};
+use super::{Desk, DeskError, Place};
 use crate::gateway::{
     estimate::{self, Past},
     habit,
+    meter::Present,
     units::KnownUnit,
 };
 
@@ -139,8 +140,8 @@ impl Desk {
         outcome
     }
 
-    /// Has a session opened for what flows at a point without a switch, if something does and none is: with every message until one is, because a mandate may be
-    /// granted and money arrive while it flows. An account is asked to confirm once for a flow.
+    /// Has a session opened for what flows at a point without a switch, if something does and none is: at the start and with every message until one is, because a
+    /// mandate may be granted and money arrive while it flows. An account is asked to confirm once for a flow.
     pub(super) fn drawn(&mut self, id: ConnectorId, now: Timestamp) {
         let Some(place) = self.places.get_mut(&id) else { return };
         let Some(since) = place.memory.flow.wants_session().filter(|_| place.is_unclaimed()) else { return };
@@ -156,6 +157,16 @@ impl Desk {
             tracing::warn!(connector = %id, "a vehicle draws at a point without a switch for which no account is bound: its energy is nobody's");
         }
         place.start = Some(Start { by, at: now, stage, again });
+    }
+
+    /// After a start of the gateway: what flows by the newest word of units that are not silent wants its session without waiting for their next message.
+    pub fn resume_flows(&mut self, now: Timestamp) {
+        let lease = Present { now, settings: &self.settings, params: &self.params }.lease();
+        let is_heard = |place: &Place| place.heard_at.is_some_and(|at| at.saturating_add(lease) >= now);
+        let heard: Vec<ConnectorId> = self.places.iter().filter(|(_, place)| is_heard(place)).map(|(id, _)| *id).collect();
+        for id in heard {
+            self.drawn(id, now);
+        }
     }
 
     /// Whether a card waits for the chain to be asked.

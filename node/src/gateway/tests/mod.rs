@@ -237,7 +237,14 @@ impl World {
         let stopped = Desk::stopped_sessions(&self.state).unwrap();
         desk.survey(&self.state, self.height, &stopped).unwrap();
         store.write(write).unwrap();
+        desk.resume_flows(self.now());
         (self.desk, self.store) = (Some(desk), Some(store));
+        self.decide_starts();
+    }
+
+    fn decide_starts(&mut self) {
+        let (state, past, now) = (self.state.clone(), self.past.clone(), self.now());
+        self.desk().decide_starts(&state, &|_| Ok(past.clone()), now).unwrap();
     }
 
     fn maybe_crash(&mut self) {
@@ -387,10 +394,7 @@ impl World {
             let mut write = Write::default();
             let answer = self.desk().readings(&known, &body[..length], now, &mut write).unwrap();
             self.desk().drop_old(PLACE, now, &mut write).unwrap();
-            if self.desk().asks_for_starts() {
-                let (state, past) = (self.state.clone(), self.past.clone());
-                self.desk().decide_starts(&state, &|_| Ok(past.clone()), now).unwrap();
-            }
+            self.decide_starts();
             if self.crashes && self.rng.random_bool(0.05) {
                 // Killed before the write: the unit has no answer.
                 self.restart();
