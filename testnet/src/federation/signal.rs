@@ -3,11 +3,17 @@
 //! Only processes of this program that it has not yet waited for, so that a number is never somebody else's. Called by `chaos` and the owner of the process.
 
 use std::{
+    fs,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::process::Command;
+
+/// How often, and after which pauses, it is looked whether a process stands still.
+const MAX_LOOKS: u32 = 1_000;
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A node's process, whichever it is; clones mean the same node.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +47,8 @@ impl Process {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a signal; gives whether there was a process to send it to.
+    /// Sends a signal; gives whether there was a process to send it to. One that is told to stop stands still afterwards: the system tells one thread of it, and
+    /// the others run on until that one had its turn.
     pub async fn send(&self, signal: Signal) -> bool {
         let Some(pid) = self.pid() else { return false };
         let name = match signal {
@@ -50,6 +57,25 @@ impl Process {
             Signal::Continue => "-CONT",
         };
         let sent = Command::new("kill").args([name, &pid.to_string()]).stdin(Stdio::null()).stderr(Stdio::null()).status().await;
-        sent.is_ok_and(|status| status.success())
+        let is_sent = sent.is_ok_and(|status| status.success());
+        if is_sent && signal == Signal::Stop {
+            for _ in 0..MAX_LOOKS {
+                if stands_still(pid) {
+                    break;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        is_sent
     }
+}
+
+/// Whether no thread of a process runs; so it is too where there is none.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which may contain anything.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+    })
 }
