@@ -45,17 +45,21 @@ pub struct Asked {
 }
 
 /// What to answer, by method and path without its query; in turn, the last for ever.
-type Answers = BTreeMap<String, Vec<(StatusCode, String)>>;
+type Answers = BTreeMap<String, Vec<(StatusCode, Vec<u8>)>>;
+
+/// Answers what it wants to, from what it keeps.
+type Live = Box<dyn FnMut(&Asked) -> Option<String> + Send>;
 
 #[derive(Clone, Default)]
 pub struct Fake {
     answers: Arc<Mutex<Answers>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    live: Arc<Mutex<Option<Live>>>,
 }
 
 impl Fake {
     /// Adds an answer.
-    pub fn answer(&self, path: &str, status: u16, body: impl Into<String>) -> &Self {
+    pub fn answer(&self, path: &str, status: u16, body: impl Into<Vec<u8>>) -> &Self {
         let answer = (StatusCode::from_u16(status).unwrap(), body.into());
         self.answers.lock().unwrap().entry(path.to_owned()).or_default().push(answer);
         self
@@ -78,6 +82,12 @@ impl Fake {
         self.answer(path, status, serde_json::to_string(&problem).unwrap())
     }
 
+    /// Has this asked first, with the path as in [`Fake::answer`]; what it answers goes out with 200.
+    pub fn live(&self, live: impl FnMut(&Asked) -> Option<String> + Send + 'static) -> &Self {
+        *self.live.lock().unwrap() = Some(Box::new(live));
+        self
+    }
+
     /// What was asked, in order.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
@@ -98,7 +108,12 @@ async fn respond(State(fake): State<Fake>, request: Request) -> Response {
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let path = parts.uri.path().strip_prefix("/api/v1").unwrap_or(parts.uri.path()).to_owned();
     let full = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    fake.asked.lock().unwrap().push(Asked { method: parts.method, path: full, headers: parts.headers, body });
+    let asked = Asked { method: parts.method, path: full, headers: parts.headers, body };
+    fake.asked.lock().unwrap().push(asked.clone());
+    let asked = Asked { path: path.clone(), ..asked };
+    if let Some(answer) = fake.live.lock().unwrap().as_mut().and_then(|live| live(&asked)) {
+        return answer.into_response();
+    }
     let mut answers = fake.answers.lock().unwrap();
     let Some(queue) = answers.get_mut(&path) else {
         return (StatusCode::NOT_FOUND, format!("the test has no answer for {path}")).into_response();
@@ -200,7 +215,12 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        let home = Self { folder: tempfile::tempdir().unwrap(), key: SigningKey::from_bytes(&[5; 32]) };
+        Self::of(SigningKey::from_bytes(&[5; 32]))
+    }
+
+    /// The home of whoever has this key.
+    pub fn of(key: SigningKey) -> Self {
+        let home = Self { folder: tempfile::tempdir().unwrap(), key };
         home.file("passphrase", PASSPHRASE);
         let key = home.file("key", &hex::encode(home.key.to_bytes()));
         let made = home.watt("http://127.0.0.1:1", &["wallet", "import", "--key-file", key.to_str().unwrap()]);

@@ -1,6 +1,7 @@
 //! A chain with one session, made by the ledger itself and kept as an export: the same in every run.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod pair;
 pub mod weeks;
 
 use chain::{
@@ -12,6 +13,7 @@ use chain::{
     id::{Address, CondominiumId, ConnectorId, GroupId, SessionId, TariffId},
     params::Params,
     quantity::{Amount, Currents, WattHours, Watts},
+    receipt::Receipt,
     record::{Control, PlugSignal, Role, Service},
     state::{MemoryState, StateRead},
     tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
@@ -50,6 +52,11 @@ struct Federation {
 
 impl Federation {
     fn new(network: &str, validators: u8) -> Self {
+        Self::with(network, validators, |_| ())
+    }
+
+    /// With more in its genesis document.
+    fn with(network: &str, validators: u8, more: impl FnOnce(&mut Genesis)) -> Self {
         let [staff, resident] = [2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]));
         let seeds = [1].into_iter().chain(11..).take(validators.into());
         let mut validators: Vec<_> = seeds.map(|seed| SigningKey::from_bytes(&[seed; 32])).collect();
@@ -62,7 +69,7 @@ impl Federation {
         };
         let account = |key: &SigningKey| GenesisAccount { address: crypto::address_of(key), home: HERE, credit_limit: Amount::ZERO };
         let roles = [Role::Manager, Role::Treasurer, Role::Gateway, Role::Scheduler];
-        let genesis = Genesis {
+        let mut genesis = Genesis {
             version: GENESIS_VERSION,
             network: network.to_owned(),
             kind: NetworkKind::Test,
@@ -80,6 +87,7 @@ impl Federation {
             accounts: vec![account(&staff), account(&resident)],
             validators: (9..).zip(&validators).map(member).collect(),
         };
+        more(&mut genesis);
         let mut state = MemoryState::new();
         let changes = genesis.state().expect("a good document");
         state.apply(&changes);
@@ -115,7 +123,7 @@ impl Federation {
         VerifiedTransaction::verify(Transaction::sign(body, key).expect("small")).expect("signed")
     }
 
-    fn block(&mut self, at: u64, transactions: &[VerifiedTransaction], samples: &[Samples]) {
+    fn block(&mut self, at: u64, transactions: &[VerifiedTransaction], samples: &[Samples]) -> Vec<Receipt> {
         let proposer = crypto::address_of(&self.validators[0]);
         let built = build(&self.state, &self.tree, &self.parent, Timestamp::from_ms(START + at), proposer, transactions).expect("no fault");
         assert!(built.refused.is_empty(), "{:?}", built.refused);
@@ -144,6 +152,7 @@ impl Federation {
         self.state.apply(&built.executed.changes);
         self.tree = built.executed.tree;
         self.parent = built.executed.next;
+        built.executed.receipts
     }
 
     /// Block 1: a group, tariff 1 and connector 1 under it, and so many tokens for the resident.

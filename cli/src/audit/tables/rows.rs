@@ -7,7 +7,7 @@ use chain::{
     certificate::ValidatorSet,
     codec,
     hash::Hash32,
-    id::{Address, CondominiumId, ConnectorId, Height, SessionId, TxId},
+    id::{Address, CondominiumId, ConnectorId, Height, RedemptionId, SessionId, TxId},
     quantity::{Amount, Cost, WattHours},
     receipt::{Cause, Event, Receipt, SessionReceipt},
     record::{Account, ClearingHead, Key, Payment, Roaming, Role, Session},
@@ -204,13 +204,13 @@ impl Tables {
                 self.sale("sold", moment, Some(*condominium), *account, *sold, sale);
             }
             Event::RedemptionRequested { redemption, account, amount } => {
-                self.sale("redemption requested", moment, None, *account, *amount, [Cell::Empty, Cell::Empty, text(redemption)]);
+                self.redemption("requested", moment, *redemption, (*account, *amount), state);
             }
             Event::RedemptionPaid { redemption, account, amount } => {
-                self.sale("redemption paid", moment, None, *account, *amount, [Cell::Empty, Cell::Empty, text(redemption)]);
+                self.redemption("paid", moment, *redemption, (*account, *amount), state);
             }
             Event::RedemptionRefused { redemption, account, amount } => {
-                self.sale("redemption refused", moment, None, *account, *amount, [Cell::Empty, Cell::Empty, text(redemption)]);
+                self.redemption("refused", moment, *redemption, (*account, *amount), state);
             }
             Event::RoleGranted { condominium, role, account, from, until } => {
                 self.role("granted", moment, *condominium, *role, *account, Some(*from), *until);
@@ -303,9 +303,7 @@ impl Tables {
 
     /// Account, home, connector and host of a session.
     fn places(&self, account: Address, connector: ConnectorId, state: &MemoryState) -> [Cell; 6] {
-        let home = state.get(&Key::Account(account).bytes()).ok().flatten();
-        let home = home.and_then(|value| codec::decode::<Account>(&value, MAX_RECORD_BYTES).ok()).map(|account| account.home);
-        let host = connector.condominium;
+        let (home, host) = (home(account, state), connector.condominium);
         let home_name = some(home, |home| self.name(home));
         [text(account), some(home, number), home_name, text(connector), number(host), self.name(host)]
     }
@@ -370,6 +368,11 @@ impl Tables {
         cells.extend([some(at, number), some(at, |at| self.name(at)), text(account), amount(sum)]);
         cells.extend(rest);
         self.row(Table::Sales, &zip(Table::Sales, cells));
+    }
+
+    fn redemption(&mut self, what: &str, moment: Moment, id: RedemptionId, (account, sum): (Address, Amount), state: &MemoryState) {
+        let rest = [Cell::Empty, Cell::Empty, text(id)];
+        self.sale(&format!("redemption {what}"), moment, home(account, state), account, sum, rest);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one for each column")]
@@ -466,6 +469,12 @@ impl Tables {
     fn name(&self, id: CondominiumId) -> Cell {
         self.names.get(&id).map_or(Cell::Empty, text)
     }
+}
+
+/// Where an account is at home.
+fn home(account: Address, state: &MemoryState) -> Option<CondominiumId> {
+    let record = state.get(&Key::Account(account).bytes()).ok().flatten()?;
+    codec::decode::<Account>(&record, MAX_RECORD_BYTES).ok().map(|account| account.home)
 }
 
 /// Two condominiums and, where one follows, the number of a clearing: what stands behind the table's byte of a key.
