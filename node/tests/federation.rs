@@ -86,6 +86,38 @@ fn an_observer_follows_without_a_vote_and_strangers_are_refused() {
     drop((running, following, refused));
 }
 
+/// In the order of docs/operate.md: two of the four take the line of `join` into their peers and start again, one after the other, while everybody goes on.
+#[test]
+fn an_observer_joins_a_federation_that_runs_and_checks_it_from_its_first_block() {
+    let homes = federate(4);
+    let mut running: Vec<_> = homes.iter().map(|home| Some(home.start(&[]))).collect();
+    homes.iter().for_each(|home| home.sell(1));
+    let mut all: Vec<&Home> = homes.iter().collect();
+    let (before, root) = agreed(&all);
+
+    let (observer, peer) = observe(&homes, "AUDIT");
+    for place in 0..2 {
+        homes[place].add_peer(&peer);
+        running[place].take().unwrap().stop();
+        // Three of four go on meanwhile.
+        homes[2].sell(homes[2].next_sale());
+        running[place] = Some(homes[place].start(&[]));
+        agreed(&all);
+    }
+    let following = observer.start(&[]);
+    all.push(&observer);
+    agreed(&all);
+    assert_eq!(observer.state_root(before), root, "it has the blocks from before it was thought of");
+    homes[3].sell(2);
+    agreed(&all);
+    // Three of the four decide, and it follows them.
+    running[3].take().unwrap().kill();
+    homes[0].sell(2);
+    let left: Vec<&Home> = homes[..3].iter().chain([&observer]).collect();
+    agreed(&left);
+    drop(following);
+}
+
 #[test]
 fn a_validator_that_runs_twice_is_stopped_and_an_older_disk_votes_again_only_after_it_has_watched() {
     let homes = federate(4);
