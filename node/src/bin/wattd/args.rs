@@ -11,6 +11,7 @@ use node::{init::federation::Listen, keys::KeyName};
 /// A node of Commonwatt: charging tokens, sessions and receipts of a condominium.
 #[derive(Parser, Debug)]
 #[command(
+    name = "wattd",
     version,
     about,
     after_help = "Examples:
@@ -362,6 +363,8 @@ mod tests {
     #[test]
     fn the_tree_of_commands_is_consistent_and_its_examples_are_taken() {
         Cli::command().debug_assert();
+        // The package's name is another: manual pages and --version said `node`.
+        assert_eq!(Cli::command().get_name(), "wattd");
         for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  wattd ")).collect();
@@ -375,5 +378,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_the_operators_guide_shows_is_taken() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operate.md")).expect("the guide");
+        let (mut inside, mut found) = (false, 0);
+        for line in page.lines() {
+            if line.starts_with("```") {
+                inside = line == "```sh";
+            }
+            // A shell keeps what follows a bar for itself, and remarks stand behind a hash.
+            let bare = line.split(['#', '|']).next().unwrap_or_default().trim();
+            let bare = ["sudo -u wattd ", "sudo "].iter().find_map(|before| bare.strip_prefix(before)).unwrap_or(bare);
+            if inside && bare.starts_with("wattd ") {
+                found += 1;
+                if let Err(error) = Cli::try_parse_from(bare.split_whitespace()) {
+                    assert!(!error.use_stderr(), "the guide shows `{line}`: {error}");
+                }
+            }
+        }
+        assert!(found >= 8, "{found} commands");
     }
 }
