@@ -67,11 +67,8 @@ impl Metering {
             self.wait_until = Some(present.now.saturating_add(Duration::from_secs(1)));
             return Remedy::Wait;
         }
-        if code == Code::RoleSuspended {
-            self.suspend(present.now);
-            return Remedy::DecideAnew;
-        }
-        if code == Code::ReadingNotYours {
+        // Of a suspension of the key in use its event tells, and it stops what runs; until then another key of ours may be trusted.
+        if code == Code::ReadingNotYours || code == Code::RoleSuspended {
             self.wait_until = Some(present.now.saturating_add(REST));
             return Remedy::Wait;
         }

@@ -2,9 +2,11 @@
 
 use chain::{
     api::{MonitorView, RelayView},
+    hash::Hash32,
+    id::{Address, TxId},
     quantity::Currents,
     receipt::PauseReason,
-    record::{EndReason, Fault, PlugSignal, SessionState},
+    record::{EndReason, Fault, Key, PlugSignal, SessionState, Suspension},
 };
 use contracts::{
     call::{Call, PauseCharge},
@@ -13,7 +15,7 @@ use contracts::{
 };
 use firmware_core::{Flags, Relay};
 
-use super::{PLACE, SCHEDULER, World};
+use super::{GATEWAY, HOME, PLACE, SCHEDULER, World};
 
 #[test]
 fn a_welded_relay_ends_the_session_and_a_silent_unit_is_reported() {
@@ -139,6 +141,29 @@ fn a_suspension_stops_what_runs_from_its_block_on() {
         world.post();
         assert_ne!(world.unit.lease().relay(), Relay::Closed);
     }
+}
+
+/// A reading that a suspended key had signed once froze the session, although the gateway's next key was trusted.
+#[test]
+fn a_reading_of_a_suspended_key_is_sent_again_by_the_next() {
+    let mut world = World::new(24, PlugSignal::Reported);
+    let session = world.begin(50_000_000, [16_000; 3]);
+    let start = world.register_wh();
+    world.run(600);
+    let key = Key::Suspension(HOME, GATEWAY).bytes();
+    let suspension = Suspension { since: world.height, session, sequence: 1, evidence: TxId(Hash32([0xee; 32])), lifted_at: None };
+    world.state.put(key.clone(), chain::codec::encode(&suspension).unwrap());
+    world.desk().set_account(Address([9; 32]));
+    world.run(600);
+    assert!(world.signed.len() > world.accepted.len(), "a reading was refused");
+    // What the next key signs is taken.
+    let lifted = Suspension { lifted_at: Some(world.now()), ..suspension };
+    world.state.put(key, chain::codec::encode(&lifted).unwrap());
+    world.run(600);
+    world.stop(session);
+    world.run(300);
+    let bill = world.bill.expect("settled");
+    assert_eq!((bill.reason, bill.energy.get()), (EndReason::StoppedByResident, world.register_wh() - start));
 }
 
 /// What the board shows of the world's place.
