@@ -27,7 +27,7 @@ use chain::{
     time::{Duration as Span, Timestamp},
 };
 use cli::client::Client;
-use contracts::call::{Call, SellTokens};
+use contracts::call::{Call, PutTariff, SellTokens};
 use ed25519_dalek::SigningKey;
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde::Serialize;
@@ -70,8 +70,8 @@ const PRICE_PER_KWH: Amount = Amount::from_micro(250_000);
 /// How long current may flow without an answer: longer than the longest fault.
 const LEASE_S: u16 = 20;
 
-/// From the tariff's publication to its coming into force.
-const TARIFF_LEAD: Span = Span::from_secs(10);
+/// From a tariff's publication to its coming into force: the first that suffices, because it must be in a block by then.
+const TARIFF_LEADS: [Span; 3] = [Span::from_secs(10), Span::from_secs(30), Span::from_secs(90)];
 
 /// How often a line says how it goes.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -299,27 +299,28 @@ async fn set_up(
     let mut selling = JoinSet::new();
     for (home, (node, client)) in nodes.iter().zip(clients).enumerate() {
         let condominium = condominium(home)?;
-        let treasurer = Purse::new(node.key("treasurer")?, chain_id, client.clone());
+        let mut treasurer = Purse::new(node.key("treasurer")?, chain_id, client.clone());
         let sales = residents.iter().filter(|resident| resident.home == home).zip(1..).map(|(resident, sale)| {
             let payment = Hash32(seeded_key(seed, "payment", resident.number as u64));
             Call::SellTokens(SellTokens { condominium, account: resident.purse.address(), amount: BOUGHT, sale, payment })
         });
-        selling.spawn(all(treasurer, sales.collect()));
+        let sales: Vec<_> = sales.collect();
+        selling.spawn(async move { all(&mut treasurer, sales).await });
     }
     while let Some(done) = selling.join_next().await {
         done.context("selling tokens")??;
     }
     // Only now: the first block waits until nodes have found each other.
-    let valid_from = Timestamp::from_ms(machine_ms()).saturating_add(TARIFF_LEAD);
     let mut founding = JoinSet::new();
     for (home, ((node, client), (site, mountings))) in nodes.iter().zip(clients).zip(sites.iter().zip(mountings)).enumerate() {
         let manager = Purse::new(node.key("manager")?, chain_id, client.clone());
         let connectors = mountings.iter().map(|mounting| mounting.connector);
-        let calls = provision::set_up(condominium(home)?, connectors, site.limit_ma, site.tariff.clone(), valid_from);
-        founding.spawn(all(manager, calls));
+        let calls = provision::set_up(condominium(home)?, connectors, site.limit_ma, site.tariff.clone(), Timestamp::default());
+        founding.spawn(open(manager, calls));
     }
+    let mut valid_from = Timestamp::default();
     while let Some(done) = founding.join_next().await {
-        done.context("setting up")??;
+        valid_from = valid_from.max(done.context("setting up")??);
     }
     let wait_ms = valid_from.ms().saturating_sub(machine_ms());
     tokio::time::sleep(Duration::from_millis(wait_ms + 50)).await;
@@ -331,7 +332,34 @@ fn condominium(home: usize) -> anyhow::Result<CondominiumId> {
     Ok(CondominiumId(provision::CONDOMINIUM.0 + u32::try_from(home)?))
 }
 
-async fn all(mut officer: Purse, calls: Vec<Call>) -> anyhow::Result<()> {
+/// Sets a garage up; gives from when on its tariff holds.
+async fn open(mut manager: Purse, calls: Vec<Call>) -> anyhow::Result<Timestamp> {
+    let mut holds_from = Timestamp::default();
+    for call in calls {
+        if let Call::PutTariff(tariff) = call {
+            holds_from = publish(&mut manager, tariff).await?;
+        } else {
+            all(&mut manager, vec![call]).await?;
+        }
+    }
+    Ok(holds_from)
+}
+
+/// Publishes a tariff for as soon as possible, and again for later where the machine is so slow that its block came too late; gives from when on it holds.
+async fn publish(manager: &mut Purse, mut tariff: PutTariff) -> anyhow::Result<Timestamp> {
+    let mut last = None;
+    for lead in TARIFF_LEADS {
+        tariff.valid_from = Timestamp::from_ms(machine_ms()).saturating_add(lead);
+        let transaction = manager.sign(Call::PutTariff(tariff.clone()))?;
+        match manager.bring(&transaction, PATIENCE).await? {
+            Fortune::Applied(_) => return Ok(tariff.valid_from),
+            unwanted @ (Fortune::Rejected(..) | Fortune::Refused(_)) => last = Some(unwanted),
+        }
+    }
+    anyhow::bail!("put_tariff: {last:?}")
+}
+
+async fn all(officer: &mut Purse, calls: Vec<Call>) -> anyhow::Result<()> {
     for call in calls {
         let transaction = officer.sign(call)?;
         match officer.bring(&transaction, PATIENCE).await? {

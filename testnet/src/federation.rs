@@ -2,8 +2,7 @@
 //!
 //! It knows processes, directories and ports, and gives a node its time; what residents and units do is not its matter. A node that was killed, or ended with an
 //! exit code that allows it, is started again, at most [`MAX_RESTARTS`] times, and every request to it is to be repeated after [`Node::recover`]; one that ended
-//! otherwise never is. Nothing outlives this process: a node is killed when its
-//! handle is dropped. Called by `demo`, `replay`, `load` and `chaos`.
+//! otherwise never is. Nothing outlives this process: a node is killed when its handle is dropped. Called by `demo`, `replay`, `load`, `chaos` and `idle`.
 
 mod ended;
 mod founding;

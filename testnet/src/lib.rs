@@ -10,6 +10,7 @@ pub mod clock;
 pub mod demo;
 pub mod drive;
 pub mod federation;
+pub mod idle;
 pub mod link;
 pub mod load;
 pub mod pattern;

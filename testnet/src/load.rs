@@ -69,8 +69,8 @@ const ENERGY: WattHours = WattHours::new(40);
 /// What a session is granted, mA: the least that a car takes.
 const GRANT_MA: u32 = 6_000;
 
-/// From the tariff's publication to its coming into force: longer than a block takes.
-const TARIFF_LEAD: Duration = Duration::from_secs(2);
+/// From the tariff's publication to its coming into force: longer than a block takes, on a machine with much else to do too.
+const TARIFF_LEAD: Duration = Duration::from_secs(5);
 
 /// How long a transaction stays good.
 const VALIDITY: Duration = Duration::from_mins(10);
@@ -359,7 +359,7 @@ async fn all_committed(client: &Client, wallet: &Wallet, calls: Vec<Call>) -> an
     Ok(())
 }
 
-async fn until_ready(client: &Client, node: &Node) -> anyhow::Result<()> {
+pub(crate) async fn until_ready(client: &Client, node: &Node) -> anyhow::Result<()> {
     let until = Instant::now() + START_TIMEOUT;
     while !client.health().await.is_ok_and(|health| health.ready) {
         anyhow::ensure!(Instant::now() < until, "wattd does not become ready; the end of its log:\n{}", node.log_end());
@@ -369,7 +369,7 @@ async fn until_ready(client: &Client, node: &Node) -> anyhow::Result<()> {
 }
 
 /// Waits until all nodes are at one block: who saw the last settlement may be a block ahead of the node that is asked for the totals.
-async fn until_one(clients: &[Client]) -> anyhow::Result<()> {
+pub(crate) async fn until_one(clients: &[Client]) -> anyhow::Result<()> {
     let until = Instant::now() + PATIENCE;
     while clients.len() > 1 {
         let heights = futures::future::try_join_all(clients.iter().map(Client::status)).await?;
@@ -386,7 +386,7 @@ fn key(purpose: &str, number: u64) -> SigningKey {
     SigningKey::from_bytes(&seeded_key(0, purpose, number))
 }
 
-fn valid_until() -> Timestamp {
+pub(crate) fn valid_until() -> Timestamp {
     Timestamp::from_ms(machine_ms()).saturating_add(VALIDITY)
 }
 
@@ -396,7 +396,7 @@ fn machine_ms() -> u64 {
 }
 
 /// The value below which this share of sorted values lies; 0 where there are none.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -408,8 +408,17 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 /// The most memory that a process had, MB of a million bytes; 0 where the system does not say.
 pub(crate) fn most_memory_mb(pid: Option<u32>) -> f64 {
+    memory_mb(pid, "VmHWM:")
+}
+
+/// The memory that a process has now, likewise.
+pub(crate) fn present_memory_mb(pid: Option<u32>) -> f64 {
+    memory_mb(pid, "VmRSS:")
+}
+
+fn memory_mb(pid: Option<u32>, field: &str) -> f64 {
     let text = pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok()).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
     let kib: f64 = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or_default();
     rounded(kib * 1_024.0 / 1_000_000.0)
 }

@@ -214,7 +214,7 @@ async fn transactions(client: &Client, from: Height, to: Height) -> anyhow::Resu
 }
 
 /// The processor time that a process has taken, in Linux's hundredths of a second; 0 where the system does not say.
-fn processor_seconds(pid: Option<u32>) -> f64 {
+pub(crate) fn processor_seconds(pid: Option<u32>) -> f64 {
     let text = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok()).unwrap_or_default();
     // Behind the name, which may hold anything: fields 14 and 15 of all, user and system.
     let behind = text.rsplit_once(") ").map_or("", |(_, behind)| behind);

@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use testnet::{
-    casestudy, chaos, demo, load, pattern,
+    casestudy, chaos, demo, idle, load, pattern,
     replay::{self, Fraction},
     rows::Filter,
     sync,
@@ -37,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet pattern sessions.csv --json pattern.json
   watt-testnet casestudy --seed 7 --json figures.json --pictures pictures
   watt-testnet load --clients 64 --seconds 20 --json load.json
+  watt-testnet idle --minutes 10 --json idle.json
   watt-testnet sync /tmp/chain --json sync.json
   watt-testnet chaos --seed 7 --minutes 3 --json chaos.json
 
@@ -54,6 +55,8 @@ enum Command {
     Casestudy(CasestudyArgs),
     /// How many whole sessions nodes settle in a second, on the real clock.
     Load(LoadArgs),
+    /// What nodes cost that nobody asks for anything, and how soon they decide when somebody does.
+    Idle(IdleArgs),
     /// Four nodes under charging load that are killed, paused and cut off, on the real clock.
     Chaos(ChaosArgs),
     /// How fast a node with an empty disk fetches a kept chain of several nodes from the others.
@@ -177,6 +180,19 @@ struct LoadArgs {
 }
 
 #[derive(Args)]
+struct IdleArgs {
+    /// How many validators decide, each a node of its own on this machine.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10))]
+    validators: u32,
+    /// For how long they are left alone, in minutes; decimals are allowed.
+    #[arg(long, value_name = "M", default_value = "10", value_parser = minutes)]
+    minutes: Duration,
+    /// Write the numbers to this file.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct ChaosArgs {
     /// What faults and days are drawn from: the same seed, the same faults.
     #[arg(long, default_value_t = 1)]
@@ -257,6 +273,7 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
             casestudy::run(&casestudy::Options { seed, chaos, score, json, pictures, data }).await
         }
         Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
+        Command::Idle(IdleArgs { validators, minutes, json }) => idle::run(&idle::Options { validators, silence: minutes, json }).await,
         Command::Sync(SyncArgs { chain, json }) => sync::run(&sync::Options { chain, json }).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
