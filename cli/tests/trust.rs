@@ -17,7 +17,7 @@ use chain::{
 use contracts::call::{Attest, Body, Call, GrantRole, Reading, ReadingFlags, RegisterAccount, RevokeRole, Transaction};
 use ed25519_dalek::SigningKey;
 
-use crate::fake::{Fake, Home, NOW, account, chain_id, status};
+use crate::fake::{Fake, Home, NOW, account, chain_id, condominium, status};
 
 const HOME: CondominiumId = CondominiumId(1);
 
@@ -112,6 +112,26 @@ async fn a_rotation_registers_grants_and_only_then_revokes() {
         Call::RevokeRole(RevokeRole { condominium: HOME, role, account: old, until: from }),
     ];
     assert_eq!(submitted(&fake), expected);
+}
+
+/// `wattd key next` prints a rotation without a condominium, and a federation of several refused it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_finds_the_only_condominium_where_the_old_key_has_the_role() {
+    let home = Home::new();
+    let (old, new) = (Address([8; 32]), address_of(&SigningKey::from_bytes(&[41; 32])));
+    let (for_good, there) = (RoleGrant { from: Height(0), until: None }, CondominiumId(2));
+    let here = gateway(old, for_good, None);
+    for (held, expected) in [(vec![here], 0), (vec![here, RoleView { condominium: there, ..here }], 2)] {
+        let fake = node_of(&home, held);
+        fake.json("/condominiums", &Page { items: vec![condominium(HOME, "HERE"), condominium(there, "THERE")], next: None });
+        fake.json(&format!("/accounts/{new}"), &account(new, 0));
+        let (from, to) = (old.to_string(), new.to_string());
+        let done = home.watt(&fake.listen().await, &["admin", "role", "rotate", "gateway", "--from", &from, "--to", &to, "--yes"]);
+        assert_eq!(done.status.code(), Some(expected), "{}", said(&done));
+        assert!(expected == 0 || said(&done).contains("1 (HERE), 2 (THERE)"), "{}", said(&done));
+        let granted = GrantRole { condominium: HOME, role: Role::Gateway, account: new, from: Height(9), until: None };
+        assert_eq!(submitted(&fake).first(), (expected == 0).then_some(&Call::GrantRole(granted)));
+    }
 }
 
 /// A rotation at a height to come, broken off after its grant, was refused as granted already when it was called again; and one to a key whose grant had an

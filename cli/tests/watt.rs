@@ -5,8 +5,8 @@ mod fake;
 
 use chain::{
     api::{
-        AskedStartView, CardOrderDone, CommittedTransaction, CondominiumView, ConnectorView, Page, PaymentState, PaymentView,
-        ProvenReceipt, RoamingView, SessionView, StatementView, Submitted, Unit,
+        AskedStartView, CardOrderDone, CommittedTransaction, ConnectorView, Page, PaymentState, PaymentView, ProvenReceipt, RoamingView,
+        SessionView, StatementView, Submitted, Unit,
     },
     block::{HEADER_VERSION, Header},
     card_order::{CardAction, CardOrder},
@@ -18,7 +18,7 @@ use chain::{
     merkle,
     quantity::{Amount, Currents, WattHours},
     receipt::{Cause, Event, Outcome, Receipt, SessionReceipt, Settler, receipts_root},
-    record::{AskedStart, Condominium, Connector, Control, CostByComponent, EndReason, MandateTerms, PlugSignal, Roaming, Service},
+    record::{AskedStart, Connector, Control, CostByComponent, EndReason, MandateTerms, PlugSignal, Roaming, Service},
     time::Duration,
 };
 use cli::{
@@ -28,7 +28,7 @@ use cli::{
 use contracts::call::{BindCard, Call, ConfirmStart, GrantMandate, OpenSessionByMandate, StopSession, Transaction, Transfer};
 use ed25519_dalek::SigningKey;
 
-use crate::fake::{Fake, Home, NOW, account, chain_id, genesis, quote, status, validator};
+use crate::fake::{Fake, Home, NOW, account, chain_id, condominium, genesis, quote, status, validator};
 
 fn committed(id: TxId) -> Submitted {
     let receipt = Receipt { cause: Cause::Transaction(id), outcome: Outcome::Applied, events: Vec::new() };
@@ -473,26 +473,6 @@ async fn a_statement_says_what_was_charged_where_and_who_pays_whom() {
     let fake = Fake::default();
     let [tro, bod, kro] = [1, 2, 3].map(CondominiumId);
     let amount = Amount::from_micro;
-    let named = |id, name: &str| CondominiumView {
-        id,
-        condominium: Condominium {
-            name: name.to_owned(),
-            revenue: Address([8; 32]),
-            mint_cap_per_day: Amount::ZERO,
-            position_limit: Amount::ZERO,
-            minted: Amount::ZERO,
-            redeemed: Amount::ZERO,
-            next_sale: 1,
-            mint_day: 0,
-            minted_today: Amount::ZERO,
-        },
-        balance: Amount::ZERO,
-        held: Amount::ZERO,
-        debt: Amount::ZERO,
-        owed_to: Amount::ZERO,
-        owed_by: Amount::ZERO,
-        conserved: true,
-    };
     let roaming = Roaming { sessions: 12, energy: WattHours::new(340_000), charged: amount(85_000_000), ..Roaming::default() };
     let due = PaymentView { clearing: 3, debtor: tro, creditor: bod, amount: amount(80_000_000), state: PaymentState::Due };
     let statement = StatementView {
@@ -503,7 +483,10 @@ async fn a_statement_says_what_was_charged_where_and_who_pays_whom() {
         payments: vec![due, PaymentView { debtor: kro, amount: amount(5_000_000), ..due }],
     };
     fake.json("/status", &status()).json("/clearings/3", &statement);
-    fake.json("/condominiums", &Page { items: vec![named(tro, "TRO"), named(bod, "BOD"), named(kro, "KRO")], next: None });
+    fake.json(
+        "/condominiums",
+        &Page { items: vec![condominium(tro, "TRO"), condominium(bod, "BOD"), condominium(kro, "KRO")], next: None },
+    );
     fake.json(&format!("/accounts/{}", home.address()), &account(home.address(), 3)).json("/transactions", &committed(TxId(Hash32::ZERO)));
     let url = fake.listen().await;
 

@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chain::{
-    api::{AccountView, AmountByComponent, Problem, QuoteView, Status, Unit},
+    api::{AccountView, AmountByComponent, CondominiumView, Problem, QuoteView, Status, Unit},
     certificate::{Validator, ValidatorSet},
     crypto::address_of,
     genesis_kind::NetworkKind,
@@ -24,7 +24,7 @@ use chain::{
     id::{Address, ChainId, CondominiumId, ConnectorId, Height, TariffId},
     params::Params,
     quantity::{Amount, WattHours},
-    record::Account,
+    record::{Account, Condominium},
     time::{Duration, Timestamp},
 };
 use contracts::genesis::{GENESIS_VERSION, Genesis, GenesisValidator};
@@ -181,6 +181,23 @@ pub fn account(address: Address, next_nonce: u64) -> AccountView {
         credit_limit: Amount::ZERO,
     };
     AccountView { address, account, available: account.balance, next_nonce, roles: Vec::new() }
+}
+
+/// A condominium that has sold nothing yet.
+pub fn condominium(id: CondominiumId, name: &str) -> CondominiumView {
+    let condominium = Condominium {
+        name: name.to_owned(),
+        revenue: Address([8; 32]),
+        mint_cap_per_day: Amount::ZERO,
+        position_limit: Amount::ZERO,
+        minted: Amount::ZERO,
+        redeemed: Amount::ZERO,
+        next_sale: 1,
+        mint_day: 0,
+        minted_today: Amount::ZERO,
+    };
+    let [balance, held, debt, owed_to, owed_by] = [Amount::ZERO; 5];
+    CondominiumView { id, condominium, balance, held, debt, owed_to, owed_by, conserved: true }
 }
 
 pub fn quote() -> QuoteView {

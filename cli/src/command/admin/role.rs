@@ -1,7 +1,8 @@
 //! `watt admin role`.
 
 use ::chain::{
-    id::{Address, Height},
+    api::{CondominiumView, RoleView},
+    id::{Address, CondominiumId, Height},
     record::{self, RoleGrant},
 };
 use clap::{Args, Subcommand, ValueEnum};
@@ -128,7 +129,7 @@ pub struct Rotate {
     /// The account that takes it over
     #[arg(long, value_name = "ADDRESS")]
     to: Address,
-    /// Where [default: the only one]
+    /// Where [default: the only one where the old key has the role]
     #[arg(long, value_name = "NUMBER")]
     condominium: Option<u32>,
     /// The first height of the new key, and the first without the old one [default: as soon as can be]
@@ -254,6 +255,24 @@ impl Revoke {
     }
 }
 
+/// The only condominium in which an account has a role.
+///
+/// `wattd key next` prints a rotation without a condominium, because a node's directory does not say whose gateway its key is.
+async fn only_where(context: &Context, role: record::Role, account: Address) -> Result<CondominiumId, CommandError> {
+    let mut found = Vec::new();
+    for CondominiumView { id, .. } in context.client().condominiums().await? {
+        let is_it = |view: &RoleView| view.condominium == id && view.role == role && view.account == account;
+        if context.client().roles(id).await?.iter().any(is_it) {
+            found.push(id);
+        }
+    }
+    match found.as_slice() {
+        [only] => Ok(*only),
+        // Its words name those that there are.
+        [] | [_, ..] => context.condominium(None).await,
+    }
+}
+
 impl Rotate {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
         let Self { role, from: old, to: new, .. } = self;
@@ -261,7 +280,10 @@ impl Rotate {
             return Err(CommandError::Usage("--from and --to are one account: a rotation needs another key".to_owned()));
         }
         let role = role.role();
-        let condominium = context.condominium(self.condominium).await?;
+        let condominium = match self.condominium {
+            Some(number) => CondominiumId(number),
+            None => only_where(context, role, old).await?,
+        };
         let status = context.status().await?;
         let next = status.height.next();
         let roles = context.client().roles(condominium).await?;
