@@ -23,6 +23,7 @@ use anyhow::Context as _;
 use chain::{
     hash::Hash32,
     id::CondominiumId,
+    params::Params,
     quantity::Amount,
     time::{Duration as Span, Timestamp},
 };
@@ -69,6 +70,9 @@ const PRICE_PER_KWH: Amount = Amount::from_micro(250_000);
 
 /// How long current may flow without an answer: longer than the longest fault.
 const LEASE_S: u16 = 20;
+
+/// From a stop to the settlement that the chain makes by itself, without what the gateway has yet to say: longer than anything may take.
+const SETTLE_GRACE: Span = Span::from_mins(15);
 
 /// From a tariff's publication to its coming into force: the first that suffices, because it must be in a block by then.
 const TARIFF_LEADS: [Span; 3] = [Span::from_secs(10), Span::from_secs(30), Span::from_secs(90)];
@@ -276,7 +280,7 @@ fn site(name: &str) -> Site {
 fn plan(site: &Site, mountings: &[crate::unit::Mounting]) -> Plan {
     Plan {
         name: site.name.clone(),
-        params: provision::test_params(MAX_DURATION, Span::from_mins(1)),
+        params: Params { settle_grace: SETTLE_GRACE, ..provision::test_params(MAX_DURATION, Span::from_mins(1)) },
         time: Time::Real,
         staff: Staff::Node {
             policy: site.policy,
