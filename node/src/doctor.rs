@@ -2,8 +2,10 @@
 //!
 //! It looks at a data directory and, where its node runs, at what that says over HTTP; a node that does not run is opened as its start would, up to the point at
 //! which it would speak to others. It repairs nothing but what every start makes anew from the blocks (indexes), sends no transaction and never shows a secret.
-//! Each finding says what to do. `disk` is about files and the databases, `running` about a node that answers. Called by `wattd`.
+//! Each finding says what to do. `disk` is about files and the databases, `running` about a node that answers; `adoption` asks both, before a key takes another's
+//! place. Called by `wattd`.
 
+mod adoption;
 mod disk;
 mod running;
 
@@ -17,6 +19,8 @@ use std::{
 use chain::{crypto::address_of, diagnosis::Diagnosis, genesis_kind::NetworkKind, id::CondominiumId};
 use contracts::genesis::Genesis;
 use ed25519_dalek::SigningKey;
+
+pub use adoption::{AdoptionError, require_granted};
 
 use crate::{
     config::Config,
@@ -300,9 +304,22 @@ fn peers(known: &Known<'_>, found: &mut Diagnosis) {
             );
         }
     }
-    for (peer, _) in &named {
-        match dial(peer) {
-            Ok(()) => found.ok("peer_reachable", (*peer).clone()),
+    let tried: Vec<_> = named.iter().map(|(peer, _)| (*peer, dial(peer))).collect();
+    let nobody = tried.iter().all(|(_, answer)| answer.is_err());
+    let never_ran = !known.data.database().exists();
+    for (peer, answer) in tried {
+        match answer {
+            Ok(()) => found.ok("peer_reachable", peer.clone()),
+            Err(why) if never_ran => found.warning(
+                "peer_reachable",
+                format!("{peer}: {why}; this node never ran either"),
+                "nothing while that one was not started yet; otherwise see that its address is right, and that firewall and router let this port through",
+            ),
+            Err(why) if known.config.observer && !nobody => found.warning(
+                "peer_reachable",
+                format!("{peer}: {why}"),
+                "nothing while others answer: an observer needs one of them; otherwise see that it runs, and that its firewall lets this node through",
+            ),
             Err(why) => found.wrong(
                 "peer_reachable",
                 format!("{peer}: {why}"),

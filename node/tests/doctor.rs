@@ -8,7 +8,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use chain::{
@@ -24,7 +24,7 @@ use node::{
     config::Config,
     keys::{self, KeyName},
 };
-use wattd::Home;
+use wattd::{Home, PATIENCE, federate, observe};
 
 /// The exit code and the diagnosis.
 fn doctor(home: &Home, more: &[&str]) -> (Option<i32>, Diagnosis) {
@@ -259,4 +259,53 @@ fn a_doctor_asks_a_node_that_runs() {
     names(&found, "api", Standing::Wrong, "nobody listens there");
     second.stop();
     running.stop();
+}
+
+/// A key without the role was put in the old one's place, and the next start had a gateway that the chain refused.
+#[test]
+fn a_key_that_the_chain_has_not_given_the_role_takes_nobodys_place() {
+    let home = Home::found();
+    home.done(&["key", "next", "gateway"]);
+    let keys = || {
+        let keys = [KeyName::Gateway.file(home.data.path()), KeyName::Gateway.next_file(home.data.path())];
+        keys.map(|file| fs::read_to_string(file).unwrap())
+    };
+    let before = keys();
+    let refused = |code: &str| {
+        let output = home.wattd(&["key", "adopt", "gateway"]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && words.contains(code) && keys() == before, "{words}");
+        words
+    };
+    refused("role_unknown: ");
+    let running = home.start(&[]);
+    let words = refused("key_without_role: condominium 1 ");
+    assert!(words.contains("watt admin role rotate gateway --from watt1"), "{words}");
+    running.stop();
+    refused("key_without_role: condominium 1 ");
+}
+
+/// Four operators called `wattd doctor` before anybody had started, and an auditor on an observer that followed through the two that list it: all were told that
+/// something is wrong.
+#[test]
+fn a_doctor_finds_nothing_wrong_before_the_first_start_and_on_an_observer_that_somebody_lists() {
+    let homes = federate(4);
+    let (code, found) = doctor(&homes[0], &[]);
+    assert!(code == Some(0) && found.healthy, "{}", found.text());
+    assert_eq!(found.of("peer_reachable").filter(|finding| finding.standing == Standing::Warning).count(), 3, "{}", found.text());
+
+    let (listed, peer) = observe(&homes, "AUDIT");
+    homes[0].add_peer(&peer);
+    let running: Vec<_> = homes.iter().chain([&listed]).map(|home| home.start(&[])).collect();
+    let until = Instant::now() + PATIENCE;
+    let found = loop {
+        let (code, found) = doctor(&listed, &[]);
+        if found.of("peer_connected").any(|finding| finding.standing == Standing::Ok) {
+            assert!(code == Some(0) && found.healthy, "{}", found.text());
+            break found;
+        }
+        assert!(Instant::now() < until, "{}", found.text());
+    };
+    names(&found, "peer_connected", Standing::Warning, "does not list this observer");
+    drop(running);
 }

@@ -4,9 +4,9 @@
 mod solo;
 mod wattd;
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{fs, net::TcpListener, process::Stdio, time::Duration};
 
-use wattd::{Home, free_addresses};
+use wattd::{Home, federate, free_addresses};
 
 #[test]
 fn a_taken_address_is_refused_before_anything_is_started() {
@@ -116,4 +116,47 @@ fn an_export_appears_whole_or_not_at_all() {
     }
     assert!(export().status.success());
     assert_eq!(fs::read(&file).unwrap(), whole);
+}
+
+/// `wattd key next gateway | head -1` had made the key, and then panicked on the line after the one that was read.
+#[test]
+fn no_command_panics_where_nobody_reads_what_it_says() {
+    let homes = federate(2);
+    let folder = homes[0].folder.path();
+    let [fresh, single, out, observer] = ["fresh", "single", "out", "observer"].map(|name| folder.join(name).display().to_string());
+    let members: Vec<String> = homes.iter().map(|home| home.data.path().join("member.json").display().to_string()).collect();
+    let from = folder.join("genesis").display().to_string();
+    let data = homes[0].data.path().display().to_string();
+    let address = "/ip4/127.0.0.1/tcp/8422";
+    let commands: [&[&str]; 12] = [
+        &["init", "--data", &single, "--name", "TRO"],
+        &["prepare", "--data", &fresh, "--name", "NEW", "--address", address],
+        &["genesis", "--network", "FED", "--out", &out, "--member", &members[0], "--member", &members[1]],
+        &["join", "--data", &observer, "--observer", "--name", "AUDIT", "--address", address, "--from", &from],
+        &["key", "next", "gateway", "--data", &data],
+        &["key", "show", "gateway", "--data", &data],
+        &["unit", "add", "--connector", "1-17", "--data", &data],
+        &["unit", "list", "--data", &data],
+        &["doctor", "--data", &data],
+        &["completions", "bash"],
+        &["--help"],
+        &["man", &out],
+    ];
+    for arguments in commands {
+        let command = |stdout: Stdio, stderr: Stdio| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wattd"));
+            command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr).output().unwrap()
+        };
+        let closed = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            Stdio::from(writer)
+        };
+        let once = command(closed(), Stdio::piped());
+        let words = String::from_utf8_lossy(&once.stderr).into_owned();
+        assert!(once.status.success() && !words.contains("panicked") && !words.contains("os error"), "{arguments:?}: {words}");
+        // What cannot be done twice is refused now, and nobody hears it.
+        let again = command(closed(), closed());
+        assert!(matches!(again.status.code(), Some(0 | 1)), "{arguments:?}: {again:?}");
+    }
 }

@@ -71,7 +71,7 @@ pub(super) fn look(known: &Known<'_>, others: &[String], found: &mut Diagnosis) 
     }
     clock(known, &status, found);
     let metrics = fetch(api, "/metrics").unwrap_or_default();
-    connected(&metrics, found);
+    connected(known.config.observer, &metrics, found);
     if known.config.gateway.enabled {
         let door = local(known.config.gateway.listen);
         match reach(door) {
@@ -127,14 +127,23 @@ fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     labels.split_once(&format!("{name}=\""))?.1.split('"').next()
 }
 
-fn connected(metrics: &str, found: &mut Diagnosis) {
+/// Whether it is connected to those of its configuration: a validator to all, an observer to those that chose to list it, one at least.
+fn connected(observer: bool, metrics: &str, found: &mut Diagnosis) {
     let peers: Vec<_> = lines(metrics, "commonwatt_peer_connected").collect();
+    let nobody = peers.iter().all(|(_, value)| *value != "1");
     for (labels, value) in &peers {
         let address = label(labels, "address").unwrap_or(labels);
         if *value == "1" {
             found.ok("peer_connected", address);
+        } else if observer && !nobody {
+            let next = "nothing, unless its operator has said that he lists this observer: it follows through the others";
+            found.warning("peer_connected", format!("not connected to {address}: it does not run, or does not list this observer"), next);
         } else {
-            let next = "see that it runs; compare the chain's id, and whether the other names this node in its network.peers";
+            let next = if observer {
+                "nobody speaks to this observer: have one operator at least put its line into his network.peers and start again; compare the chain's id"
+            } else {
+                "see that it runs; compare the chain's id, and whether the other names this node in its network.peers"
+            };
             found.wrong("peer_connected", format!("not connected to {address}"), next);
         }
     }
@@ -159,19 +168,13 @@ fn units(known: &Known<'_>, metrics: &str, now: Timestamp, found: &mut Diagnosis
 
 /// Whether the keys of gateway and scheduler hold their roles.
 fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diagnosis) {
-    let mut grants = Vec::new();
-    // The list is for accounts of the chain; the gateway's is one.
-    let bearer = sign_in(known, api).unwrap_or_default();
-    for condominium in &known.genesis.condominiums {
-        let path = format!("/api/v1/roles?condominium={}&limit=500", condominium.id);
-        match ask::<Page<RoleView>>(api, "GET", &path, &bearer, "") {
-            Ok(page) => grants.extend(page.items),
-            Err(why) => {
-                found.unknown("roles", format!("who holds which role is not told: {why}"));
-                return;
-            }
+    let grants = match grants(known, api) {
+        Ok(grants) => grants,
+        Err(why) => {
+            found.unknown("roles", format!("who holds which role is not told: {why}"));
+            return;
         }
-    }
+    };
     let next = Height(status.height.0.saturating_add(1));
     let holds = |name, role| {
         let standing: Vec<_> =
@@ -200,8 +203,38 @@ fn granted(known: &Known<'_>, api: SocketAddr, status: &Status, found: &mut Diag
     }
 }
 
-/// The most pages of connectors that are read: five thousand of them.
+/// The most pages of a list that are read: five thousand items.
 const MAX_PAGES: usize = 10;
+
+/// Who holds which role in all condominiums, as the node says.
+fn grants(known: &Known<'_>, api: SocketAddr) -> Result<Vec<RoleView>, String> {
+    let mut all = Vec::new();
+    // The list is for accounts of the chain; the gateway's is one.
+    let bearer = sign_in(known, api).unwrap_or_default();
+    for condominium in &known.genesis.condominiums {
+        let mut cursor = String::new();
+        for _ in 0..MAX_PAGES {
+            let path = format!("/api/v1/roles?condominium={}&limit=500{cursor}", condominium.id);
+            let page: Page<RoleView> = ask(api, "GET", &path, &bearer, "")?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The height of the node, and who holds which role after it.
+pub(super) fn roles(known: &Known<'_>) -> Result<(Height, Vec<RoleView>), String> {
+    let api = local(known.config.api.listen);
+    let status: Status = get(api, "/api/v1/status").map_err(|why| format!("the node's API at {api} does not answer: {why}"))?;
+    if status.chain_id != known.genesis.chain_id() {
+        return Err(format!("the node at {api} is of another chain than genesis.json"));
+    }
+    Ok((status.height, grants(known, api)?))
+}
 
 fn connectors(api: SocketAddr) -> Result<Vec<ConnectorView>, String> {
     let (mut all, mut cursor) = (Vec::new(), String::new());

@@ -124,6 +124,8 @@ pub enum KeyCommand {
     /// Show the addresses of the key in use and of the one that takes over.
     Show(KeyArgs),
     /// Put the key that has taken over into the place of the old one, which is kept beside it: do it once the old one has lost the role.
+    ///
+    /// Refused while the chain, as far as this node has it, has not given the next key the role.
     Adopt(KeyArgs),
 }
 

@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{fmt, io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use chain::{crypto::address_of, genesis_kind::NetworkKind, time::Timestamp};
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("wattd: {}", told(&error));
+            note(format_args!("wattd: {}", told(&error)));
             if error.downcast_ref::<NodeError>().is_some_and(NodeError::is_damage) { ExitCode::from(DAMAGED) } else { ExitCode::FAILURE }
         }
     }
@@ -91,17 +91,17 @@ fn found(args: InitArgs) -> anyhow::Result<()> {
         network_listen: args.network_listen,
     };
     let founded = init::init(&options)?;
-    println!("chain      {}", founded.chain_id);
+    line(format_args!("chain      {}", founded.chain_id))?;
     for (name, address, file) in &founded.keys {
-        println!("{:<10} {address}  {}", name.name(), file.display());
+        line(format_args!("{:<10} {address}  {}", name.name(), file.display()))?;
     }
     for warning in &founded.warnings {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
-    eprintln!(
+    note(format_args!(
         "Keep copies of the key files in a safe place; who has them is the node. Start it with: wattd run --data {}",
         args.data.display()
-    );
+    ));
     Ok(())
 }
 
@@ -116,14 +116,14 @@ fn prepare(args: PrepareArgs) -> anyhow::Result<()> {
     };
     let prepared = federation::prepare(&options)?;
     for (name, address, file) in &prepared.keys {
-        println!("{:<10} {address}  {}", name.name(), file.display());
+        line(format_args!("{:<10} {address}  {}", name.name(), file.display()))?;
     }
-    println!("member     {}", prepared.member.display());
-    eprintln!(
+    line(format_args!("member     {}", prepared.member.display()))?;
+    note(format_args!(
         "Keep copies of the key files in a safe place; who has them is the node. Give {} to whoever makes the genesis document (wattd genesis); nothing in it \
          is secret.",
         prepared.member.display()
-    );
+    ));
     Ok(())
 }
 
@@ -136,18 +136,18 @@ fn genesis(args: GenesisArgs) -> anyhow::Result<()> {
         params: args.params,
     };
     let founded = federation::found(&options, &args.members, &DataDir::new(args.out.clone()))?;
-    println!("chain      {}", founded.chain_id);
+    line(format_args!("chain      {}", founded.chain_id))?;
     for (id, name, validator) in &founded.members {
-        println!("{id:<10} {name:<10} {validator}");
+        line(format_args!("{id:<10} {name:<10} {validator}"))?;
     }
     for warning in &founded.warnings {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
-    eprintln!(
+    note(format_args!(
         "Give {} to everybody; nothing in it is secret. Each compares the chain's id and joins with: wattd join --data DIRECTORY --from {}",
         args.out.display(),
         args.out.display()
-    );
+    ));
     Ok(())
 }
 
@@ -157,16 +157,16 @@ fn join(args: JoinArgs) -> anyhow::Result<()> {
     let observer = args.name.zip(args.address).map(|(name, address)| ObserverOptions { name, address, listen });
     let options = JoinOptions { data: DataDir::new(args.data.clone()), from: args.from, observer };
     let joined = federation::join(&options)?;
-    println!("chain      {}", joined.chain_id);
-    println!("peer       {}", joined.peer);
+    line(format_args!("chain      {}", joined.chain_id))?;
+    line(format_args!("peer       {}", joined.peer))?;
     for warning in &joined.warnings {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
     let others = joined.peers;
     if args.observer {
-        eprintln!("The line beside \"peer\" belongs into network.peers in config.toml of those who shall speak to this node.");
+        note(format_args!("The line beside \"peer\" belongs into network.peers in config.toml of those who shall speak to this node."));
     }
-    eprintln!("This node will speak to {others} others. Start it with: wattd run --data {}", args.data.display());
+    note(format_args!("This node will speak to {others} others. Start it with: wattd run --data {}", args.data.display()));
     Ok(())
 }
 
@@ -192,10 +192,10 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Ok(match node::run(options, shutdown).await? {
             Ended::Stopped => ExitCode::SUCCESS,
             Ended::Watched(height) => {
-                eprintln!(
+                note(format_args!(
                     "wattd: block {height} was decided without this validator: watching is over. Start the node again, without --rejoin, and it votes; a \
                      supervisor does so by itself (exit code {WATCHED})"
-                );
+                ));
                 ExitCode::from(WATCHED)
             }
         })
@@ -230,26 +230,37 @@ fn print(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
+/// A line on stdout, as [`print`]: the macro of the standard library panics where `head` has read enough.
+fn line(words: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    print(format!("{words}\n").as_bytes())
+}
+
+/// A line on stderr, for people; where nobody can read it there is nobody to tell.
+fn note(words: fmt::Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_all(format!("{words}\n").as_bytes());
+}
+
 fn key(command: &KeyCommand) -> anyhow::Result<()> {
     match command {
         KeyCommand::Next(KeyArgs { role, data }) => {
             let key = keys::make_next(role.name(), data)?;
             let address = address_of(&key);
-            println!("{address}");
+            line(format_args!("{address}"))?;
             let (name, old) = (role.name().name(), address_of(&keys::read(&role.name().file(data))?));
-            eprintln!("A manager gives it the role: watt admin role rotate {name} --from {old} --to {address}");
-            eprintln!("The node signs with it from then on; afterwards: wattd key adopt {name}");
+            note(format_args!("A manager gives it the role: watt admin role rotate {name} --from {old} --to {address}"));
+            note(format_args!("The node signs with it from then on; afterwards: wattd key adopt {name}"));
         }
         KeyCommand::Show(KeyArgs { role, data }) => {
-            println!("in use  {}", address_of(&keys::read(&role.name().file(data))?));
+            line(format_args!("in use  {}", address_of(&keys::read(&role.name().file(data))?)))?;
             if let Some(next) = keys::read_next(&role.name().next_file(data))? {
-                println!("next    {}", address_of(&next));
+                line(format_args!("next    {}", address_of(&next)))?;
             }
         }
         KeyCommand::Adopt(KeyArgs { role, data }) => {
+            doctor::require_granted(&DataDir::new(data.clone()), role.name())?;
             let retired = keys::adopt_next(role.name(), data)?;
-            println!("{}", address_of(&keys::read(&role.name().file(data))?));
-            eprintln!("The old key is kept at {}: destroy it once nothing needs it any more.", retired.display());
+            line(format_args!("{}", address_of(&keys::read(&role.name().file(data))?)))?;
+            note(format_args!("The old key is kept at {}: destroy it once nothing needs it any more.", retired.display()));
         }
     }
     Ok(())
@@ -265,19 +276,19 @@ fn unit(command: UnitCommand) -> anyhow::Result<()> {
             let device = device.map(number).transpose()?;
             let sensor = SensorId::new(sensor).map_err(|_| anyhow::anyhow!("switches show 0 to 63"))?;
             let entry = units::add(&data, connector, device, sensor)?;
-            println!("device     {}", entry.device);
-            println!("connector  {}", entry.connector);
-            println!("sensor     {}", entry.sensor);
-            println!("key        {}", entry.key.reveal());
-            eprintln!("Write the key into the unit now: it is not shown again.");
+            line(format_args!("device     {}", entry.device))?;
+            line(format_args!("connector  {}", entry.connector))?;
+            line(format_args!("sensor     {}", entry.sensor))?;
+            line(format_args!("key        {}", entry.key.reveal()))?;
+            note(format_args!("Write the key into the unit now: it is not shown again."));
         }
         UnitCommand::Import { data, from } => {
             let count = units::import(&data, &from)?;
-            eprintln!("{count} units added");
+            note(format_args!("{count} units added"));
         }
         UnitCommand::List { data } => {
             for unit in Registry::load(&data)?.iter() {
-                println!("{}  connector {}  sensor {}", unit.device, unit.connector, unit.sensor.get());
+                line(format_args!("{}  connector {}  sensor {}", unit.device, unit.connector, unit.sensor.get()))?;
             }
         }
     }
@@ -291,10 +302,10 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
     } else {
         export::into_new_file(&args.out, |out| node::export_stopped(&data, out, show_progress).map_err(anyhow::Error::from))?
     };
-    eprintln!(
+    note(format_args!(
         "{} blocks with {} transactions, {} records of samples, {} keys of the state",
         end.blocks, end.transactions, end.samples, end.state_keys
-    );
+    ));
     match damaged {
         None => Ok(()),
         Some(error) => Err(anyhow::Error::from(NodeError::from(error)).context("exported as it is stored, but not all of it is sound")),
@@ -304,7 +315,8 @@ fn export(args: &ExportArgs) -> anyhow::Result<()> {
 /// A line on a terminal that is written over as the export goes on.
 fn show_progress(height: chain::id::Height, last: chain::id::Height) {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) && (height.0.is_multiple_of(1_000) || height == last) {
-        eprint!("\rheight {height} of {last}{}", if height == last { "\n" } else { "" });
+        let words = format!("\rheight {height} of {last}{}", if height == last { "\n" } else { "" });
+        let _ = std::io::stderr().lock().write_all(words.as_bytes());
     }
 }
 
