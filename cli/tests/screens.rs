@@ -159,13 +159,6 @@ fn condominium() -> chain::record::Condominium {
 async fn a_node_and_its_gateway_are_shown_as_they_say_they_are() {
     let home = Home::new();
     let fake = well(&home);
-    let challenge = |node| chain::sign_in::Challenge {
-        chain_id: chain_id(),
-        node,
-        nonce: Hash32::ZERO,
-        expires_at: NOW.saturating_add(Duration::from_mins(1)),
-        seal: Hash32::ZERO,
-    };
     fake.json("/challenges", &challenge(genesis().validators[0].network_key)).json("/challenges", &challenge(Hash32([4; 32])));
     let peer = |name: &str, value: u8| format!("commonwatt_peer_connected{{address=\"/dns4/{name}/tcp/8422/p2p/12D3Koo\"}} {value}\n");
     fake.answer("/metrics", 200, format!("# TYPE commonwatt_peer_connected gauge\n{}{}", peer("north", 1), peer("south", 0)));
@@ -204,7 +197,7 @@ async fn a_node_and_its_gateway_are_shown_as_they_say_they_are() {
         out
     };
     let seen = watt(&["node", "status"]);
-    for words in ["validator of condominium 1", "1 of 2 connected", "7"] {
+    for words in ["validator of condominium 1", "1 of 2 nodes", "7"] {
         assert!(seen.contains(words), "{seen}");
     }
     let seen: serde_json::Value = serde_json::from_str(&watt(&["node", "status", "--output", "json"])).unwrap();
@@ -320,6 +313,50 @@ fn block(height: u64) -> BlockView {
         next_validators: Hash32::ZERO,
     };
     BlockView { hash: header.hash(), header, transactions: Vec::new(), round: 0 }
+}
+
+/// The challenge of the node with this key.
+fn challenge(node: Hash32) -> chain::sign_in::Challenge {
+    chain::sign_in::Challenge {
+        chain_id: chain_id(),
+        node,
+        nonce: Hash32::ZERO,
+        expires_at: NOW.saturating_add(Duration::from_mins(1)),
+        seal: Hash32::ZERO,
+    }
+}
+
+/// It said `ready yes` while it watched, while two of four were down, and at height 0 where nobody spoke to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_watches_or_waits_for_others_is_not_called_ready() {
+    let home = Home::new();
+    let (validator, observer) = (genesis().validators[0].network_key, Hash32([4; 32]));
+    let cases = [
+        (validator, [1, 4, 3], 3, "validator of condominium 1", "yes"),
+        (
+            validator,
+            [1, 2, 3],
+            1,
+            "validator of condominium 1",
+            "no: the chain waits: it needs 3 validators that vote, and this node sees 2",
+        ),
+        (validator, [0, 3, 3], 3, "watching: the validator of condominium 1", "no: it watches"),
+        (validator, [0, 2, 3], 2, "watching: the validator of condominium 1", "no: the chain waits"),
+        (observer, [0, 1, 3], 1, "observer: it follows without a vote", "yes"),
+        (observer, [0, 0, 3], 0, "observer: it follows without a vote", "no: nobody speaks to it"),
+    ];
+    for (node, [votes, seen, needed], connected, role, ready) in cases {
+        let fake = well(&home);
+        let peers = (0..3).map(|peer| format!("commonwatt_peer_connected{{address=\"{peer}\"}} {}\n", u8::from(peer < connected)));
+        let gauges = [("votes", votes), ("validators_connected", seen), ("validators_needed", needed)];
+        let metrics = gauges.map(|(name, value)| format!("# TYPE commonwatt_{name} gauge\ncommonwatt_{name} {value}\n")).concat();
+        fake.json("/challenges", &challenge(node)).answer("/metrics", 200, peers.collect::<String>() + &metrics);
+        let (code, out, err) = told(&home.watt(&fake.listen().await, &["node", "status"]));
+        let row = |name: &str| out.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap_or_default().trim().to_owned();
+        assert_eq!(code, 0, "{err}");
+        assert!(row("role").starts_with(role) && row("ready").starts_with(ready), "{role}, {ready}: {out}");
+        assert_eq!(row("connected"), format!("{connected} of 3 nodes"), "{out}");
+    }
 }
 
 /// A node about which there is nothing to say but that it is alone.

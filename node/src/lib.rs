@@ -18,6 +18,7 @@ mod mempool;
 pub mod scheduler;
 mod seal;
 pub mod sender;
+mod standing;
 pub mod stepped;
 pub mod store;
 pub mod telemetry;
@@ -51,6 +52,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     keys::{KeyError, KeyName, KeyRing},
     listen::{Addresses, Claim, ListenError},
+    standing::Standing,
     stepped::{SteppedClock, SteppedError},
     store::{Opened, Store, StoreError},
 };
@@ -220,6 +222,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     require_plausible(&clock, &opened, options.clock_confirmed, alone)?;
 
     say_who_is_there(&config, &genesis, &network_key);
+    let standing = Standing::of(&genesis, &network_key, proposer.is_some() && voting == Voting::AtOnce);
 
     let fault = |part| move |message| NodeError::Stopped { part, message };
     let app_config = AppConfig { chain_id, proposer, clock: clock.clone(), limits: Limits::default() };
@@ -240,7 +243,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
             clock,
             genesis,
             (roles.queue, roles.samples, roles.metrics, roles.monitor),
-            Arc::clone(&peers),
+            (Arc::clone(&peers), standing),
         )?;
         // Nobody may have taken it while the database was read.
         listen::require_free(NETWORK_LISTEN, claims.network)?;
@@ -506,7 +509,7 @@ fn serve_api(
     clock: Clock,
     genesis: Genesis,
     (queue, samples, metrics, monitor): Shown,
-    peers: Arc<OnceLock<watch::Receiver<Vec<consensus::Peer>>>>,
+    (peers, standing): (Arc<OnceLock<watch::Receiver<Vec<consensus::Peer>>>>, Standing),
 ) -> Result<JoinHandle<()>, NodeError> {
     let address = claim.address();
     let listener = claim.listen()?;
@@ -524,7 +527,8 @@ fn serve_api(
         monitor,
         export,
         consensus_metrics: Arc::new(move || {
-            let peers = peers.get().map(|peers| consensus::peer_metrics_text(&peers.borrow())).unwrap_or_default();
+            let seen = |peers: &[consensus::Peer]| consensus::peer_metrics_text(peers) + &standing.metrics_text(peers);
+            let peers = peers.get().map(|peers| seen(&peers.borrow())).unwrap_or_default();
             metrics() + &peers + &consensus::metrics_text()
         }),
         metrics: Arc::default(),

@@ -296,7 +296,8 @@ fn a_doctor_finds_nothing_wrong_before_the_first_start_and_on_an_observer_that_s
 
     let (listed, peer) = observe(&homes, "AUDIT");
     homes[0].add_peer(&peer);
-    let running: Vec<_> = homes.iter().chain([&listed]).map(|home| home.start(&[])).collect();
+    let (stranger, _) = observe(&homes, "STRANGER");
+    let running: Vec<_> = homes.iter().chain([&listed, &stranger]).map(|home| home.start(&[])).collect();
     let until = Instant::now() + PATIENCE;
     let found = loop {
         let (code, found) = doctor(&listed, &[]);
@@ -307,5 +308,16 @@ fn a_doctor_finds_nothing_wrong_before_the_first_start_and_on_an_observer_that_s
         assert!(Instant::now() < until, "{}", found.text());
     };
     names(&found, "peer_connected", Standing::Warning, "does not list this observer");
+    // What `watt node status` says comes from these.
+    let says = |home: &Home, words: &str| home.http("GET", "/metrics", &[]).unwrap().1.lines().any(|line| line == words);
+    assert!(says(&homes[0], "commonwatt_votes 1") && says(&homes[0], "commonwatt_validators_needed 3"));
+    assert!(says(&listed, "commonwatt_votes 0") && says(&stranger, "commonwatt_validators_connected 0"));
+    while !says(&homes[0], "commonwatt_validators_connected 4") {
+        assert!(Instant::now() < until, "{}", homes[0].logged());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let (code, found) = doctor(&stranger, &[]);
+    assert_eq!(code, Some(1));
+    assert!(found.of("peer_connected").count() == 4 && found.of("peer_connected").all(|finding| finding.standing == Standing::Wrong));
     drop(running);
 }

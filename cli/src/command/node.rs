@@ -32,7 +32,7 @@ pub enum Node {
   watt node status
   watt --node http://10.0.0.5:8420 node status --output json
 
-A node that does not keep up says why under READY. What it says of itself is not proved: `watt doctor --other` compares nodes.")]
+Under READY stands why a node does not keep up, watches, or waits for others without whom the chain stands still. What it says of itself is not proved: `watt doctor --other` compares nodes.")]
 pub struct Status {}
 
 /// List the nodes of its configuration, and whether it is connected to them
@@ -46,6 +46,8 @@ pub struct Peers {}
 enum Vote {
     /// It votes for this condominium.
     Validator { condominium: CondominiumId },
+    /// It is the validator of this condominium, and does not vote yet: it was started with `--rejoin`.
+    Watching { condominium: CondominiumId },
     /// It follows.
     Observer,
 }
@@ -63,6 +65,29 @@ struct Answer {
     health: Option<Health>,
     peers_connected: usize,
     peers: usize,
+    /// Validators that it is connected to, with itself where it votes; absent where it does not say.
+    validators_connected: Option<u64>,
+    /// Validators without which nothing is decided.
+    validators_needed: Option<u64>,
+}
+
+impl Answer {
+    /// Why a node that is well in itself does not take part all the same.
+    fn waits(&self) -> Option<String> {
+        let too_few = || {
+            let (connected, needed) = (self.validators_connected?, self.validators_needed?);
+            (connected < needed).then(|| format!("the chain waits: it needs {needed} validators that vote, and this node sees {connected}"))
+        };
+        match self.vote {
+            Vote::Validator { .. } => too_few(),
+            Vote::Watching { .. } => too_few().or_else(|| {
+                Some("it watches: it follows, and votes once the others have decided a block that began after its start".to_owned())
+            }),
+            // An observer is listed by those who chose to: through one of them it follows all.
+            Vote::Observer => (self.peers > 0 && self.peers_connected == 0)
+                .then(|| "nobody speaks to it, so it follows nothing: one operator at least must list it in his network.peers".to_owned()),
+        }
+    }
 }
 
 /// A node of the node's configuration.
@@ -88,13 +113,16 @@ async fn status(context: &Context) -> Result<(), CommandError> {
     let genesis = client.genesis().await?;
     // The challenge for readers names the node's own key, by which genesis knows the validators.
     let node = client.challenge().await?.node;
+    let metrics = client.metrics().await?;
+    let votes = gauge(&metrics, "commonwatt_votes") != Some(0);
     let vote = match genesis.validators.iter().find(|member| member.network_key == node) {
-        Some(member) => Vote::Validator { condominium: member.condominium },
+        Some(member) if votes => Vote::Validator { condominium: member.condominium },
+        Some(member) => Vote::Watching { condominium: member.condominium },
         None => Vote::Observer,
     };
     // A node that is not ready answers with a problem; the rest is worth showing all the same.
     let health = client.health().await.ok();
-    let peers = peers_in(&client.metrics().await?);
+    let peers = peers_in(&metrics);
     let answer = Answer {
         version: status.version,
         node,
@@ -106,14 +134,17 @@ async fn status(context: &Context) -> Result<(), CommandError> {
         health,
         peers_connected: peers.iter().filter(|peer| peer.connected).count(),
         peers: peers.len(),
+        validators_connected: gauge(&metrics, "commonwatt_validators_connected"),
+        validators_needed: gauge(&metrics, "commonwatt_validators_needed"),
     };
     context.put(&answer, || {
         let vote = match answer.vote {
             Vote::Validator { condominium } => format!("validator of condominium {condominium}"),
+            Vote::Watching { condominium } => format!("watching: the validator of condominium {condominium}, which does not vote yet"),
             Vote::Observer => "observer: it follows without a vote".to_owned(),
         };
         let ready = match &answer.health {
-            Some(health) if health.ready => "yes".to_owned(),
+            Some(health) if health.ready => answer.waits().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
             Some(health) => format!("no: {}", health.problems.join("; ")),
             None => "no".to_owned(),
         };
@@ -124,7 +155,7 @@ async fn status(context: &Context) -> Result<(), CommandError> {
             .with("block time", time(answer.timestamp))
             .with("node's clock", time(answer.now))
             .with("ready", ready)
-            .with("peers", format!("{} of {} connected", answer.peers_connected, answer.peers))
+            .with("connected", format!("{} of {} nodes", answer.peers_connected, answer.peers))
             .with("waiting", format!("{} transactions", answer.pending))
             .text()
     })
@@ -149,6 +180,11 @@ async fn peers(context: &Context) -> Result<(), CommandError> {
             csv
         },
     )
+}
+
+/// A plain number among what a node counts.
+fn gauge(metrics: &str, name: &str) -> Option<u64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// The peers among what a node counts.
