@@ -107,7 +107,8 @@ pub enum NodeError {
     NotAValidator(String),
     /// A network key that genesis does not bind to the validator.
     #[error(
-        "the network key of this directory, {0}, is not the one that its genesis document names beside the validator: restore keys/network.key"
+        "the network key of this directory, {0}, is not the one that its genesis document names beside its validator key: one of the two files is another's. \
+         Restore keys/network.key and keys/validator.key"
     )]
     OtherNetworkKey(String),
     /// A validator alone that shall watch the others.
@@ -268,7 +269,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         // Gateway and scheduler stop before the application that they submit to.
         parts_stop.send_replace(true);
         for task in roles.tasks {
-            let _ = task.await;
+            let _ = tokio::time::timeout(PARTS_TIME, task).await;
         }
         // Consensus before it too: it finishes the height under way. Where it has ended itself there is nothing to wait for.
         let consensus_ended =
@@ -355,6 +356,9 @@ const APPLICATION: &str = "application";
 
 /// Consensus as a part of the node, in messages.
 const CONSENSUS: &str = "consensus";
+
+/// How long gateway and scheduler may each take to stop: a part that waits for a disk that hangs never does.
+const PARTS_TIME: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// How long the database may take to close before the process ends without it, which costs nothing but the log's replay.
 const CLOSING_TIME: std::time::Duration = std::time::Duration::from_secs(5);

@@ -5,6 +5,7 @@
 //! Nothing is decided here about blocks or votes. Called by `lib` and `stepped`.
 
 mod parts;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -37,9 +38,12 @@ use tokio::{
 };
 use tracing::{debug, error, info};
 
-use self::parts::Parts;
+use self::{
+    parts::Parts,
+    silence::{Silence, in_time, is_of_consensus},
+};
 use super::{
-    BlockTime, ConsensusError, Ended,
+    BlockTime, ConsensusError, Ended, LostLog,
     codec::{Door, MAX_RESPONSE_BLOCKS, MAX_RESPONSE_BYTES, certificate_to_chain, raw_decided},
     context::{Address, BlockHash, Context, Height, Part, ValidatorSet},
     engine::Engine,
@@ -71,11 +75,9 @@ pub(super) struct Driver {
     members: certificate::ValidatorSet,
     /// What proves the tip, once this process has committed or looked for it.
     proof: Option<CommitCertificate>,
-    /// Whether a certificate with a precommit of ours that we have not signed ends the process.
-    guards_key: bool,
+    /// From which height on a certificate with a precommit of ours that we have not signed ends the process; nothing: none does.
+    guards_key: Option<id::Height>,
     watching: Option<Watching>,
-    /// The height at which this process began: only there can proposals be known from before a restart.
-    first: id::Height,
     parts: Parts,
     /// The engine's question what to do next, unanswered while there is no work.
     idle: Option<Reply<Next<Context>>>,
@@ -93,6 +95,7 @@ enum Woken {
     Work(Result<(), AppError>),
     Outgoing(Result<Vec<Bytes>, AppError>),
     Time,
+    Look,
     Ended(Result<(), JoinError>),
     NeverReady,
     NotFinished,
@@ -120,18 +123,22 @@ impl Driver {
             validators: (&members).into(),
             members,
             proof: None,
-            guards_key: false,
+            guards_key: None,
             watching: None,
-            first: tip.height.next(),
             parts: Parts::new(tip.height.next()),
             idle: None,
             streams: 0,
         }
     }
 
-    /// Ends the process where a certificate shows that somebody else signs with our key. The keys must be clones of those that the engine signs with.
-    pub(super) fn guard_key(mut self) -> Self {
-        self.guards_key = true;
+    /// Ends the process where a certificate shows that somebody else signs with our key. The keys must be clones of those that the engine signs with, and know
+    /// what an earlier process signed in the height under way, unless the log that would say so is lost.
+    pub(super) fn guard_key(mut self, log: LostLog) -> Self {
+        let under_way = self.tip.height.next();
+        self.guards_key = Some(match log {
+            LostLog::Refuse => under_way,
+            LostLog::BeginNew => under_way.next(),
+        });
         self
     }
 
@@ -156,6 +163,7 @@ impl Driver {
         let mut stopping: Option<Instant> = None;
         let mut work: Option<Question<()>> = None;
         let mut outgoing: Option<Question<Vec<Bytes>>> = None;
+        let mut silence = Silence::begin();
         loop {
             if stopping.is_some() && (self.idle.is_some() || !ready) {
                 return Ok(Ended::Stopped);
@@ -188,12 +196,16 @@ impl Driver {
                 result = &mut engine.handle.handle => Woken::Ended(result),
                 () = sleep_until(ready_by), if !ready => Woken::NeverReady,
                 () = until(stopping), if stopping.is_some() => Woken::NotFinished,
+                () = silence.look() => Woken::Look,
             };
+            if matches!(&woken, Woken::Event(_)) || matches!(&woken, Woken::Message(Some(message)) if is_of_consensus(message)) {
+                silence.broken();
+            }
             match woken {
                 Woken::Stop => stopping = Some(Instant::now() + FINISH_LIMIT),
                 Woken::Message(Some(message)) => {
                     ready = true;
-                    self.answer(*message).await?;
+                    in_time(self.answer(*message)).await?;
                 }
                 Woken::Message(None) => return Err(gone(&mut events)),
                 Woken::Event(Ok(event)) => {
@@ -214,9 +226,14 @@ impl Driver {
                     self.send(Part::Transactions(result?)).await?;
                 }
                 Woken::Time => {
-                    if self.look_around().await? {
+                    if in_time(self.look_around()).await? {
                         work = None;
                         self.go_on_with_others()?;
+                    }
+                }
+                Woken::Look => {
+                    if silence.lasts(ready && self.keys.is_some() && self.idle.is_none()) {
+                        return Err(ConsensusError::Silent);
                     }
                 }
                 Woken::Ended(result) => {

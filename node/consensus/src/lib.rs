@@ -279,10 +279,16 @@ pub enum ConsensusError {
         /// The highest block that somebody proved.
         others: Height,
     },
+    /// The application or the engine does not answer.
+    #[error(
+        "this node has waited for a minute for its own database or its log of consensus: its disk hangs or is far too slow. It ends so that its supervisor starts \
+         it anew; look at the disk. Nothing that was committed is lost"
+    )]
+    Silent,
     /// A certificate with a vote of ours that is not ours.
     #[error(
-        "the validator key of this node has signed block {height}, and this process, at {tip}, has not. Either the same key runs in a second process or \
-         directory: stop that one and start this one again. Or an older copy of this node's disk was restored: then start it with --rejoin, so that it votes \
+        "the validator key of this node has signed block {height}, and this node, at {tip}, knows nothing of it. Either the same key runs in a second process or \
+         directory: stop that one. Or this node's disk was lost, or an older copy of it restored. In any case start this node with --rejoin then, so that it votes \
          again only in heights of which nothing can be forgotten"
     )]
     KeyUsedElsewhere {
@@ -415,6 +421,10 @@ impl Life {
         let voting = watching::settle(config, tip.height).await?;
         let votes = config.validator_key.clone().filter(|_| voting == Voting::AtOnce);
         let keys = votes.map(|key| Keys::new(config.chain_id, key));
+        if let Some(keys) = &keys {
+            let signed = log::own_precommits(&log::path_in(&config.directory), keys.address()).await?;
+            signed.iter().for_each(|vote| keys.recall(vote));
+        }
         let signatures = Signatures::new(config.chain_id);
         let door = Arc::new(Door::new(signatures, tip.height, (&validators).into()));
         let engine = engine::start(config, keys.clone(), validators.members().len(), door.clone()).await?;
@@ -423,7 +433,7 @@ impl Life {
         info!(height = %tip.height, peers = config.peers.len(), listen = config.listen, votes = keys.is_some(), "consensus starts");
         let network = engine.channels.network.clone();
         let others = if config.peers.is_empty() { None } else { Some(engine::peer_ids(&config.peers)?) };
-        let driver = Driver::new(port.clone(), network, keys, signatures, (tip, validators), others, door).guard_key();
+        let driver = Driver::new(port.clone(), network, keys, signatures, (tip, validators), others, door).guard_key(config.lost_log);
         let driver = match voting {
             Voting::AtOnce => driver,
             Voting::AfterWatching => {

@@ -2,9 +2,10 @@
 //!
 //! The log says what this validator has voted for in the height under way. Where it is lost, or says less than it did, a second vote could contradict the
 //! first, so a missing or damaged log is refused unless the operator says otherwise. The engine itself would begin a missing log anew, drop everything
-//! after a damaged length, and hang on a damaged entry. Nothing is repaired here. Called by `watching`, which decides what is done with a bad one, and by `engine`.
+//! after a damaged length, and hang on a damaged entry. Nothing is repaired here. Called by `watching`, which decides what is done with a bad one, by `engine`, and
+//! by `lib` for what an earlier process signed.
 //!
-//! A log cut off exactly between two entries looks like one that never had more, and is not told.
+//! A log cut off exactly between two entries looks like one that never had more, and is not told before a certificate shows what is missing from it.
 
 use std::{
     fs,
@@ -13,12 +14,16 @@ use std::{
     time::Duration,
 };
 
-use arc_malachitebft_app_channel::app::{consensus::Input, engine::wal::decode_entry, wal::Log};
+use arc_malachitebft_app_channel::app::{consensus::Input, engine::wal::decode_entry, types::core::VoteType, wal::Log};
 use chain::id::Height;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::{StartError, codec::Wire, context::Context};
+use super::{
+    StartError,
+    codec::Wire,
+    context::{Address, Context, Vote},
+};
 
 /// The log's file in consensus' own directory.
 const FILE: &str = "wal";
@@ -114,6 +119,29 @@ async fn check(path: &Path, tip: Height) -> Result<(), StartError> {
         (Some((index, found)), Some(_)) => Err(damaged(&format!("entry {index}"), format!("it is of height {found}, the log of {height}"))),
         (Some(_), None) | (None, Some(_) | None) => Ok(()),
     }
+}
+
+/// The precommits of this validator that the log holds, all of the height under way; none where there is no log. It must have been examined.
+///
+/// # Errors
+/// [`StartError::LogUnreadable`].
+pub(super) async fn own_precommits(path: &Path, validator: Address) -> Result<Vec<Vote>, StartError> {
+    let failed = |error: io::Error| StartError::LogUnreadable { path: path.to_owned(), message: error.to_string() };
+    if fs::metadata(path).map_or(0, |found| found.len()) < HEAD_BYTES as u64 {
+        return Ok(Vec::new());
+    }
+    let mut log = open(path).await?;
+    let mut votes = Vec::new();
+    for entry in log.iter().map_err(failed)? {
+        let bytes = entry.map_err(failed)?;
+        if let Input::Vote(vote) = decode_entry::<Context, _, _>(&Wire, Cursor::new(&bytes)).map_err(failed)?
+            && vote.message.voter == validator
+            && vote.message.kind == VoteType::Precommit
+        {
+            votes.push(vote.message);
+        }
+    }
+    Ok(votes)
 }
 
 /// Opens the log alone; waits a moment for a thread of an engine that has just been stopped.

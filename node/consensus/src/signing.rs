@@ -150,6 +150,11 @@ impl Keys {
         self.address
     }
 
+    /// Takes a vote for one of this process's own that an earlier one left in the log.
+    pub(crate) fn recall(&self, vote: &Vote) {
+        self.remember(vote);
+    }
+
     fn remember(&self, vote: &Vote) {
         let (VoteType::Precommit, NilOrVal::Val(block), Some(round)) = (vote.kind, vote.value, vote.round.as_u32()) else { return };
         let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,8 +164,8 @@ impl Keys {
         }
     }
 
-    /// Whether a certificate holds a precommit of this validator that neither this process nor a clone of these keys has signed. Meant for certificates of
-    /// recent heights that began in the life of this process; what an earlier process signed is in its log and not known here.
+    /// Whether a certificate holds a precommit of this validator that neither this process nor a clone of these keys has signed or been told of. Meant for
+    /// certificates of recent heights that began in the life of this process, and of the one of which its log says what was signed before.
     #[must_use]
     pub fn signed_elsewhere(&self, certificate: &CommitCertificate) -> bool {
         let own = certificate.signatures.iter().any(|commit| commit.validator == self.address.0);

@@ -143,7 +143,8 @@ impl Driver {
 
     /// Nobody else may sign with our key: not a second process, and not this one in a life that an older copy of its disk has forgotten.
     pub(super) fn require_own(&self, certificate: &CommitCertificate) -> Result<(), ConsensusError> {
-        let Some(keys) = self.keys.as_ref().filter(|_| self.guards_key && certificate.height > self.first) else { return Ok(()) };
+        let guarded = self.guards_key.is_some_and(|from| certificate.height >= from);
+        let Some(keys) = self.keys.as_ref().filter(|_| guarded) else { return Ok(()) };
         if keys.signed_elsewhere(certificate) {
             return Err(ConsensusError::KeyUsedElsewhere { height: certificate.height, tip: self.tip.height });
         }

@@ -37,6 +37,9 @@ const DAMAGED: u8 = 3;
 /// The exit code where watching is over: a supervisor starts the node again, and it votes. The usual number for "try again".
 const WATCHED: u8 = 75;
 
+/// How long what still reads or writes may take at the end.
+const CLOSING_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(if cli.log_json { LogFormat::Json } else { LogFormat::Text }, consensus::LOG_EXCEPTIONS, consensus::LOG_REPEATING);
@@ -180,7 +183,7 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         voting: if args.rejoin { Voting::AfterWatching } else { Voting::AtOnce },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(async {
+    let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
         let shutdown = async move {
@@ -199,7 +202,10 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
                 ExitCode::from(WATCHED)
             }
         })
-    })
+    });
+    // A thread that waits for a disk that hangs must not keep the process from ending.
+    runtime.shutdown_timeout(CLOSING_TIME);
+    ended
 }
 
 fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
