@@ -4,18 +4,22 @@
 mod solo;
 mod wattd;
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use wattd::{Home, federate, observe};
-
-/// Waits until all have the height of the furthest and gives it, with the state root that all have there.
-fn agreed(homes: &[&Home]) -> (u64, String) {
-    let height = homes.iter().map(|home| home.height()).max().unwrap();
-    homes.iter().for_each(|home| home.reach(height));
-    let roots: Vec<String> = homes.iter().map(|home| home.state_root(height)).collect();
-    assert!(roots.iter().all(|root| *root == roots[0]), "state roots at {height}: {roots:?}");
-    (height, roots[0].clone())
-}
+use chain::{
+    crypto::address_of,
+    id::{ConnectorId, GroupId, TariffId},
+    quantity::{Amount, Currents},
+    record::{Control, PlugSignal, Service},
+    tariff::{PriceComponent, Tariff, TariffDimension, TariffElement, TariffRestrictions},
+    time::Timestamp,
+};
+use contracts::call::{Call, OpenSession, Priority, PutConnector, PutGroup, PutTariff};
+use node::config::Reads;
+use wattd::{Home, agreed, federate, federate_with, observe};
 
 #[test]
 fn four_nodes_have_one_chain_go_on_without_one_and_wait_without_two() {
@@ -57,6 +61,96 @@ fn four_nodes_have_one_chain_go_on_without_one_and_wait_without_two() {
     running[1] = Some(homes[1].start(&[]));
     homes[3].sell(2);
     agreed(&all);
+}
+
+#[test]
+fn an_idle_federation_makes_a_block_for_each_heartbeat_and_none_between() {
+    let heartbeat_ms = 3_000;
+    let homes = federate_with(4, &format!(r#"{{"heartbeat": "{heartbeat_ms}"}}"#));
+    let all: Vec<&Home> = homes.iter().collect();
+    let running: Vec<_> = homes.iter().map(|home| home.start(&[])).collect();
+    homes.iter().for_each(|home| home.sell(1));
+    // The empty block that follows the last start may still be under way.
+    std::thread::sleep(Duration::from_millis(500));
+    let (first, _) = agreed(&all);
+    homes.iter().for_each(|home| home.reach(first + 3));
+    let blocks: Vec<(u64, usize)> = (first..=first + 3).map(|height| homes[0].block(height)).collect();
+    for pair in blocks.windows(2) {
+        let ((before, _), (time, transactions)) = (pair[0], pair[1]);
+        // No node counts the silence from before a block's own time, which two looks at one clock may show a little later.
+        assert!(transactions == 0 && time - before + 100 >= heartbeat_ms, "{blocks:?}");
+    }
+    agreed(&all);
+    drop(running);
+}
+
+#[test]
+fn an_idle_federation_gives_a_session_back_by_itself_when_its_time_in_the_queue_is_over() {
+    let homes = federate_with(4, r#"{"queue_deadline": "4000", "drift": "1000"}"#);
+    let all: Vec<&Home> = homes.iter().collect();
+    // Nobody lets the session out of the queue, and everybody shows the balance.
+    homes[0].configure(|config| (config.scheduler.enabled, config.gateway.enabled) = (false, false));
+    homes.iter().for_each(|home| home.configure(|config| config.api.reads = Reads::Everybody));
+    let running: Vec<_> = homes.iter().map(|home| home.start(&[])).collect();
+    let garage = &homes[0];
+    garage.sell(1);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let valid_from = Timestamp::from_ms(u64::try_from(now).unwrap() + 5_000);
+    let price = PriceComponent { dimension: TariffDimension::Energy, price: Amount::from_micro(250_000) };
+    let document = Tariff {
+        time_zone: "UTC0".to_owned(),
+        elements: vec![TariffElement { price_components: vec![price], restrictions: TariffRestrictions::default() }],
+        min_price: None,
+        max_price: None,
+        vat_basis_points: 0,
+        parking_grace: chain::time::Duration::ZERO,
+    };
+    let rated = Currents::from_ma([32_000; 3]);
+    let connector = ConnectorId::new(garage.condominium, 1);
+    garage.orders([
+        Call::PutGroup(PutGroup { group: GroupId::new(garage.condominium, 1), parent: None, limit: rated }),
+        Call::PutTariff(PutTariff { tariff: TariffId::new(garage.condominium, 1), version: 1, valid_from, document }),
+        Call::PutConnector(PutConnector {
+            connector,
+            group: 1,
+            control: Control::Switched,
+            plug_signal: PlugSignal::Reported,
+            rated,
+            tariff: 1,
+            service: Service::InService,
+        }),
+    ]);
+    while SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() <= u128::from(valid_from.ms()) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let spend = Amount::from_micro(400_000);
+    let max_duration = chain::time::Duration::from_hours(1);
+    let (energy_target, state_of_charge, depart_by, window) = (None, None, None, None);
+    let priority = Priority::None;
+    garage.buyer_asks(
+        0,
+        Call::OpenSession(OpenSession {
+            connector,
+            tariff_version: 1,
+            max_spend: spend,
+            max_duration,
+            energy_target,
+            state_of_charge,
+            depart_by,
+            window,
+            priority,
+        }),
+    );
+    let buyer = address_of(&garage.buyer());
+    let balance = |home: &Home| home.json(&format!("/api/v1/accounts/{buyer}"))["account"]["balance"].as_str().unwrap().to_owned();
+    assert_eq!(balance(garage), "600000");
+    let (opened, _) = agreed(&all);
+    homes.iter().for_each(|home| home.reach(opened + 1));
+    assert_eq!(garage.block(opened + 1).1, 0, "nobody asked for it");
+    homes.iter().for_each(|home| assert_eq!(balance(home), "1000000"));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(agreed(&all).0, opened + 1, "and it is silent again");
+    drop(running);
 }
 
 #[test]
@@ -181,6 +275,51 @@ fn a_validator_that_runs_twice_is_stopped_and_an_older_disk_votes_again_only_aft
     }
     agreed(&left);
     drop(voting);
+}
+
+/// A copy that was one block old was not noticed: nobody compared the first block that it fetched with what it had signed before. And each start of an older one
+/// forgave one block more, until it voted.
+#[test]
+fn an_old_or_an_empty_disk_that_is_started_plainly_stops_with_a_word_and_the_newest_goes_on() {
+    let homes = federate(4);
+    let mut running: Vec<_> = homes.iter().map(|home| Some(home.start(&[]))).collect();
+    homes.iter().for_each(|home| home.sell(1));
+    // With one of them dead every block shows the signatures of the other three.
+    running[2].take().unwrap().kill();
+    let three = [&homes[0], &homes[1], &homes[3]];
+    let silent = || {
+        std::thread::sleep(Duration::from_millis(500));
+        agreed(&three).0
+    };
+    homes[0].sell(2);
+    let old_at = silent();
+    let old = homes[3].copy();
+    (3..=6).for_each(|sale| homes[0].sell(sale));
+    let last_at = silent() + 1;
+    let last = homes[3].copy();
+    homes[0].sell(7);
+    assert!(silent() == last_at && last_at >= old_at + 5, "{old_at}, {last_at}");
+    running[3].take().unwrap().kill();
+    let empty = homes[3].copy();
+    for lost in [empty.data.database(), empty.data.wal()] {
+        fs::remove_dir_all(lost).unwrap();
+    }
+
+    for (disk, what) in [(&last, "one block old"), (&old, "five blocks old"), (&empty, "empty")] {
+        // A supervisor that does not heed the exit code changes nothing.
+        for start in 0..3 {
+            let (code, text) = disk.ends(&[]);
+            println!("{what}, start {start}: {}", text.lines().last().unwrap());
+            assert!(code == 3 && text.contains("has signed block") && text.contains("--rejoin"), "{what}, start {start}: {code}: {text}");
+        }
+    }
+    assert_eq!(agreed(&three[..2]).0, last_at, "nothing was decided with it");
+
+    // The newest disk knows of every vote that it cast, although it was killed, and needs no word.
+    running[3] = Some(homes[3].start(&[]));
+    three.iter().for_each(|home| home.sell(home.next_sale()));
+    agreed(&three);
+    drop(running);
 }
 
 /// What is refused with exit code 3, with these words.

@@ -1,4 +1,5 @@
-//! Machines that go wrong under a real `wattd`: clocks that jump, disks that are full or read-only, logs that are cut. A word, and nothing lost.
+//! Machines that go wrong under a real `wattd`: clocks that jump, disks that are full, read-only, slow or hang, logs that are cut, a day without power. A word, and
+//! nothing lost.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod wattd;
@@ -9,7 +10,7 @@ use std::{
 };
 
 use wattd::{
-    Home, Outcome, PATIENCE, Running, federate,
+    Home, Outcome, PATIENCE, Running, agreed, federate,
     machine::{FULL, Machine, READ_ONLY},
 };
 
@@ -105,12 +106,7 @@ fn one_of_four_whose_clock_is_an_hour_off_stops_with_a_word_and_the_others_go_on
             assert!(homes[0].height() < 400, "it goes on: {}", homes[3].logged());
         }
     };
-    let agreed = || {
-        let height = homes[0].height();
-        homes.iter().for_each(|home| home.reach(height));
-        let roots: Vec<String> = homes.iter().map(|home| home.state_root(height)).collect();
-        assert!(roots.iter().all(|root| *root == roots[0]), "{height}: {roots:?}");
-    };
+    let all: Vec<&Home> = homes.iter().collect();
 
     // While it runs: just under the jump that it notices by itself, just over it, and back.
     for (offset_s, words) in [
@@ -124,7 +120,7 @@ fn one_of_four_whose_clock_is_an_hour_off_stops_with_a_word_and_the_others_go_on
         machine.set_clock(0);
         running = homes[3].start_on(&machine, &[]);
         homes[3].sell(homes[3].next_sale());
-        agreed();
+        agreed(&all);
     }
     running.stop();
 
@@ -138,8 +134,111 @@ fn one_of_four_whose_clock_is_an_hour_off_stops_with_a_word_and_the_others_go_on
     machine.set_clock(0);
     let last = homes[3].start_on(&machine, &[]);
     homes[3].sell(homes[3].next_sale());
-    agreed();
+    agreed(&all);
     drop((others, last));
+}
+
+#[test]
+fn a_node_that_stood_still_for_a_day_catches_up_and_its_vote_counts_again() {
+    let homes = federate(4);
+    let all: Vec<&Home> = homes.iter().collect();
+    let machines: Vec<Machine> = homes.iter().map(Machine::of).collect();
+    let start = |number: usize| Some(homes[number].start_on(&machines[number], &[]));
+    let mut running: Vec<_> = (0..4).map(start).collect();
+    homes.iter().for_each(|home| home.sell(1));
+    let (stood, _) = agreed(&all);
+    running[3].take().unwrap().stop();
+    let sell = |turn: u64| homes[usize::try_from(turn % 3).unwrap()].sell(2 + turn / 3);
+    let sold = 60;
+    (0..sold / 2).for_each(sell);
+
+    // A clock that leaps by a day under a process stops it, so the others are started again on the next day, which nobody has to confirm to them.
+    let day_s = 24 * HOUR_S;
+    running.iter_mut().take(3).for_each(|process| process.take().unwrap().stop());
+    machines.iter().for_each(|machine| machine.set_clock(day_s));
+    homes.iter().for_each(|home| home.ahead_s.set(day_s));
+    for (number, process) in running.iter_mut().enumerate().take(3) {
+        *process = start(number);
+    }
+    (sold / 2..sold).for_each(sell);
+    let (height, _) = agreed(&all[..3]);
+    let day = homes[0].block(height).0 - homes[0].block(stood).0;
+    assert!(day >= 24 * 3_600_000 && height >= stood + sold, "{stood} to {height} in {day} ms");
+
+    running[3] = start(3);
+    homes[3].reach(height);
+    agreed(&all);
+    // Without it nothing is decided now.
+    running[2].take().unwrap().kill();
+    let left = [&homes[0], &homes[1], &homes[3]];
+    left.iter().for_each(|home| home.sell(home.next_sale()));
+    agreed(&left);
+    drop(running);
+}
+
+#[test]
+fn a_slow_disk_loses_nothing_and_neither_stops_the_others_nor_its_own_vote() {
+    let homes = federate(4);
+    let all: Vec<&Home> = homes.iter().collect();
+    let machine = Machine::of(&homes[3]);
+    let mut running: Vec<_> = homes[..3].iter().map(|home| Some(home.start(&[]))).collect();
+    let slow = homes[3].start_on(&machine, &[]);
+    homes.iter().for_each(|home| home.sell(1));
+    machine.set_late(Duration::from_millis(300));
+    for _ in 0..3 {
+        homes.iter().for_each(|home| home.sell(home.next_sale()));
+    }
+    agreed(&all);
+
+    // Nothing is decided without its vote now, late as it is; then it dies in the midst of writing.
+    running[2].take().unwrap().kill();
+    let left = [&homes[0], &homes[1], &homes[3]];
+    left.iter().for_each(|home| home.sell(home.next_sale()));
+    let acknowledged = homes[3].next_sale();
+    homes[3].submit(acknowledged, "");
+    slow.kill();
+    machine.set_late(Duration::ZERO);
+    let again = homes[3].start_on(&machine, &[]);
+    running[2] = Some(homes[2].start(&[]));
+    homes[2].sell(homes[2].next_sale());
+    agreed(&all);
+    assert!(homes[3].next_sale() >= acknowledged);
+    drop((again, running));
+}
+
+#[test]
+fn a_disk_that_hangs_ends_its_node_with_a_word_and_the_others_go_on() {
+    let (homes, alone) = (federate(4), Home::found());
+    let all: Vec<&Home> = homes.iter().collect();
+    // The log hangs under one of four, and the chain's database under a node alone.
+    let log = Machine::with_disk(&homes[3].data.wal());
+    let database = Machine::with_disk(&alone.data.database());
+    let running: Vec<Running<'_>> = homes[..3].iter().map(|home| home.start(&[])).collect();
+    let mut hanging = homes[3].start_on(&log, &[]);
+    homes.iter().for_each(|home| home.sell(1));
+    let mut hanging_alone = alone.start_on(&database, &[]);
+    alone.sell(1);
+
+    let for_ever = Duration::from_secs(3_600);
+    log.set_late(for_ever);
+    database.set_late(for_ever);
+    alone.submit(2, "");
+    homes[..3].iter().for_each(|home| home.sell(2));
+    for process in [&mut hanging, &mut hanging_alone] {
+        let (code, text) = process.until_it_ends();
+        assert_eq!(code, 1, "{text}");
+        assert_says(&text, &["its disk hangs", "its supervisor starts it anew", "Nothing that was committed is lost"]);
+    }
+
+    log.set_late(Duration::ZERO);
+    database.set_late(Duration::ZERO);
+    let again = homes[3].start_on(&log, &[]);
+    homes[3].sell(homes[3].next_sale());
+    agreed(&all);
+    let alone_again = alone.start_on(&database, &[]);
+    assert!(alone.next_sale() >= 2);
+    alone.sell(alone.next_sale());
+    drop((running, again, alone_again));
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! A whole `wattd` process: its addresses, its silence, its exports.
+//! A whole `wattd` process: its addresses, its keys, its silence, what it says of itself, its exports.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 mod solo;
 mod wattd;
 
-use std::{fs, net::TcpListener, process::Stdio, time::Duration};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Stdio, time::Duration};
 
+use node::keys::KeyName;
 use wattd::{Home, federate, free_addresses};
 
 #[test]
@@ -57,6 +58,71 @@ fn an_idle_node_is_silent_and_commits_at_once_when_somebody_comes() {
         home.sell(sale);
         assert_eq!(home.height(), silent + sale, "one transaction, one block");
     }
+    running.stop();
+}
+
+#[test]
+fn a_key_of_another_or_in_the_wrong_place_or_for_all_to_read_is_refused_with_what_to_do() {
+    let homes = federate(2);
+    let validator = |home: &Home| KeyName::Validator.file(home.data.path());
+    let network = |home: &Home| KeyName::Network.file(home.data.path());
+    let put = |from: PathBuf, to: PathBuf| {
+        let key = fs::read(from).unwrap();
+        fs::write(to, key).unwrap();
+    };
+    let swap = |home: &Home| {
+        let key = fs::read(network(home)).unwrap();
+        put(validator(home), network(home));
+        fs::write(validator(home), key).unwrap();
+    };
+    let expose = |file: PathBuf| fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    type Wrong<'a> = (&'a dyn Fn(&Home), &'a [&'a str]);
+    let not_a_validator: &[&str] =
+        &["validator key of this directory", "not among the validators of its genesis document", "restore keys/validator.key"];
+    let not_beside: &[&str] = &["network key of this directory", "beside its validator key", "keys/network.key", "keys/validator.key"];
+    let exposed: &[&str] = &["may be read by others (mode 644)", "chmod 600"];
+    let cases: [Wrong<'_>; 7] = [
+        (&swap, not_a_validator),
+        (&|home| put(network(home), validator(home)), not_a_validator),
+        (&|home| put(validator(home), network(home)), not_beside),
+        (&|home| put(validator(&homes[1]), validator(home)), not_beside),
+        (&|home| put(network(&homes[1]), network(home)), not_beside),
+        (&|home| expose(validator(home)), exposed),
+        (&|home| expose(network(home)), exposed),
+    ];
+    for (number, (harm, words)) in cases.into_iter().enumerate() {
+        let home = homes[0].copy();
+        harm(&home);
+        let (code, text) = home.ends(&[]);
+        assert_eq!(code, 1, "{number}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{number}: {word:?} is not in: {text}");
+        }
+        for key in [validator(&home), network(&home)] {
+            assert!(!text.contains(fs::read_to_string(key).unwrap().trim()), "{number}: a key is shown");
+        }
+        assert!(!home.data.database().exists() && !home.data.wal().exists(), "{number}: nothing was begun");
+    }
+}
+
+#[test]
+fn fewer_than_four_validators_are_told_that_no_fault_is_tolerated_and_four_are_not() {
+    for count in 1..=4 {
+        let homes = federate(count);
+        assert!(homes[0].refusal(&[]).is_none());
+        let (words, logged) = ("fewer than four validators: no fault is tolerated", homes[0].logged());
+        assert_eq!(logged.contains(words), count < 4, "{count}: {logged}");
+    }
+}
+
+#[test]
+fn the_alarm_of_a_log_that_failed_stands_among_the_measurements_and_is_silent() {
+    let home = Home::found();
+    let running = home.start(&[]);
+    home.sell(1);
+    let (status, text) = home.http("GET", "/metrics", &[]).unwrap();
+    let alarm: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && line.contains("node_safety_failure")).collect();
+    assert!(status == 200 && alarm.len() == 1 && alarm[0].ends_with(" 0"), "{status}: {alarm:?} in {text}");
     running.stop();
 }
 

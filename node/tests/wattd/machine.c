@@ -3,6 +3,7 @@
  *
  * TEST_CLOCK   names the file with the seconds that the clock shows too many; read at every look at the clock.
  * TEST_ERRNO   names the file with the error of every write below the directory that TEST_DISK names; 0: none.
+ * TEST_LATE    names the file with the milliseconds that a disk needs to keep what was written there, each time that it is asked to; read while it works.
  *
  * Only clock_gettime is changed, which Rust asks: a database that waits until a time of its own must not wait for another.
  */
@@ -60,19 +61,31 @@ static int wrong_path(const char *path)
     return is_below(path) ? (int)told("TEST_ERRNO") : 0;
 }
 
-static int wrong_file(int file)
+static int is_file_below(int file)
 {
     char link[64], path[4096];
     ssize_t length;
-    int error = (int)told("TEST_ERRNO");
-    if (!error)
-        return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     length = readlink(link, path, sizeof path - 1);
     if (length < 0)
         return 0;
     path[length] = 0;
-    return is_below(path) ? error : 0;
+    return is_below(path);
+}
+
+static int wrong_file(int file)
+{
+    int error = (int)told("TEST_ERRNO");
+    return error && is_file_below(file) ? error : 0;
+}
+
+static void be_late(int file)
+{
+    long waited;
+    if (!told("TEST_LATE") || !is_file_below(file))
+        return;
+    for (waited = 0; waited < told("TEST_LATE"); waited += 20)
+        usleep(20 * 1000);
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -156,6 +169,7 @@ int ftruncate64(int file, off64_t length)
 int fsync(int file)
 {
     int error = wrong_file(file);
+    be_late(file);
     FAIL_WHERE(error == ENOSPC ? 0 : error);
     return (int)syscall(SYS_fsync, file);
 }
@@ -163,6 +177,7 @@ int fsync(int file)
 int fdatasync(int file)
 {
     int error = wrong_file(file);
+    be_late(file);
     FAIL_WHERE(error == ENOSPC ? 0 : error);
     return (int)syscall(SYS_fdatasync, file);
 }

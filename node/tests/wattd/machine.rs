@@ -3,7 +3,13 @@
 //! Nothing of it is in the program: a clock that could be set from outside would be a way to cheat. Setting the real clock takes root, and every process of the machine would
 //! see it.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use super::Home;
 
@@ -21,9 +27,15 @@ pub struct Machine {
 impl Machine {
     /// A machine that is well.
     pub fn of(home: &Home) -> Self {
-        let machine = Self { folder: tempfile::tempdir().unwrap(), disk: home.data.path().to_owned() };
+        Self::with_disk(home.data.path())
+    }
+
+    /// The same, of whose disk this directory is all.
+    pub fn with_disk(directory: &Path) -> Self {
+        let machine = Self { folder: tempfile::tempdir().unwrap(), disk: directory.to_owned() };
         machine.set_clock(0);
         machine.set_disk(0);
+        machine.set_late(Duration::ZERO);
         machine
     }
 
@@ -35,6 +47,11 @@ impl Machine {
     /// From now on whatever changes the node's directory fails with this error; 0: it does not.
     pub fn set_disk(&self, error: i32) {
         self.put("errno", &error.to_string());
+    }
+
+    /// From now on the disk takes so long to keep what was written.
+    pub fn set_late(&self, time: Duration) {
+        self.put("late", &time.as_millis().to_string());
     }
 
     /// In one step: a half-written number is another one.
@@ -50,6 +67,7 @@ impl Machine {
             .env("LD_PRELOAD", library())
             .env("TEST_CLOCK", self.folder.path().join("clock"))
             .env("TEST_ERRNO", self.folder.path().join("errno"))
+            .env("TEST_LATE", self.folder.path().join("late"))
             .env("TEST_DISK", &self.disk);
     }
 }

@@ -4,6 +4,7 @@
 pub mod machine;
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -15,6 +16,7 @@ use std::{
 
 use chain::{crypto::address_of, hash::Hash32, id::CondominiumId, quantity::Amount, time::Timestamp};
 use contracts::call::{Body, Call, SellTokens, Transaction, Transfer};
+use ed25519_dalek::SigningKey;
 use node::{
     data_dir::DataDir,
     keys::{self, KeyName},
@@ -34,16 +36,23 @@ pub struct Home {
     pub network: SocketAddr,
     /// Whose treasurer sells.
     pub condominium: CondominiumId,
+    /// By how much the clocks of the federation are ahead of this machine's, for what is signed.
+    pub ahead_s: Cell<i64>,
 }
 
 /// The nodes of a federation of condominiums, one each, founded and joined on free ports.
 pub fn federate(count: u32) -> Vec<Home> {
+    federate_with(count, "{}")
+}
+
+/// The same with these parameters, as a JSON object.
+pub fn federate_with(count: u32, params: &str) -> Vec<Home> {
     let homes: Vec<Home> = (1..=count)
         .map(|number| {
             let [api, gateway, network] = free_addresses();
             let folder = tempfile::tempdir().unwrap();
             let data = DataDir::new(folder.path().join("node"));
-            let home = Home { folder, data, api, gateway, network, condominium: CondominiumId(number) };
+            let home = Home { folder, data, api, gateway, network, condominium: CondominiumId(number), ahead_s: Cell::new(0) };
             let (api, gateway, network) = (api.to_string(), gateway.to_string(), multiaddress(network));
             let name = format!("C{number}");
             home.done(&["prepare", "--name", &name, "--address", &network, "--api-listen", &api, "--gateway-listen", &gateway]);
@@ -52,7 +61,9 @@ pub fn federate(count: u32) -> Vec<Home> {
         .collect();
     let out = homes[0].genesis_folder();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattd"));
-    command.args(["genesis", "--network", "FED", "--out", &out]);
+    let file = homes[0].folder.path().join("params.json");
+    fs::write(&file, params).unwrap();
+    command.args(["genesis", "--network", "FED", "--out", &out, "--params"]).arg(file);
     for home in &homes {
         command.arg("--member").arg(home.data.path().join("member.json"));
     }
@@ -69,7 +80,7 @@ pub fn observe(homes: &[Home], name: &str) -> (Home, String) {
     let [api, gateway, network] = free_addresses();
     let folder = tempfile::tempdir().unwrap();
     let data = DataDir::new(folder.path().join("node"));
-    let home = Home { folder, data, api, gateway, network, condominium: CondominiumId(1) };
+    let home = Home { folder, data, api, gateway, network, condominium: CondominiumId(1), ahead_s: Cell::new(0) };
     let (api, address) = (api.to_string(), multiaddress(network));
     let from = homes[0].genesis_folder();
     let said = home.done(&["join", "--observer", "--name", name, "--address", &address, "--api-listen", &api, "--from", &from]);
@@ -79,6 +90,15 @@ pub fn observe(homes: &[Home], name: &str) -> (Home, String) {
 
 fn multiaddress(address: SocketAddr) -> String {
     format!("/ip4/{}/tcp/{}", address.ip(), address.port())
+}
+
+/// Waits until all have the height of the furthest and gives it, with the state root that all have there.
+pub fn agreed(homes: &[&Home]) -> (u64, String) {
+    let height = homes.iter().map(|home| home.height()).max().unwrap();
+    homes.iter().for_each(|home| home.reach(height));
+    let roots: Vec<String> = homes.iter().map(|home| home.state_root(height)).collect();
+    assert!(roots.iter().all(|root| *root == roots[0]), "state roots at {height}: {roots:?}");
+    (height, roots[0].clone())
 }
 
 /// A `wattd` that runs; it does not outlive this.
@@ -106,7 +126,7 @@ impl Home {
     pub fn found_at(api: SocketAddr, gateway: SocketAddr, network: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::new(folder.path().join("node"));
-        let home = Self { folder, data, api, gateway, network, condominium: CondominiumId(1) };
+        let home = Self { folder, data, api, gateway, network, condominium: CondominiumId(1), ahead_s: Cell::new(0) };
         let network = multiaddress(network);
         let (api, gateway) = (api.to_string(), gateway.to_string());
         let listen = ["--api-listen", &api, "--gateway-listen", &gateway, "--network-listen", &network];
@@ -147,7 +167,7 @@ impl Home {
         let mut config = node::config::Config::read(&data.config_file()).unwrap();
         (config.api.listen, config.gateway.listen, config.network.listen) = (api, gateway, multiaddress(network));
         fs::write(data.config_file(), config.text().unwrap()).unwrap();
-        Self { folder, data, api, gateway, network, condominium: self.condominium }
+        Self { folder, data, api, gateway, network, condominium: self.condominium, ahead_s: self.ahead_s.clone() }
     }
 
     /// The number of the condominium's next sale, by this node.
@@ -160,8 +180,13 @@ impl Home {
 
     /// Puts a peer into the configuration of a node that does not run.
     pub fn add_peer(&self, peer: &str) {
+        self.configure(|config| config.network.peers.push(peer.to_owned()));
+    }
+
+    /// Changes the configuration of a node that does not run.
+    pub fn configure(&self, change: impl FnOnce(&mut node::config::Config)) {
         let mut config = node::config::Config::read(&self.data.config_file()).unwrap();
-        config.network.peers.push(peer.to_owned());
+        change(&mut config);
         fs::write(self.data.config_file(), config.text().unwrap()).unwrap();
     }
 
@@ -250,6 +275,11 @@ impl Home {
         }
     }
 
+    /// Starts a node that must end by itself, and gives its exit code and its last words.
+    pub fn ends(&self, arguments: &[&str]) -> (i32, String) {
+        self.spawn(arguments, None).until_it_ends()
+    }
+
     /// The exit code and the last words of a node that ends by itself; nothing where it goes on.
     pub fn refusal(&self, arguments: &[&str]) -> Option<(i32, String)> {
         match self.outcome(arguments) {
@@ -300,10 +330,22 @@ impl Home {
     }
 
     pub fn state_root(&self, height: u64) -> String {
-        let (status, body) = self.http("GET", &format!("/api/v1/blocks/{height}"), &[]).unwrap();
+        let document = self.json(&format!("/api/v1/blocks/{height}"));
+        document["header"]["state_root"].as_str().unwrap_or_else(|| panic!("{document}")).to_owned()
+    }
+
+    /// A block's time in ms, and how many transactions it holds.
+    pub fn block(&self, height: u64) -> (u64, usize) {
+        let document = self.json(&format!("/api/v1/blocks/{height}"));
+        let time = document["header"]["timestamp"].as_str().and_then(|ms| ms.parse().ok());
+        (time.unwrap_or_else(|| panic!("{document}")), document["transactions"].as_array().unwrap_or_else(|| panic!("{document}")).len())
+    }
+
+    /// What stands there for everybody to read.
+    pub fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.http("GET", path, &[]).unwrap();
         assert_eq!(status, 200, "{body}");
-        let document: serde_json::Value = serde_json::from_str(&body).unwrap();
-        document["header"]["state_root"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
+        serde_json::from_str(&body).unwrap()
     }
 
     /// The treasurer's sale with this number, from 1, committed.
@@ -341,30 +383,44 @@ impl Home {
     /// What the manager orders, in this order and for the first time, committed.
     pub fn orders(&self, calls: impl IntoIterator<Item = Call>) {
         for (nonce, call) in (0..).zip(calls) {
-            let transaction = self.signed(KeyName::Manager, nonce, call);
-            let path = "/api/v1/transactions?wait=committed&timeout_ms=50000";
-            let (status, body) = self.http("POST", path, transaction.bytes()).unwrap();
-            assert!(status == 200 && body.contains("applied"), "{body}");
+            self.commits(&self.signed(KeyName::Manager, nonce, call));
         }
     }
 
+    /// What whoever buys in the condominium asks for, committed.
+    pub fn buyer_asks(&self, nonce: u64, call: Call) {
+        self.commits(&self.signed_with(&self.buyer(), nonce, call));
+    }
+
+    fn commits(&self, transaction: &Transaction) {
+        let (status, body) = self.http("POST", "/api/v1/transactions?wait=committed&timeout_ms=50000", transaction.bytes()).unwrap();
+        assert!(status == 200 && body.contains("applied"), "{body}");
+    }
+
+    /// One buyer for each condominium: it is where its first tokens were sold that an account is at home.
+    pub fn buyer(&self) -> SigningKey {
+        SigningKey::from_bytes(&[6 + u8::try_from(self.condominium.0).unwrap(); 32])
+    }
+
     pub fn sale(&self, sale: u64) -> Transaction {
-        // One buyer for each condominium: it is where its first tokens were sold that an account is at home.
-        let buyer = address_of(&ed25519_dalek::SigningKey::from_bytes(&[6 + u8::try_from(self.condominium.0).unwrap(); 32]));
+        let buyer = address_of(&self.buyer());
         let (condominium, amount) = (self.condominium, Amount::from_micro(1_000_000));
         let call = Call::SellTokens(SellTokens { condominium, account: buyer, amount, sale, payment: Hash32::ZERO });
         self.signed(KeyName::Treasurer, sale - 1, call)
     }
 
     fn signed(&self, by: KeyName, nonce: u64, call: Call) -> Transaction {
-        let key = keys::read(&by.file(self.data.path())).unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        self.signed_with(&keys::read(&by.file(self.data.path())).unwrap(), nonce, call)
+    }
+
+    fn signed_with(&self, key: &SigningKey, nonce: u64, call: Call) -> Transaction {
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap() + self.ahead_s.get();
         // Long enough for a node whose clock is an hour ahead, and not too long for one an hour behind.
-        let valid_until = Timestamp::from_ms(u64::try_from(now).unwrap() + 20 * 3_600_000);
-        let account = address_of(&key);
+        let valid_until = Timestamp::from_ms(u64::try_from(now + 20 * 3_600).unwrap() * 1_000);
+        let account = address_of(key);
         let chain_id = self.data.genesis().unwrap().chain_id();
         let body = Body { chain_id, account, signer: account, nonce, valid_until, call };
-        Transaction::sign(body, &key).unwrap()
+        Transaction::sign(body, key).unwrap()
     }
 }
 
@@ -387,6 +443,18 @@ impl Running<'_> {
                 return logged;
             }
             assert!(Instant::now() < until, "{words:?} is not in: {logged}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until it ends by itself, and gives its exit code and its last words.
+    pub fn until_it_ends(&mut self) -> (i32, String) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(ended) = self.ended() {
+                return ended;
+            }
+            assert!(Instant::now() < until, "it goes on: {}", self.home.logged());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
