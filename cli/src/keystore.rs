@@ -323,7 +323,11 @@ impl Header {
     }
 }
 
-fn check_name(name: &str) -> Result<(), KeystoreError> {
+/// Goes on only for a name that a wallet may have.
+///
+/// # Errors
+/// [`KeystoreError::Name`].
+pub fn check_name(name: &str) -> Result<(), KeystoreError> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if first && rest && name.len() <= MAX_NAME_BYTES { Ok(()) } else { Err(KeystoreError::Name(name.to_owned())) }

@@ -283,6 +283,25 @@ fn a_new_wallet_comes_back_from_its_words() {
     assert_eq!(code(&overwritten), 1);
 }
 
+/// The words of a wallet that could not be made stayed behind in their file.
+#[test]
+fn a_name_that_no_wallet_may_have_leaves_no_words_behind() {
+    let home = Home::new();
+    let words = home.file("unused", "").with_file_name("words");
+    let refused = home.watt("http://127.0.0.1:1", &["wallet", "new", "--wallet", "../x", "--phrase-file", words.to_str().unwrap()]);
+    assert!(code(&refused) == 1 && text(&refused.stderr).contains("a wallet's name has"), "{}", text(&refused.stderr));
+    assert!(!words.exists());
+}
+
+/// A person who looks at the first lines alone, and a script that closes the errors, were told 101 after whatever was done.
+#[test]
+fn who_does_not_read_the_errors_is_told_the_same_code() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let refused = Home::new().command(&["wallet", "new", "--wallet", "../x", "--phrase-file", "words"]).stderr(writer).status().unwrap();
+    assert_eq!(refused.code(), Some(1));
+}
+
 /// A refusal repeated the ledger's own numbers: "expected 19000001, found 19000000", and times in ms since 1970.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_told_in_tokens_and_local_times() {

@@ -78,7 +78,7 @@ pub async fn examine(options: &Options) -> Diagnosis {
     peers(&known, &mut found);
     match data.lock() {
         Ok(lock) => {
-            found.warning("process", "the node does not run", format!("start it with: wattd run --data {}", data.path().display()));
+            found.warning("process", "the node does not run", start_with(&known));
             disk::stopped(&known, &mut found).await;
             drop(lock);
         }
@@ -260,6 +260,26 @@ fn membership(known: &Known<'_>, found: &mut Diagnosis) {
     }
 }
 
+/// How the node is started: one that may have voted before, on a disk that knows nothing of it, only in the way that watches first.
+fn start_with(known: &Known<'_>) -> String {
+    let data = known.data.path().display();
+    let votes_with_others = !known.config.observer && known.genesis.validators.len() > 1;
+    if votes_with_others && !known.data.database().exists() {
+        return format!(
+            "the first time, start it with: wattd run --data {data}; if it has run before and its disk was lost: wattd run --data {data} --rejoin"
+        );
+    }
+    format!("start it with: wattd run --data {data}")
+}
+
+/// How the gateway is given a unit, at a connector of the node's own condominium.
+fn add_unit(known: &Known<'_>) -> String {
+    let own = known.key(KeyName::Validator).map(address_of);
+    let member = known.genesis.validators.iter().find(|member| Some(member.address) == own);
+    let condominium = member.map_or_else(|| "CONDOMINIUM".to_owned(), |member| member.condominium.to_string());
+    format!("add one with: wattd unit add --data {} --connector {condominium}-1", known.data.path().display())
+}
+
 fn units_file(known: &Known<'_>, found: &mut Diagnosis) {
     if !known.config.gateway.enabled {
         return;
@@ -278,7 +298,7 @@ fn units_file(known: &Known<'_>, found: &mut Diagnosis) {
             found.wrong("units_file", error.to_string(), "correct units.json, or restore it from a backup: it has the units' keys")
         }
         Ok(registry) if registry.iter().count() == 0 => {
-            found.warning("units_file", "the gateway has no unit", "add one with: wattd unit add --connector 1-1");
+            found.warning("units_file", "the gateway has no unit", add_unit(known));
         }
         Ok(registry) => found.ok("units_file", format!("{} units", registry.iter().count())),
     }

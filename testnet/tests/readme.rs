@@ -143,7 +143,7 @@ fn tries_and_carries(reader: &Reader) {
     assert!(balance.contains("49.00 EUR"), "{balance}");
     let doctor = reader.again("watt doctor --wallet ana", &[], &[]).unwrap();
     assert!(doctor.contains("looked at: 0 wrong"), "{doctor}");
-    let doctor = reader.again("wattd doctor --data node", &[], &[]).unwrap();
+    let doctor = reader.again("wattd doctor --data tro", &[], &[]).unwrap();
     assert!(doctor.contains("looked at: 0 wrong"), "{doctor}");
 }
 
@@ -169,14 +169,14 @@ async fn a_resident_goes_from_an_empty_wallet_to_a_proven_bill_by_the_readme_alo
 
     // The operator.
     let listen = ["--api-listen", &api, "--gateway-listen", &gateway, "--network-listen", &network];
-    let founded = reader.types("wattd init --data node --name TRO", &[], &listen);
+    let founded = reader.types("wattd init --data tro --name TRO", &[], &listen);
     let chain = value(&founded, "chain").to_owned();
-    let run = "wattd run --data node &";
+    let run = "wattd run --data tro &";
     assert!(reader.page.iter().any(|line| line == run), "README.md does not show `{run}`");
     let log = std::fs::File::create(reader.folder.path().join("log")).unwrap();
     reader.node = Some(reader.command(run, &[]).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-    reader.types("watt wallet import --wallet manager --key-file node/keys/manager.key", &[], &[]);
-    reader.types("watt wallet import --wallet treasurer --key-file node/keys/treasurer.key", &[], &[]);
+    reader.types("watt wallet import --wallet manager --key-file tro/keys/manager.key", &[], &[]);
+    reader.types("watt wallet import --wallet treasurer --key-file tro/keys/treasurer.key", &[], &[]);
     reader.tries("watt chain status", &[], &[]);
     reader.types("watt --wallet manager admin group put 1-1 --limit 63", &[], &[]);
     let tariff =
@@ -184,7 +184,7 @@ async fn a_resident_goes_from_an_empty_wallet_to_a_proven_bill_by_the_readme_alo
     // The page waits a minute for the tariff; nobody here has one.
     reader.types(tariff, &[], &["--from", "+2s"]);
     reader.types("watt --wallet manager admin connector put 1-17 --group 1 --rated 32 --tariff 1 --plug", &[], &[]);
-    let added = reader.types("wattd unit add --data node --connector 1-17", &[], &[]);
+    let added = reader.types("wattd unit add --data tro --connector 1-17", &[], &[]);
     let mut key = [0; 32];
     hex::decode_to_slice(value(&added, "key"), &mut key).unwrap();
     let connector = ConnectorId::new(CondominiumId(1), 17);

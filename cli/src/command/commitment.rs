@@ -60,7 +60,7 @@ impl Reference {
         } else {
             match Source::of(self.reference_file.clone(), self.reference_fd) {
                 Source::Prompt if std::io::stdin().is_terminal() => {
-                    eprint!("{what}: ");
+                    tell_on!("{what}: ");
                     std::io::stderr().flush()?;
                     let mut line = String::new();
                     std::io::stdin().lock().read_line(&mut line)?;

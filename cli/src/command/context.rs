@@ -380,7 +380,7 @@ impl Context {
             }
             // The transaction is on stdout.
             Target::Stdout => {
-                eprintln!("{}", facts.text().trim_end());
+                tell!("{}", facts.text().trim_end());
                 Ok(())
             }
         }
@@ -403,11 +403,11 @@ impl Context {
         if self.options.yes {
             return Ok(());
         }
-        eprintln!("{}\n\n{}", render::clean(title), facts.text());
+        tell!("{}\n\n{}", render::clean(title), facts.text());
         if !io::stdin().is_terminal() {
             return Err(CommandError::Usage("there is no terminal to confirm at: read what is above and add --yes".to_owned()));
         }
-        eprint!("{question} [y/N] ");
+        tell_on!("{question} [y/N] ");
         io::stderr().flush()?;
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;

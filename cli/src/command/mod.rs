@@ -242,7 +242,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Told on stdout, in full.
         Err(error @ CommandError::Unhealthy { .. }) => ExitCode::from(error.exit_code()),
         Err(error) => {
-            eprintln!("error: {}", render::clean(&error.to_string()));
+            tell!("error: {}", render::clean(&error.to_string()));
             if output == Output::Json {
                 let _ = render::put(output, &error.answer(), String::new);
             }

@@ -76,7 +76,7 @@ impl Ground {
             Target::New(path) => told(context, &file, &checked, Some((path, text.len()))),
             // The proof is on stdout.
             Target::Stdout => {
-                eprintln!("{}", facts(&file, &checked).text().trim_end());
+                tell!("{}", facts(&file, &checked).text().trim_end());
                 Ok(())
             }
         }

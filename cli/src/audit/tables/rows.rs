@@ -43,7 +43,7 @@ pub const fn columns(table: Table) -> &'static [&'static str] {
             "tariff",
             "tariff_version",
             "opened_at",
-            "first_current_at",
+            "first_granted_at",
             "ended_at",
             "settled_at",
             "settled_in_block",

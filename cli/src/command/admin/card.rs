@@ -170,7 +170,7 @@ impl Bind {
         let flags = "--uid-file FILE or --uid-fd N";
         let text = match Source::of(self.uid_file.clone(), self.uid_fd) {
             Source::Prompt if std::io::stdin().is_terminal() => {
-                eprint!("the card's number: ");
+                tell_on!("the card's number: ");
                 std::io::stderr().flush()?;
                 let mut line = Zeroizing::new(String::new());
                 std::io::stdin().lock().read_line(&mut line)?;
@@ -201,7 +201,7 @@ impl Erase {
         let card = CardId(self.card);
         order(context, &status, self.place.gateway(context), (condominium, card), CardAction::Erase).await?;
         if !context.options().dry_run {
-            eprintln!("the gateway has destroyed the card's key");
+            tell!("the gateway has destroyed the card's key");
         }
         let call = BindCard { condominium, card, account: None };
         let done = context.submit(&status, Call::BindCard(call)).await?;
@@ -234,7 +234,7 @@ async fn order(
     // What is only tried brings no key to the gateway, and destroys none.
     if context.options().dry_run {
         let facts = lines.iter().fold(Facts::new(), |facts, (name, value)| facts.with(name, value.as_str()));
-        eprintln!("would first be signed and sent to the gateway: {title}\n{}", facts.text());
+        tell!("would first be signed and sent to the gateway: {title}\n{}", facts.text());
         return Ok(());
     }
     if context.is_offline() {

@@ -45,7 +45,7 @@ impl Account {
             decoded.map_or_else(|| "not readable".to_owned(), |transaction| describe::body(transaction.body(), &currency).0)
         };
         if let (Some(next), Output::Table | Output::Csv) = (&page.next, context.options().output) {
-            eprintln!("more: add --cursor {next}");
+            tell!("more: add --cursor {next}");
         }
         context.put_list(
             &page,

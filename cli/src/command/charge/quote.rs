@@ -35,7 +35,7 @@ pub struct Need {
     /// How many kWh [default: all that the duration allows]
     #[arg(long, value_name = "KWH", value_parser = parse_need)]
     pub energy: Option<WattHours>,
-    /// How long it may take, from the first current on, such as 8h or 90m
+    /// How long it may take, from the first grant of current on, such as 8h or 90m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "12h")]
     pub duration: Duration,
 }

@@ -67,10 +67,10 @@ impl Start {
             let query =
                 QuoteQuery { connector: self.connector, energy: self.need.energy, max_duration: Some(self.need.duration), at: None };
             let quote = context.client().quote(query).await?;
-            eprintln!("{}", quote_facts(&quote, self.need.energy, &status.currency).text());
+            tell!("{}", quote_facts(&quote, self.need.energy, &status.currency).text());
             let max_spend = self.max_spend.unwrap_or(quote.maximum);
             if max_spend < quote.expected && self.need.energy.is_some() {
-                eprintln!("note: {} may not be enough for the energy you need\n", tokens(max_spend, &status.currency));
+                tell!("note: {} may not be enough for the energy you need\n", tokens(max_spend, &status.currency));
             }
             (self.tariff_version.unwrap_or(quote.tariff_version), max_spend)
         };
@@ -100,7 +100,7 @@ impl Start {
         // So much of the id that no other session of a condominium begins so.
         let name: String = session.to_string().chars().take(12).collect();
         let wallet = context.options().wallet.as_deref().map(|wallet| format!(" --wallet {wallet}")).unwrap_or_default();
-        eprintln!("\nfollow it with: watt charge watch {name}\nstop it with:   watt charge stop {name}{wallet}");
+        tell!("\nfollow it with: watt charge watch {name}{wallet}\nstop it with:   watt charge stop {name}{wallet}");
         Ok(())
     }
 }

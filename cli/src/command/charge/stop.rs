@@ -34,7 +34,7 @@ impl Stop {
         if self.watch {
             return follow(context, session).await;
         }
-        eprintln!("\nthe gateway reads the meter once more and settles it; see the bill with: watt session show {session}");
+        tell!("\nthe gateway reads the meter once more and settles it; see the bill with: watt session show {session}");
         Ok(())
     }
 }

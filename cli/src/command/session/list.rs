@@ -62,7 +62,7 @@ impl List {
         let currency = context.status().await?.currency;
         let page = context.client().sessions(filter, self.limit, self.cursor.as_deref()).await?;
         if let (Some(next), Output::Table | Output::Csv) = (&page.next, context.options().output) {
-            eprintln!("more: add --cursor {next}");
+            tell!("more: add --cursor {next}");
         }
         context.put_list(
             &page,
@@ -105,7 +105,7 @@ fn csv_rows(views: &[SessionView]) -> Csv {
         "tariff",
         "tariff_version",
         "opened_at",
-        "first_current_at",
+        "first_granted_at",
         "ended_at",
         "settled_at",
         "reason",

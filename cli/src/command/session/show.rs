@@ -44,7 +44,7 @@ pub(in crate::command) fn view_facts(view: &SessionView, currency: &str) -> Fact
                 .with("connector", session.connector.to_string())
                 .with("state", state_text(session))
                 .with("opened", time(session.opened_at))
-                .with_some("first current", session.first_granted_at.map(time))
+                .with_some("first granted", session.first_granted_at.map(time))
                 .with("tariff", format!("{} version {}", session.tariff, session.tariff_version))
                 .with("locked", tokens(session.escrow, currency))
                 .with("energy", kwh(*energy))
@@ -100,7 +100,7 @@ pub(in crate::command) fn bill_facts(bill: &SessionReceipt, currency: &str) -> F
         .with("state", "settled")
         .with("ended because", describe::end_reason(bill.reason))
         .with("opened", time(bill.opened_at))
-        .with_some("first current", bill.first_granted_at.map(time))
+        .with_some("first granted", bill.first_granted_at.map(time))
         .with("ended", time(bill.ended_at))
         .with("settled", time(bill.settled_at))
         .with(

@@ -22,7 +22,7 @@ impl List {
             match keystore.entry(&name) {
                 Ok(entry) => entries.push(entry),
                 // One bad file must not hide the others.
-                Err(error) => eprintln!("warning: {error}"),
+                Err(error) => tell!("warning: {error}"),
             }
         }
         context.put_list(

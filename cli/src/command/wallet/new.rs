@@ -7,7 +7,7 @@ use clap::Args;
 use super::show::put_entry;
 use crate::{
     command::{CommandError, Context, context::DEFAULT_WALLET, file::failed},
-    keystore::{KeystoreError, Secret, write_new},
+    keystore::{KeystoreError, Secret, check_name, write_new},
     phrase::{Length, Phrase},
 };
 
@@ -38,6 +38,7 @@ impl New {
             ));
         }
         let keystore = context.keystore()?;
+        check_name(name)?;
         if keystore.names()?.iter().any(|known| known == name) {
             return Err(KeystoreError::Exists(name.to_owned()).into());
         }
@@ -48,11 +49,11 @@ impl New {
         match &self.phrase_file {
             Some(path) => write_new(path, format!("{}\n", *words).as_bytes()).map_err(|error| failed(path, &error))?,
             None => {
-                eprintln!("Write these words down on paper, in order, and keep them where only you find them:\n");
+                tell!("Write these words down on paper, in order, and keep them where only you find them:\n");
                 for (index, word) in words.split(' ').enumerate() {
-                    eprint!("{:>3} {word:<10}{}", index + 1, if index % 4 == 3 { "\n" } else { "" });
+                    tell_on!("{:>3} {word:<10}{}", index + 1, if index % 4 == 3 { "\n" } else { "" });
                 }
-                eprintln!();
+                tell!();
             }
         }
         let entry = keystore.create(name, &Secret::Phrase { phrase, account: 0 }, &passphrase)?;

@@ -31,7 +31,7 @@ impl Receive {
             Err(error) if error.is_code("unknown_account") => Some(false),
             Err(error) if error.is_code("sign_in_needed") => None,
             Err(error) => {
-                eprintln!("warning: {error}");
+                tell!("warning: {error}");
                 None
             }
         };

@@ -37,7 +37,7 @@ impl Redeem {
             .with("redemption", done.id.to_string())
             .with("salt", payee.salt.to_string());
         context.put_done(&done, facts)?;
-        eprintln!(
+        tell!(
             "\ngive the treasurer the redemption's id, where the money shall go, and the salt: with these he can check that it was you who asked"
         );
         Ok(())

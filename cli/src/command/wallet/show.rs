@@ -23,7 +23,7 @@ impl Show {
         let entry = context.entry()?;
         if self.phrase {
             match context.unlock(&entry)? {
-                Secret::Phrase { phrase, .. } => eprintln!("{}\n", *phrase.words()),
+                Secret::Phrase { phrase, .. } => tell!("{}\n", *phrase.words()),
                 Secret::Key(_) => return Err(CommandError::Failed(format!("wallet {} has a bare key and no words", entry.name))),
             }
         }
