@@ -11,6 +11,7 @@ use chain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::replace_meter::can_be_shown;
 use crate::{
     call::Action,
     context::CallContext,
@@ -126,7 +127,11 @@ fn take(context: &CallContext<'_>, ledger: &mut Ledger<'_>, reading: &Reading) -
     let connector = sessions::connector_of(ledger, &session)?;
     let version = sessions::tariff_of(ledger, &session)?;
     let times = times::of(ledger, id, &version.tariff)?;
+    let is_first = session.meter.is_none();
     let accepted = meter::accept(session, connector, times, &version.tariff, reading, context.block)?;
+    if is_first && !can_be_shown(ledger, connector_id, reading.register_wh)? {
+        return Err(Code::ReadingImpossible.into());
+    }
     let Accepted { session, connector, times, unassigned, outcome } = accepted;
 
     // every check is done: from here on only writes

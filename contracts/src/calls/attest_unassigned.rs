@@ -3,7 +3,7 @@
 //! It is for energy that no session will bill: at a meter without a switch whose driver has no mandate, whose start was refused or whose escrow is spent, and at a
 //! relay that is welded. No money moves: the condominium bears it and everybody can see how much it is. What is still not said when the next session begins
 //! is recorded by that session's first reading. The register is not held against what electricity can bring, because the last one has no time: nobody pays
-//! for what it shows, and a register that is wrong is mended by who replaces the meter.
+//! for what it shows, and a register that is wrong is mended by who replaces the meter. So it is never more than such an exchange can name ([`can_be_shown`]).
 
 use chain::{
     code::{Code, Rejection},
@@ -15,6 +15,7 @@ use chain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::replace_meter::{MAX_SHOWN, can_be_shown};
 use crate::{call::Action, context::CallContext, failure::Failure, ledger::Ledger, roles};
 
 /// Records energy that flowed at a connector where no session is open.
@@ -50,6 +51,9 @@ impl Action for AttestUnassigned {
         if self.register_wh < connector.last_register {
             return Err(Code::ReadingFalling.into());
         }
+        if !can_be_shown(ledger, self.connector, self.register_wh)? {
+            return Err(Rejection::of(Code::OverLimit, MAX_SHOWN.get(), self.register_wh.get()).into());
+        }
         let energy = self.register_wh.saturating_sub(connector.last_register);
         if energy.is_zero() {
             return Err(Code::ZeroValue.into());
@@ -69,7 +73,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        call::{CancelSession, SettleSession, StopSession},
+        call::{CancelSession, ReplaceMeter, SettleSession, StopSession},
         testing::{AWAY_STAFF, Fixture, GATEWAY, MANAGER, METER_ONLY, RESIDENT, SCHEDULER, bill, connector, opening},
     };
 
@@ -129,9 +133,32 @@ mod tests {
             let call = shows(&fixture, METER_ONLY, wh);
             assert_eq!(fixture.rejects(GATEWAY, &call), code.into());
         }
-        // As far as counting goes, and no further.
-        let most = shows(&fixture, METER_ONLY, u64::MAX);
-        fixture.applies(GATEWAY, &AttestUnassigned { at: fixture.now.saturating_add(drift), ..most });
-        assert_eq!(fixture.connector(METER_ONLY).unassigned, WattHours::new(u64::MAX - 1_000));
+        // As far as a meter can be exchanged, and no further.
+        let most = MAX_SHOWN.get();
+        for wh in [most + 1, u64::MAX] {
+            let call = shows(&fixture, METER_ONLY, wh);
+            assert_eq!(fixture.rejects(GATEWAY, &call), Rejection::of(Code::OverLimit, most, wh));
+        }
+        let call = shows(&fixture, METER_ONLY, most);
+        fixture.applies(GATEWAY, &AttestUnassigned { at: fixture.now.saturating_add(drift), ..call });
+        assert_eq!(fixture.connector(METER_ONLY).unassigned, WattHours::new(most - 1_000));
+    }
+
+    /// One message of one unit with the highest register that there is once made a connector useless for ever: no exchange could name that number.
+    #[test]
+    fn whatever_a_meter_has_shown_it_can_be_exchanged_and_the_next_may_count_as_far() {
+        let mut fixture = Fixture::new();
+        for register in [MAX_SHOWN.get(), 2 * MAX_SHOWN.get()] {
+            let call = shows(&fixture, METER_ONLY, register);
+            fixture.applies(GATEWAY, &call);
+            let exchange = ReplaceMeter { connector: METER_ONLY, last: MAX_SHOWN, first: WattHours::ZERO };
+            fixture.applies(MANAGER, &exchange);
+            fixture.applies(GATEWAY, &exchange);
+            assert_eq!(fixture.connector(METER_ONLY).last_register.get(), register);
+        }
+        let id = fixture.opens(RESIDENT, &opening(METER_ONLY));
+        let most = 3 * MAX_SHOWN.get();
+        assert_eq!(fixture.reads(id, 1, most + 1), Some(Code::ReadingImpossible));
+        assert_eq!(fixture.reads(id, 1, most), None);
     }
 }

@@ -34,6 +34,15 @@ pub const STANDS: Duration = Duration::from_hours(24);
 /// The most that a meter shows: 10^15 Wh, which is more than any country uses in a year.
 pub const MAX_SHOWN: WattHours = WattHours::new(1_000_000_000_000_000);
 
+/// Whether a connector's register is one at which its meter can still be exchanged: what that meter then shows is at most [`MAX_SHOWN`].
+///
+/// # Errors
+/// [`LedgerFault`] where this machine cannot say.
+pub fn can_be_shown(ledger: &Ledger<'_>, connector: ConnectorId, register: WattHours) -> Result<bool, LedgerFault> {
+    let meter: Option<Meter> = ledger.get(&Key::Meter(connector))?;
+    Ok(meter.map_or(Some(register), |meter| meter.shown(register)).is_some_and(|shown| shown <= MAX_SHOWN))
+}
+
 /// Exchanges a connector's meter, or agrees to it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReplaceMeter {

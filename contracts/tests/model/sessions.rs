@@ -17,6 +17,7 @@ use contracts::call::{
 use super::{
     ledger::{Charge, Local, Meter, Model, Phases, Ruling, Sender, components, currents, no, not, phases},
     prices::{self, Billed, Costs, Run, Spans},
+    trust::MOST,
 };
 
 /// The flags that a reading may carry.
@@ -336,6 +337,9 @@ impl Model {
         if found < before {
             return no(Code::ReadingFalling);
         }
+        if !self.is_shown(connector, found) {
+            return not(Code::OverLimit, MOST, found);
+        }
         if found == before {
             return no(Code::ZeroValue);
         }
@@ -495,7 +499,8 @@ impl Model {
         // In mA · V · ms hundredths: 3.6 · 10⁹ of the first three are a watt-hour.
         let rated: u64 = point.rated.iter().sum();
         let most = u128::from(rated) * 253 * u128::from(at.saturating_sub(granted_at)) * 105 + 50 * 360_000_000_000;
-        if u128::from(energy) * 360_000_000_000 > most { no(Code::ReadingImpossible) } else { Ok(()) }
+        let begins_beyond = charge.meter.is_none() && !self.is_shown(charge.connector, register);
+        if begins_beyond || u128::from(energy) * 360_000_000_000 > most { no(Code::ReadingImpossible) } else { Ok(()) }
     }
 
     /// Bills a reading that is believed.

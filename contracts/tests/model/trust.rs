@@ -15,7 +15,7 @@ use super::ledger::{Local, Model, Ruling, Sender, no, not};
 
 const DAY: u64 = 24 * 3_600_000;
 /// What a meter shows at most, in Wh.
-const MOST: u64 = 1_000_000_000_000_000;
+pub const MOST: u64 = 1_000_000_000_000_000;
 
 /// A meter that is not a connector's first.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,11 @@ impl Model {
     /// What a connector's meter shows beyond the connector's register; negative where it shows less.
     pub fn ahead(&self, connector: Local) -> i128 {
         self.successors.get(&connector).map_or(0, |meter| i128::from(meter.first) - i128::from(meter.base))
+    }
+
+    /// Whether a meter can show this register of a connector and be exchanged then.
+    pub fn is_shown(&self, connector: Local, register: u64) -> bool {
+        i128::from(register) + self.ahead(connector) <= i128::from(MOST)
     }
 
     pub fn replace_meter(&mut self, sender: &Sender, call: &ReplaceMeter) -> Ruling<Vec<Event>> {

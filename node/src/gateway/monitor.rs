@@ -4,6 +4,8 @@
 //! - **over-temperature**: the unit is hotter than the operator wants, whatever the unit's own limit is;
 //! - **over-time**: a session has drawn power for longer than the operator wants, breaks not counted;
 //! - **silent meter**: power flows and the register stands still;
+//! - **leaping meter**: without a session, the register has gone on by more than electricity can have brought since the sample before; in one, its readings are
+//!   held against that;
 //! - **welded relay**: current flows for a minute although the relay is said to be open.
 //!
 //! More current than allowed, what the unit flags itself and a unit that is not heard of are found where samples are judged ([`super::meter`]). It opens no relay and
@@ -14,6 +16,7 @@ use chain::{
     record::{Connector, Control, Fault},
     time::{Duration, Timestamp},
 };
+use contracts::sessions::most_energy;
 use firmware_core::{Flags, Sample};
 
 use super::meter::{draws, over};
@@ -57,6 +60,13 @@ struct Last {
 }
 
 impl Monitor {
+    /// What is to be seen goes on from this sample, which an earlier process has judged.
+    pub fn after(sample: &Sample) -> Self {
+        let Sample { at_ms, register_wh, power_w, .. } = *sample;
+        let last = Last { at: Timestamp::from_ms(at_ms), register_wh, power_w, draws: false };
+        Self { last: Some(last), ..Self::default() }
+    }
+
     /// Takes in a sample; gives what is wrong by it. `session`: the one that may draw at the connector.
     pub fn see(&mut self, connector: &Connector, sample: &Sample, session: Option<SessionId>, settings: &GatewayConfig) -> Option<Fault> {
         let now = Last {
@@ -65,7 +75,9 @@ impl Monitor {
             power_w: sample.power_w,
             draws: draws(connector, sample, settings),
         };
-        let before = self.last.replace(now).filter(|before| now.at.since(before.at) <= LONGEST_GAP);
+        let last = self.last.replace(now);
+        let leaps = session.is_none() && last.is_some_and(|last| leaps(connector, (last.at, last.register_wh), (now.at, now.register_wh)));
+        let before = last.filter(|before| now.at.since(before.at) <= LONGEST_GAP);
         let passed = before.map_or(Duration::ZERO, |before| now.at.since(before.at));
 
         let is_silent = self.is_silent(before.as_ref(), &now, passed);
@@ -83,7 +95,7 @@ impl Monitor {
         let found = [
             (is_welded, Fault::WeldedRelay),
             (is_hot, Fault::OverTemperature),
-            (is_silent, Fault::MeterFault),
+            (is_silent || leaps, Fault::MeterFault),
             (is_over_time, Fault::OverTime),
         ];
         found.into_iter().find(|(is, _)| *is).map(|(_, fault)| fault)
@@ -110,6 +122,12 @@ impl Monitor {
         }
         at.since(*self.stray_since.get_or_insert(at)) >= STRAY
     }
+}
+
+/// Whether a register has gone on by more than electricity can have brought in between. Nothing is known where a clock was set back.
+fn leaps(connector: &Connector, (before, before_wh): (Timestamp, u64), (at, register_wh): (Timestamp, u64)) -> bool {
+    let most = most_energy(connector.rated, at.since(before)).filter(|_| at >= before);
+    most.is_some_and(|most| register_wh.saturating_sub(before_wh) > most.get())
 }
 
 #[cfg(test)]
@@ -182,6 +200,22 @@ mod tests {
         assert_eq!(first(gaps, &GatewayConfig::default(), Control::Switched), None);
     }
 
+    /// One message that said "10^19 Wh" at an idle connector was told to the chain as energy that had flowed.
+    #[test]
+    fn a_register_that_leaps_without_a_session_is_no_meters() {
+        let at = |minute, register_wh| (sample(minute, register_wh), None);
+        // 16 A at 253 V, a twentieth more, and 50 Wh once: 120 Wh a minute.
+        let far = |wh| first([at(0, 1_000), at(1, 1_000 + wh)], &GatewayConfig::default(), Control::MeterOnly);
+        assert_eq!((far(120), far(121), far(u64::MAX - 1_000)), (None, Some((Fault::MeterFault, 1)), Some((Fault::MeterFault, 1))));
+        let away = first([at(0, 1_000), at(6_000, 400_000)], &GatewayConfig::default(), Control::MeterOnly);
+        assert_eq!(away, None, "so much can have flowed while it was not heard of");
+        let set_back = first([at(9, 1_000), at(3, 1_300)], &GatewayConfig::default(), Control::MeterOnly);
+        assert_eq!(set_back, None);
+        let mut monitor = Monitor::after(&sample(0, 1_000));
+        let found = monitor.see(&connector(Control::MeterOnly), &sample(1, 2_000), None, &GatewayConfig::default());
+        assert_eq!(found, Some(Fault::MeterFault), "over a restart too");
+    }
+
     #[test]
     fn current_past_an_open_relay_for_a_minute_is_a_welded_relay_session_or_not() {
         let open = |minute, flags| Sample { flags, ..sample(minute, minute * 38) };
@@ -210,7 +244,7 @@ mod tests {
         assert_eq!(first(long(), &settings, Control::Switched), Some((Fault::OverTime, 121)));
         // Breaks do not count, and each session begins anew.
         let breaks = (0..600).map(|minute| {
-            let idle = Sample { power_w: 0, current_ma: [0; 3], ..sample(minute, minute / 120 * 60 * 38) };
+            let idle = Sample { power_w: 0, current_ma: [0; 3], ..sample(minute, (minute / 120 + 1) * 60 * 38) };
             (if minute % 120 < 60 { sample(minute, minute / 120 * 60 * 38 + minute % 120 * 38) } else { idle }, SESSION)
         });
         assert_eq!(first(breaks, &settings, Control::Switched), Some((Fault::OverTime, 241)));

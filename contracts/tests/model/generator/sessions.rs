@@ -14,7 +14,10 @@ use contracts::call::{
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{FAR_TARIFF, Generator, HOUR, SITES, TOKEN};
-use crate::ledger::{Charge, Local, Model};
+use crate::{
+    ledger::{Charge, Local, Model},
+    trust::MOST,
+};
 
 impl Generator {
     pub(super) fn open(&mut self, model: &Model) -> (Address, Call) {
@@ -193,6 +196,7 @@ impl Generator {
             0 => at += model.params.drift.ms() + self.rng.random_range(0..2),
             1 => found = register.saturating_sub(self.rng.random_range(0..2)),
             2 => at -= self.rng.random_range(0..HOUR),
+            3 if self.one_in(8) => found = self.pick(&[u64::MAX, MOST + 1]),
             _ => {}
         }
         let connector = ConnectorId::new(CondominiumId(site), number);

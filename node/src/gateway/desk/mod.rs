@@ -181,7 +181,7 @@ impl Desk {
                 start: None,
                 memory,
                 idle: Idle::at_start(),
-                monitor: Monitor::default(),
+                monitor: newest.map_or_else(Monitor::default, |(_, raw)| Monitor::after(&raw.sample)),
                 found: Vec::new(),
                 exchange: Exchange::default(),
             };

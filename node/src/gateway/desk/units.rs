@@ -71,7 +71,9 @@ impl Desk {
                         place.held.see(&connector, &newest.sample);
                     }
                     let flagged = indexed.last().and_then(|(_, raw)| flagged_fault(&connector, raw.sample.flags));
-                    let found = flagged.map(|fault| (fault, now)).or(found);
+                    // A new meter that is spoken of may begin anywhere.
+                    let seen = found.filter(|(fault, _)| *fault != Fault::MeterFault || other_meter.is_empty());
+                    let found = flagged.map(|fault| (fault, now)).or(seen);
                     if let Some((fault, at)) = found {
                         board::note(&mut place.found, FoundView { fault, at, session: None });
                     }
