@@ -107,8 +107,8 @@ pub enum NodeError {
     NotAValidator(String),
     /// A network key that genesis does not bind to the validator.
     #[error(
-        "the network key of this directory, {0}, is not the one that its genesis document names beside its validator key: one of the two files is another's. \
-         Restore keys/network.key and keys/validator.key"
+        "the network key of this directory, {0}, is not the one that its genesis document names beside its validator key: one of the two files is another's: \
+         restore keys/network.key and keys/validator.key"
     )]
     OtherNetworkKey(String),
     /// A validator alone that shall watch the others.
