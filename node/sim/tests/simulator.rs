@@ -11,6 +11,9 @@ use sim::{Crash, Failure, Lie, Outcome, Plan, SECOND, Sabotage, Stats, run};
 /// The seeds that every change must hold.
 const SEEDS: u64 = 48;
 
+/// Seeds that failed once. 72414: blocks were dated a second ahead for what was due, and an observer whose clock was behind took its own for wrong.
+const FOUND: [u64; 1] = [72_414];
+
 /// Runs plans on all cores, in any order.
 fn all(plans: &[Plan]) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
@@ -30,7 +33,7 @@ fn all(plans: &[Plan]) -> Vec<Outcome> {
 
 #[test]
 fn nothing_that_must_never_happen_happens_in_a_fixed_set_of_seeds() {
-    let plans: Vec<Plan> = (1..=SEEDS).map(Plan::of).collect();
+    let plans: Vec<Plan> = (1..=SEEDS).chain(FOUND).map(Plan::of).collect();
     let outcomes = all(&plans);
     let mut total = Stats::default();
     let mut failed = Vec::new();
@@ -41,7 +44,7 @@ fn nothing_that_must_never_happen_happens_in_a_fixed_set_of_seeds() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert_eq!(outcomes.len() as u64, SEEDS);
+    assert_eq!(outcomes.len(), plans.len());
     println!("{} blocks, {} transactions, {:#?}", total.blocks, total.transactions, total.counts);
     // The set is worth something only while these happen in it.
     for what in [

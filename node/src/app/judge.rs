@@ -48,6 +48,9 @@ const FAR_OFF_CLOCK_MAX: usize = 8;
 /// Further than any block that was decided can be from a right clock: five times as far as validators accept.
 const FAR_OFF: Duration = Duration::from_secs(50);
 
+/// How far a proposal's time may be ahead of its proposer's clock for the sake of what is due: so little that others accept it whose clocks are up to 1.6 s behind.
+const LEAD: Duration = Duration::from_ms(400);
+
 /// A proposal for the next height.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -143,8 +146,7 @@ impl Writer {
     /// Later than the parent, the machine's present, and not before what is due in a moment: so that a deadline's block settles what is due.
     fn proposal_time(&mut self) -> Result<Timestamp, WriterFault> {
         let own = self.present()?.max(Timestamp::from_ms(self.parent.timestamp.ms().saturating_add(1)));
-        // Not as far as other validators accept: their clocks may be behind this one.
-        let latest = own.saturating_add(self.params.drift.min(Duration::from_ms(AHEAD.ms() / 2)));
+        let latest = own.saturating_add(self.params.drift.min(LEAD));
         Ok(self.next_due.filter(|due| *due <= latest).map_or(own, |due| own.max(due)))
     }
 
