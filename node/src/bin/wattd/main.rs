@@ -31,6 +31,9 @@ use crate::args::{
     Cli, Command, DoctorArgs, ExportArgs, GenesisArgs, InitArgs, JoinArgs, KeyArgs, KeyCommand, PrepareArgs, RunArgs, UnitCommand,
 };
 
+/// The exit code of every other failure.
+const FAILED: u8 = 1;
+
 /// The exit code where what is stored is damaged or missing: a supervisor must not start the node again and again.
 const DAMAGED: u8 = 3;
 
@@ -61,9 +64,20 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             note(format_args!("wattd: {}", told(&error)));
-            if error.downcast_ref::<NodeError>().is_some_and(NodeError::is_damage) { ExitCode::from(DAMAGED) } else { ExitCode::FAILURE }
+            end_by(if error.downcast_ref::<NodeError>().is_some_and(NodeError::is_damage) { DAMAGED } else { FAILED })
         }
     }
+}
+
+/// Ends with this exit code, whatever the end waits for: as it ends, the database joins its threads, and one of them may wait for a disk that hangs.
+fn end_by(code: u8) -> ExitCode {
+    let end = move || {
+        std::thread::sleep(CLOSING_TIME);
+        signal_hook::low_level::exit(i32::from(code));
+    };
+    // Without the thread the end is as patient as the database.
+    let _ = std::thread::Builder::new().spawn(end);
+    ExitCode::from(code)
 }
 
 /// An error with its causes; a cause that the words before it contain is not told again.
