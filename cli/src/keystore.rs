@@ -227,7 +227,8 @@ impl Keystore {
         let sealed = hex::decode(&document.sealed).map_err(|_| bad("the sealed secret is no hexadecimal text"))?;
         let cipher = header.cipher(passphrase).ok_or_else(|| bad("the salt or the cost is not allowed"))?;
         let associated = header.associated();
-        let plain = cipher.decrypt(&nonce.into(), Payload { msg: &sealed, aad: &associated }).map_err(|_| KeystoreError::Sealed)?;
+        let payload = Payload { msg: &sealed, aad: &associated };
+        let plain = cipher.decrypt(&nonce.into(), payload).map_err(|_| KeystoreError::Sealed(name.to_owned()))?;
         let plain = Zeroizing::new(plain);
         let secret = match header.origin {
             Origin::Phrase { account } => {

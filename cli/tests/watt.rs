@@ -347,7 +347,7 @@ async fn a_session_is_stopped_by_its_first_digits_and_never_another_one() {
     let other = home.watt(&url, &["charge", "stop", "5f5f5e", "--yes"]);
     assert_eq!(code(&other), 3, "the node named another session: {}", text(&other.stderr));
     let several = home.watt(&url, &["charge", "stop", "777777", "--yes"]);
-    assert_eq!(code(&several), 1);
+    assert_eq!(code(&several), 2);
     assert!(text(&several.stderr).contains("ambiguous"), "{}", text(&several.stderr));
     assert_eq!(code(&home.watt(&url, &["charge", "stop", "5f5f5", "--yes"])), 2);
     assert_eq!(fake.asked().iter().filter(|asked| asked.method == "POST").count(), 1, "nothing else was signed");
@@ -403,7 +403,7 @@ async fn what_is_confirmed_is_exactly_what_the_card_has_asked_for() {
     let nothing = home.watt(&url, &["charge", "confirm", "--yes"]);
     assert_eq!(code(&nothing), 1, "{}", text(&nothing.stderr));
     let several = home.watt(&url, &["charge", "confirm", "--yes"]);
-    assert!(code(&several) == 1 && text(&several.stderr).contains("1-17, 1-18"), "{}", text(&several.stderr));
+    assert!(code(&several) == 2 && text(&several.stderr).contains("1-17, 1-18"), "{}", text(&several.stderr));
     let list = home.watt(&url, &["charge", "confirm", "--list"]);
     assert!(code(&list) == 0 && text(&list.stdout).contains("1-18"), "{}", text(&list.stdout));
     assert!(fake.asked().iter().all(|asked| asked.method != "POST"), "nothing was signed");
@@ -476,7 +476,7 @@ async fn a_connector_is_bound_itself_only_where_it_has_no_switch() {
     let owner = Address([8; 32]).to_string();
     let bind = |point: &str| home.watt(&url, &["admin", "card", "bind", &owner, "--point", point, "--gateway", &url, "--yes"]);
     let output = bind("1-17");
-    assert!(code(&output) == 2 && text(&output.stderr).contains("has a switch"), "{}", text(&output.stderr));
+    assert!(code(&output) == 1 && text(&output.stderr).contains("has a switch"), "{}", text(&output.stderr));
     // The fake gateway answers for another card, so the binding goes no further.
     assert_eq!(code(&bind("1-19")), 3);
     let posts: Vec<_> = fake.asked().into_iter().filter(|asked| asked.method == "POST").collect();
@@ -560,17 +560,20 @@ async fn a_failure_is_json_too_where_json_was_asked_for() {
     let fake = Fake::default();
     fake.json("/status", &status()).json("/genesis", &genesis());
     fake.json(&format!("/sessions/{session}/receipt"), &settlement(SessionId(Hash32([8; 32])))).problem("/accounts", 404, "not_found");
-    fake.problem(&format!("/accounts/{}", home.address()), 404, "unknown_account");
+    fake.problem(&format!("/accounts/{}", home.address()), 404, "unknown_account").problem("/sessions/777777", 409, "ambiguous");
     let url = fake.listen().await;
+    let to = Address([8; 32]).to_string();
     let nobody = "http://127.0.0.1:1";
     let there = home.file("there", "no export");
     let there = there.to_str().unwrap();
     let folder = std::path::Path::new(there).parent().unwrap().to_str().unwrap();
-    let cases: [(&str, &[&str], &str, i32); 8] = [
+    let cases: [(&str, &[&str], &str, i32); 10] = [
         (nobody, &["wallet", "fly"], "usage", 2),
         (nobody, &["chain", "status"], "unreachable", 4),
         (nobody, &["wallet", "show", "--wallet", "nobody"], "wallet", 1),
         (&url, &["wallet", "balance"], "unknown_account", 1),
+        (&url, &["wallet", "send", &to, "1", "--yes"], "unknown_account", 5),
+        (&url, &["charge", "stop", "777777", "--yes"], "ambiguous", 2),
         (&url, &["session", "receipt", &id], "verification_failed", 3),
         (nobody, &["audit", "replay", there], "verification_failed", 3),
         (nobody, &["audit", "replay", folder], "failed", 1),
@@ -587,4 +590,29 @@ async fn a_failure_is_json_too_where_json_was_asked_for() {
         assert!(text(&output.stderr).contains("error: "), "people read stderr");
         assert!(home.watt(node, arguments).stdout.is_empty(), "{arguments:?}: a table has no room for it");
     }
+}
+
+/// A wrong passphrase was told as `sign_in_needed` where a node wanted to know who reads, and as `failed` where something was to be signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_passphrase_is_the_wallets_failure_whatever_it_was_asked_for() {
+    let home = Home::new();
+    let (to, balance) = (Address([8; 32]).to_string(), format!("/accounts/{}", home.address()));
+    let (closed, open) = (Fake::default(), Fake::default());
+    closed.json("/status", &status()).problem(&balance, 401, "sign_in_needed");
+    open.json("/status", &status()).json(&balance, &account(home.address(), 3));
+    let (closed, open) = (closed.listen().await, open.listen().await);
+    let told = |output: &std::process::Output| {
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (json["error"]["code"].as_str().unwrap().to_owned(), code(output), text(&output.stderr))
+    };
+    std::fs::write(home.path("passphrase"), "wrong horse").unwrap();
+    let reading = told(&home.watt(&closed, &["wallet", "balance", "--output", "json"]));
+    let signing = told(&home.watt(&open, &["wallet", "send", &to, "1", "--yes", "--output", "json"]));
+    for (slug, exit, words) in [reading, signing] {
+        assert!((slug.as_str(), exit) == ("wallet", 1) && words.contains("the passphrase is wrong"), "{slug} {exit}: {words}");
+    }
+    let mut unasked = std::process::Command::new(env!("CARGO_BIN_EXE_watt"));
+    unasked.env_clear().env("WATT_HOME", home.path("")).env("WATT_NODE", &closed).stdin(std::process::Stdio::null());
+    let (slug, exit, words) = told(&unasked.args(["wallet", "balance", "--output", "json"]).output().unwrap());
+    assert!((slug.as_str(), exit) == ("usage", 2) && words.contains("--passphrase-file"), "{slug} {exit}: {words}");
 }

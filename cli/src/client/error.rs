@@ -1,5 +1,7 @@
 //! What can go wrong between a client and a node, in words that say what to do.
 
+use std::error::Error;
+
 use chain::{
     api::Problem,
     code::{Code, Rejection},
@@ -69,10 +71,10 @@ pub enum ClientError {
         path: String,
     },
     /// The node shows this to readers alone whom it knows, and there is no key to show it.
-    #[error("the node shows this only to those whom it concerns, and wants a signature of a wallet: {reason}")]
+    #[error("the node shows this only to those whom it concerns, and wants a signature of a wallet: {cause}")]
     SignIn {
-        /// Why there is no key.
-        reason: String,
+        /// Why there is no key, as whoever was asked for it said.
+        cause: Box<dyn Error + Send + Sync>,
     },
     /// A transaction that cannot be made.
     #[error("the transaction cannot be made: {0}")]
@@ -82,7 +84,7 @@ pub enum ClientError {
 impl ClientError {
     pub(super) fn unreachable(url: &str, error: &reqwest::Error) -> Self {
         // The outer error repeats the address; the innermost says what happened.
-        let mut innermost: &dyn std::error::Error = error;
+        let mut innermost: &dyn Error = error;
         while let Some(source) = innermost.source() {
             innermost = source;
         }

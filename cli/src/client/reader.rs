@@ -3,7 +3,7 @@
 //! The key is asked for only when the node wants to know who reads, and used for nothing else: it signs one challenge, and the node gives a token for a
 //! while. The token is kept in memory alone. Called by [`Client`] for every request.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use chain::sign_in::{Challenge, SignIn, Token};
 use ed25519_dalek::SigningKey;
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::{Client, ClientError, REQUEST_TIMEOUT};
 
 /// Where the key comes from; it may ask somebody for a passphrase.
-type KeySource = dyn Fn() -> Result<SigningKey, String> + Send + Sync;
+type KeySource = dyn Fn() -> Result<SigningKey, Box<dyn Error + Send + Sync>> + Send + Sync;
 
 /// Who reads.
 pub(super) struct Reader {
@@ -51,7 +51,7 @@ impl Reader {
     pub(super) async fn renewed(&self, client: &Client, refused: &Bearer) -> Result<Bearer, ClientError> {
         let mut token = self.token.lock().await;
         if *token == *refused {
-            let key = (self.key)().map_err(|reason| ClientError::SignIn { reason })?;
+            let key = (self.key)().map_err(|cause| ClientError::SignIn { cause })?;
             *token = Bearer(Some(client.sign_in(&key).await?.token));
         }
         Ok(token.clone())
@@ -61,8 +61,11 @@ impl Reader {
 impl Client {
     /// The same client, which signs in by itself where the node wants to know who reads: `key` is asked then, and says why where there is none.
     #[must_use]
-    pub fn reading_as(self, key: impl Fn() -> Result<SigningKey, String> + Send + Sync + 'static) -> Self {
-        Self { reader: Some(Reader { key: Box::new(key), token: Mutex::default() }.into()), ..self }
+    pub fn reading_as<E: Into<Box<dyn Error + Send + Sync>>>(
+        self,
+        key: impl Fn() -> Result<SigningKey, E> + Send + Sync + 'static,
+    ) -> Self {
+        Self { reader: Some(Reader { key: Box::new(move || key().map_err(Into::into)), token: Mutex::default() }.into()), ..self }
     }
 
     /// The same client as a stranger, who never signs in.
@@ -76,7 +79,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; [`ClientError::is_code`] `unknown_account` where the chain does not know the account.
     pub async fn sign_in(&self, key: &SigningKey) -> Result<Token, ClientError> {
-        let answer: SignIn = self.challenge().await?.answer(key).map_err(|error| ClientError::SignIn { reason: error.to_string() })?;
+        let answer: SignIn = self.challenge().await?.answer(key).map_err(|error| ClientError::SignIn { cause: error.into() })?;
         let request = self.request(Method::POST, "/tokens").timeout(REQUEST_TIMEOUT).json(&answer);
         self.json("/tokens", self.send_once(request).await?).await
     }

@@ -8,6 +8,7 @@ use std::{
 
 use chain::{
     api::{CommittedTransaction, Rehearsed, Submitted},
+    code::Code,
     codec, crypto,
     id::{Address, CondominiumId, SessionId, TxId},
     quantity::decimal,
@@ -300,10 +301,13 @@ impl Context {
             Ok(view) => Ok(view.next_nonce),
             // Only a self-registration can succeed without an account, and its nonce is 0.
             Err(error) if error.is_code("unknown_account") && matches!(call, Call::RegisterAccount(_)) => Ok(0),
-            Err(error) if error.is_code("unknown_account") => Err(CommandError::Failed(format!(
-                "the account of wallet {} is not registered on this chain yet: buy tokens from your condominium (`watt wallet receive` shows the address to give), or use an invite with `watt wallet accept`",
-                entry.name
-            ))),
+            Err(error) if error.is_code("unknown_account") => Err(CommandError::Refused {
+                code: Code::UnknownAccount,
+                text: format!(
+                    "the account of wallet {} is not registered on this chain yet: buy tokens from your condominium (`watt wallet receive` shows the address to give), or use an invite with `watt wallet accept`",
+                    entry.name
+                ),
+            }),
             Err(error) => Err(error.into()),
         }
     }

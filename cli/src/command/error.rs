@@ -87,7 +87,8 @@ impl From<CheckpointError> for CommandError {
 }
 
 impl CommandError {
-    /// 1 failed, 2 usage, 3 verification failed, 4 not reachable, 5 rejected by the chain, 6 the proof does not reach the checkpoint.
+    /// 1 failed, 2 usage, 3 verification failed, 4 not reachable, 5 rejected by the chain, 6 the proof does not reach the checkpoint: docs/cli.md says where the
+    /// lines are. What the arguments alone show to be wrong is usage; what a node or a file shows is not.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -102,13 +103,13 @@ impl CommandError {
                 ClientError::Rejected { .. } => 5,
                 // A node that is there and cannot serve is, to whoever asks, away.
                 ClientError::Problem(_) if error.is_code("unavailable") => 4,
+                // As where a command finds by itself that several are meant.
+                ClientError::Problem(_) if error.is_code("ambiguous") => 2,
                 // `GET` of an account that is not there answers with a ledger's code too, and is no rejection: nothing was asked of the chain.
                 ClientError::Problem(problem) if problem.status != 404 && error.code().is_some() => 5,
-                ClientError::Problem(_)
-                | ClientError::Pending { .. }
-                | ClientError::Answer { .. }
-                | ClientError::SignIn { .. }
-                | ClientError::Transaction(_) => 1,
+                // A wrong passphrase is one, whatever it was asked for.
+                ClientError::SignIn { cause } => cause.downcast_ref().map_or(1, Self::exit_code),
+                ClientError::Problem(_) | ClientError::Pending { .. } | ClientError::Answer { .. } | ClientError::Transaction(_) => 1,
             },
             Self::Unhealthy { .. }
             | Self::Declined
@@ -138,7 +139,7 @@ impl CommandError {
                 ClientError::Rejected { rejection, .. } => rejection.code.slug(),
                 ClientError::Pending { .. } => "pending",
                 ClientError::Answer { .. } => "bad_answer",
-                ClientError::SignIn { .. } => "sign_in_needed",
+                ClientError::SignIn { cause } => cause.downcast_ref().map_or("sign_in_needed", Self::code),
                 ClientError::Transaction(_) => "bad_transaction",
             },
             Self::Keystore(_) => "wallet",

@@ -73,20 +73,13 @@ impl Keys {
             return Ok(secret.clone());
         }
         let passphrase = self.passphrase(&entry.name)?;
-        let secret = Keystore::of_user()?.open(&entry.name, &passphrase).map_err(|error| {
-            if !matches!(error, KeystoreError::Sealed) {
-                return error.into();
-            }
-            let advice = "try again; where it is forgotten, the words bring the wallet back: `watt wallet recover`";
-            CommandError::Failed(format!("wallet {}: {error}: {advice}", entry.name))
-        })?;
+        let secret = Keystore::of_user()?.open(&entry.name, &passphrase)?;
         *opened = Some((entry.name.clone(), secret.clone()));
         Ok(secret)
     }
 
     /// The key to read with.
-    pub(super) fn reader(&self) -> Result<SigningKey, String> {
-        let entry = self.entry().map_err(|error| error.to_string())?;
-        self.unlock(&entry).map(|secret| secret.key()).map_err(|error| error.to_string())
+    pub(super) fn reader(&self) -> Result<SigningKey, CommandError> {
+        Ok(self.unlock(&self.entry()?)?.key())
     }
 }

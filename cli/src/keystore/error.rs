@@ -51,8 +51,10 @@ pub enum KeystoreError {
     #[error("a passphrase has at least {MIN_PASSPHRASE_CHARS} characters, found {0}")]
     Short(usize),
     /// The seal does not open.
-    #[error("the passphrase is wrong, or the wallet's file was changed")]
-    Sealed,
+    #[error(
+        "wallet {0}: the passphrase is wrong, or the wallet's file was changed: try again; where it is forgotten, the words bring the wallet back: `watt wallet recover`"
+    )]
+    Sealed(String),
     /// The machine.
     #[error("{}: {}", path.display(), io_words(source))]
     Io {

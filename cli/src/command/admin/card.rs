@@ -160,7 +160,7 @@ impl Bind {
         }
         match context.client().connector(point).await?.connector.control {
             Control::MeterOnly => Ok(point.condominium),
-            Control::Switched => Err(CommandError::Usage(format!(
+            Control::Switched => Err(CommandError::Failed(format!(
                 "connector {point} has a switch: a card or a wallet starts a charge there (see `watt admin connector list`)"
             ))),
         }
@@ -182,7 +182,7 @@ impl Bind {
             source @ (Source::File(_) | Source::Descriptor(_)) => source.read("card's number", flags, Lines::First)?,
         };
         parse_uid(&text).ok_or_else(|| {
-            CommandError::Usage("a card's number is 1 to 10 bytes in hexadecimal digits, such as 04:A2:24:6F:11:22:33".to_owned())
+            CommandError::Failed("a card's number is 1 to 10 bytes in hexadecimal digits, such as 04:A2:24:6F:11:22:33".to_owned())
         })
     }
 }

@@ -293,7 +293,7 @@ impl Rotate {
             return Err(CommandError::Failed(format!("{old} is no {name} of condominium {condominium} now")));
         };
         if let Some(suspension) = view_of(new).and_then(|view| view.suspension).filter(|suspension| suspension.lifted_at.is_none()) {
-            return Err(CommandError::Usage(format!(
+            return Err(CommandError::Failed(format!(
                 "{new} is suspended since height {}, and could attest nothing: lift it first (`watt admin role lift {new} --condominium {condominium}`), or take another key",
                 suspension.since
             )));
@@ -304,7 +304,7 @@ impl Rotate {
             Some(RoleGrant { from, until: None }) => Some(from),
             Some(RoleGrant { until: Some(end), .. }) if end <= next => None,
             Some(RoleGrant { until: Some(end), .. }) => {
-                return Err(CommandError::Usage(format!(
+                return Err(CommandError::Failed(format!(
                     "{new} holds the role before height {end} only, and nobody would after it: prolong it (`watt admin role grant {name} {new} --condominium {condominium} --from {end}`), then rotate"
                 )));
             }
@@ -312,7 +312,7 @@ impl Rotate {
         let wanted = |newest: Height| self.at.map_or_else(|| soonest(newest), Height);
         let leaves = leaving.grant.until;
         let without_gap = |begins: Height| match leaves {
-            Some(end) if end < begins => Err(CommandError::Usage(format!(
+            Some(end) if end < begins => Err(CommandError::Failed(format!(
                 "{old} holds the role before height {end} only, and {new} would from {begins} on: nobody would hold it between them; {}",
                 if granted.is_some() { format!("revoke what {new} has, then rotate") } else { format!("give --at {end} or less") }
             ))),

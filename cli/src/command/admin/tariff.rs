@@ -175,7 +175,10 @@ impl Put {
             None => self.document(),
         };
         // The chain would refuse it too, without the place.
-        find_flaw(&document).map_err(|flaw| CommandError::Failed(format!("the tariff cannot be billed: {flaw}")))?;
+        find_flaw(&document).map_err(|flaw| {
+            let text = format!("the tariff cannot be billed: {flaw}");
+            if self.file.is_some() { CommandError::Failed(text) } else { CommandError::Usage(text) }
+        })?;
         let status = context.status().await?;
         let version = match self.number {
             Some(number) => number,

@@ -105,7 +105,8 @@ async fn may_enter(client: &Client, transaction: &Transaction, status: &Status) 
     let body = transaction.body();
     let refused = |code: Code, text: String| Err(CommandError::Refused { code, text });
     if body.chain_id != status.chain_id {
-        return refused(Code::WrongChain, format!("it is for chain {}, the node is of {}", body.chain_id, status.chain_id));
+        let text = format!("it is for chain {}, the node is of {}: name a node of its chain with --node", body.chain_id, status.chain_id);
+        return refused(Code::WrongChain, text);
     }
     let (now, not_before) = (status.now.max(status.timestamp), transaction_file::not_before(transaction));
     if body.valid_until < now {

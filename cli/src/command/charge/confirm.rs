@@ -83,12 +83,13 @@ impl Confirm {
         }
         waiting.retain(|view| self.connector.is_none_or(|connector| connector == view.connector));
         let [AskedStartView { connector, start }] = waiting.as_slice() else {
-            return Err(CommandError::Failed(if waiting.is_empty() {
-                "nothing waits for your confirmation: show the card again, or start the charge with watt charge start".to_owned()
+            return Err(if waiting.is_empty() {
+                let text = "nothing waits for your confirmation: show the card again, or start the charge with watt charge start";
+                CommandError::Failed(text.to_owned())
             } else {
                 let places: Vec<String> = waiting.iter().map(|view| view.connector.to_string()).collect();
-                format!("several starts wait for your confirmation: name the connector, one of {}", places.join(", "))
-            }));
+                CommandError::Usage(format!("several starts wait for your confirmation: name the connector, one of {}", places.join(", ")))
+            });
         };
         let AskedStart { card, tariff_version, max_spend, max_duration, energy_target, .. } = *start;
         let start = OpenSessionByMandate { card, connector: *connector, tariff_version, max_spend, max_duration, energy_target };

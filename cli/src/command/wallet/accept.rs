@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ::chain::code::Code;
 use clap::Args;
 use contracts::call::{Call, RegisterAccount};
 
@@ -37,7 +38,11 @@ impl Accept {
         let invite: InviteText = text.parse().map_err(CommandError::Failed)?;
         let status = context.status().await?;
         if invite.chain_id != status.chain_id {
-            return Err(CommandError::Failed(format!("the invite is for chain {}, the node is of {}", invite.chain_id, status.chain_id)));
+            let text = format!(
+                "the invite is for chain {}, the node is of {}: name a node of that chain with --node",
+                invite.chain_id, status.chain_id
+            );
+            return Err(CommandError::Refused { code: Code::WrongChain, text });
         }
         let account = context.entry()?.address;
         let call = RegisterAccount { account, condominium: invite.condominium, invite: Some(invite.invite) };
