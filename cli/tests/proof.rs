@@ -279,6 +279,18 @@ async fn a_receipt_is_kept_as_a_file_and_checked_offline_against_what_the_wallet
     let wrong = Checkpoint { height: Height(5), hash: chain.checkpoint(4).hash };
     assert_eq!(code(&[&path_of(&receipt), "--checkpoint", &wrong.to_string()]), Some(3));
     assert_eq!(code(&[&path_of(&receipt), "--genesis", &ChainId(Hash32([1; 32])).to_string()]), Some(3));
+    // Whoever had mistyped a hash was told of two histories, and to tell the operators.
+    let slip = |mut hash: Hash32| {
+        hash.0[8] ^= 1;
+        hash
+    };
+    let block = Checkpoint { height: Height(5), hash: slip(chain.checkpoint(5).hash) }.to_string();
+    for trust in [["--checkpoint", &block], ["--genesis", &slip(chain.genesis.chain_id().0).to_string()]] {
+        let output = verify(&[&path_of(&receipt), trust[0], trust[1]]);
+        let told = text(&output.stderr);
+        let compares = told.contains("differs at character 18 alone: compare") && told.find("Only where they agree") > told.find("compare");
+        assert!(output.status.code() == Some(3) && compares, "{told}");
+    }
     assert_eq!(code(&[&path_of(&folder.path().join("none.json"))]), Some(1));
     assert_eq!(code(&[&path_of(&receipt), "--checkpoint", "5"]), Some(2));
     // Another machine's wallet knows nothing of the chain, and says so.

@@ -375,6 +375,14 @@ async fn a_mandate_is_granted_with_the_limits_that_were_typed() {
     };
     let expected = Call::GrantMandate(GrantMandate { condominium: CondominiumId(1), terms });
     assert_eq!(Transaction::decode(&post.body).unwrap().body().call, expected);
+
+    // Limits that make no sense together were signed without a word; a group that is switched off was, too.
+    let senseless = home.watt(&url, &["mandate", "grant", "--session", "10", "--day", "5", "--per-kwh", "0.30", "--yes"]);
+    let told = text(&senseless.stderr);
+    assert!(code(&senseless) == 2 && told.contains("Give --day at least 10 tokens, or --session at most 5 tokens"), "{told}");
+    assert_eq!(fake.asked().iter().filter(|asked| asked.method == "POST").count(), 1, "nothing else was signed");
+    let off = home.watt(&url, &["admin", "group", "put", "1-1", "--limit", "0", "--yes"]);
+    assert!(code(&off) == 0 && text(&off.stderr).contains("under a limit of 0 A nothing charges in group 1-1"), "{}", text(&off.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,12 @@
 //! `watt mandate`: what a resident's cards may start without asking him.
 
 use ::chain::{
+    api::Unit,
     id::Address,
     quantity::Amount,
     record::{Mandate as Record, MandateTerms},
     time::Duration,
+    words::in_words,
 };
 use clap::{Args, Subcommand};
 use contracts::{
@@ -41,6 +43,8 @@ pub enum Mandate {
 #[command(after_help = "Examples:
   watt mandate grant --session 10 --day 20 --per-kwh 0.30
   watt mandate grant --session 10 --day 20 --per-kwh 0.30 --per-hour 1 --valid 90d --connector 17 --connector 18
+
+--day is at least --session.
 
 A tariff counts as dear as its dearest hour: a charge that waits may come into it.
 
@@ -112,6 +116,13 @@ impl Mandate {
 
 impl Grant {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
+        // The chain would take it, and the limit of a charge would mean nothing.
+        if self.day < self.session {
+            let [session, day] = [self.session, self.day].map(|amount| in_words(Unit::MicroTokens, amount.micro()));
+            return Err(CommandError::Usage(format!(
+                "a charge may lock {session} by --session, and all charges of a day {day} by --day: no charge could ever lock more than {day}. Give --day at least {session}, or --session at most {day}"
+            )));
+        }
         let condominium = context.condominium(self.condominium).await?;
         let status = context.status().await?;
         // The newest block may be ahead of the clock; an end counted from the earlier of both is never too far.

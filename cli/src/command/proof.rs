@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ::chain::{
+    hash::Hash32,
     id::{ChainId, Height},
     verify::{Checkpoint, Trust, VerifyError},
 };
@@ -37,7 +38,7 @@ impl Ground {
         let genesis = context.client().genesis().await?;
         let chain_id = genesis.chain_id();
         if let Some(expected) = expected.filter(|expected| *expected != chain_id) {
-            return Err(CommandError::Verification(format!("the node is of the chain with genesis {chain_id}, expected {expected}")));
+            return Err(other_genesis("the node", chain_id, expected));
         }
         let seen = Checkpoints::load(context.keystore()?.home())?;
         let (trust, origin) = match (given, seen.newest(chain_id), expected) {
@@ -64,7 +65,8 @@ impl Ground {
     pub fn keep(mut self, context: &Context, target: &Target, answer: Result<Claim, ClientError>) -> Result<(), CommandError> {
         let claim = answer.map_err(|error| self.behind(error))?;
         let file = ProofFile::new(claim, self.genesis);
-        let mut checked = file.check(self.trust)?;
+        let mut checked =
+            file.check(self.trust).map_err(|error| if self.origin == CHECKPOINT_GIVEN { refuted(&error) } else { error.into() })?;
         let text = file.text()?;
         // What is written is what will be read.
         ProofFile::read(&text)?;
@@ -106,6 +108,15 @@ pub const GENESIS_GIVEN: &str = "the genesis hash is the one that was given";
 /// What a wallet says of its own memory.
 const CHECKPOINT_OF_WALLET: &str = "the checkpoint is the newest block that this wallet has seen";
 
+/// Where what is trusted comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Typed {
+    /// Somebody's fingers, which slip.
+    ByHand,
+    /// This machine's memory.
+    FromMemory,
+}
+
 /// Reads a proof file.
 pub fn read(path: &Path) -> Result<ProofFile, CommandError> {
     let text = read_at_most(path, "a proof file", MAX_FILE_BYTES)?;
@@ -113,8 +124,47 @@ pub fn read(path: &Path) -> Result<ProofFile, CommandError> {
     ProofFile::read(&text).map_err(|error| CommandError::Verification(format!("{}: {error}", path.display())))
 }
 
-/// Checks a file; one that does not have the block that is trusted is told apart from one that lies, with what makes another.
-pub fn check(file: &ProofFile, trust: Trust) -> Result<Checked<'_>, CommandError> {
+/// A proof that contradicts what somebody typed: a slip is far more likely than two histories, and must not call anybody a liar.
+fn refuted(error: &ProofError) -> CommandError {
+    match error {
+        ProofError::Verify(VerifyError::Contradicts { height, expected, found }) => CommandError::Verification(format!(
+            "block {height} is {found} here, and you gave {expected} for it, {}: compare height and hash as you typed them with those that you were given, character by character. Only where they agree are there two histories of one chain: then trust neither, keep the proof, and tell the operators",
+            difference(*expected, *found)
+        )),
+        ProofError::Verify(VerifyError::OtherGenesis { expected, found }) => other_genesis("it", *found, *expected),
+        ProofError::Length(_)
+        | ProofError::Format(_)
+        | ProofError::OtherText(_)
+        | ProofError::Genesis(_)
+        | ProofError::Verify(_)
+        | ProofError::Transaction { .. }
+        | ProofError::Bill(_) => CommandError::Verification(error.to_string()),
+    }
+}
+
+fn other_genesis(what: &str, found: ChainId, given: ChainId) -> CommandError {
+    CommandError::Verification(format!(
+        "{what} is of the chain with genesis {found}, and you gave {given}, {}: compare the hash that you typed with the one that you were given, character by character. Only where they agree is this another chain than yours",
+        difference(given.0, found.0)
+    ))
+}
+
+/// Where the digits of two hashes part.
+fn difference(given: Hash32, found: Hash32) -> String {
+    let (given, found) = (given.to_string(), found.to_string());
+    let places: Vec<String> =
+        given.chars().zip(found.chars()).zip(1..).filter(|((one, other), _)| one != other).map(|(_, place)| format!("{place}")).collect();
+    match places.as_slice() {
+        // So few are nobody's other block.
+        few @ ([_] | [_, _]) => format!("which differs at character {} alone", few.join(" and ")),
+        [first, ..] => format!("which differs from character {first} on"),
+        [] => "which is the same".to_owned(),
+    }
+}
+
+/// Checks a file against what was `typed`, or against what the wallet knows; one that does not have the block that is trusted is told apart from one that lies, with
+/// what makes another.
+pub fn check(file: &ProofFile, trust: Trust, typed: Typed) -> Result<Checked<'_>, CommandError> {
     file.check(trust).map_err(|error| match (&error, trust) {
         (ProofError::Verify(VerifyError::NotReached { anchor, checkpoint: height }), Trust::Checkpoint(checkpoint)) => {
             let remake = match &file.claim {
@@ -126,6 +176,7 @@ pub fn check(file: &ProofFile, trust: Trust) -> Result<Checked<'_>, CommandError
                 "this file does not reach your checkpoint: {has}, so nothing is proved from there and nothing refuted. Make one that does, with any node: `{remake}`"
             ))
         }
+        _ if typed == Typed::ByHand => refuted(&error),
         _ => error.into(),
     })
 }

@@ -32,7 +32,7 @@ pub struct List {}
   watt admin group put 1-1 --limit 63
   watt admin group put 1-2 --limit 32,32,0 --parent 1
 
-Under a limit below what is granted, charges are paused, newest first.")]
+Under a limit below what is granted, charges are paused, newest first. A limit of 0 switches the group off.")]
 pub struct Put {
     /// Which, as condominium and number
     #[arg(value_name = "GROUP")]
@@ -95,6 +95,13 @@ async fn list(context: &Context) -> Result<(), CommandError> {
 
 impl Put {
     async fn run(self, context: &Context) -> Result<(), CommandError> {
+        // The chain takes it on purpose: it is how a manager switches a group off.
+        if self.limit.is_zero() {
+            tell!(
+                "warning: under a limit of 0 A nothing charges in group {}: charges that run are paused, others wait until the limit is raised",
+                self.group
+            );
+        }
         let status = context.status().await?;
         let done = context.submit(&status, Call::PutGroup(PutGroup { group: self.group, parent: self.parent, limit: self.limit })).await?;
         context.put_done(&done, Facts::new().with("group", self.group.to_string()).with("limit per phase", amperes(self.limit)))

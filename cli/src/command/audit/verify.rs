@@ -8,7 +8,10 @@ use ::chain::{
 };
 use clap::Args;
 
-use crate::command::{CommandError, Context, proof};
+use crate::command::{
+    CommandError, Context,
+    proof::{self, Typed},
+};
 
 /// Check a proof file on this machine alone
 ///
@@ -48,12 +51,12 @@ impl Verify {
             ));
         }
         let file = proof::read(&self.file)?;
-        let (trust, origin) = match (self.checkpoint, self.genesis) {
-            (Some(checkpoint), _) => (Trust::Checkpoint(checkpoint), proof::CHECKPOINT_GIVEN.to_owned()),
-            (None, Some(genesis)) => (Trust::Genesis(genesis), proof::GENESIS_GIVEN.to_owned()),
-            (None, None) => proof::known(context, &file)?,
+        let ((trust, origin), typed) = match (self.checkpoint, self.genesis) {
+            (Some(checkpoint), _) => ((Trust::Checkpoint(checkpoint), proof::CHECKPOINT_GIVEN.to_owned()), Typed::ByHand),
+            (None, Some(genesis)) => ((Trust::Genesis(genesis), proof::GENESIS_GIVEN.to_owned()), Typed::ByHand),
+            (None, None) => (proof::known(context, &file)?, Typed::FromMemory),
         };
-        let mut checked = proof::check(&file, trust)?;
+        let mut checked = proof::check(&file, trust, typed)?;
         checked.verdict.relied_on.push(origin);
         proof::told(context, &file, &checked, None)
     }

@@ -100,7 +100,9 @@ impl Start {
         // So much of the id that no other session of a condominium begins so.
         let name: String = session.to_string().chars().take(12).collect();
         let wallet = context.options().wallet.as_deref().map(|wallet| format!(" --wallet {wallet}")).unwrap_or_default();
-        tell!("\nfollow it with: watt charge watch {name}{wallet}\nstop it with:   watt charge stop {name}{wallet}");
+        tell!(
+            "\nit waits until the scheduler gives it current; why, and about when, you see as you follow it\nfollow it with: watt charge watch {name}{wallet}\nstop it with:   watt charge stop {name}{wallet}"
+        );
         Ok(())
     }
 }

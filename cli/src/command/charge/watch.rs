@@ -20,7 +20,7 @@ use crate::{
     command::{
         CommandError, Context,
         context::spinner,
-        session::{state_text, view_facts},
+        session::{state_text, unplaced, view_facts},
     },
     describe,
     named::Named,
@@ -134,9 +134,9 @@ pub(super) fn standing(view: &SessionView, currency: &str) -> String {
         SessionView::Open { session, cost_so_far, energy, queue, .. } => (session, *cost_so_far, *energy, queue),
     };
     if session.state == SessionState::Queued {
-        let Some(ticket) = queue else { return format!("{}: the scheduler has not looked at it yet", state_text(session)) };
+        let Some(ticket) = queue else { return format!("{}: {}", state_text(session), unplaced(session)) };
         let when = ticket.expected_at.map(|at| format!(", about {}", time(at))).unwrap_or_default();
-        return format!("waiting, place {}: {}{when}", ticket.position, describe::waiting(ticket));
+        return format!("waiting for current, place {}: {}{when}", ticket.position, describe::waiting(ticket));
     }
     let money = format!("{} of {}", tokens(cost, currency), tokens(session.escrow, currency));
     // The ledger knows what was attested and nothing since.
@@ -204,7 +204,7 @@ mod tests {
         };
         let waits = shown(&queued, Some(ticket));
         assert!(waits.contains("place 2: 2 of 2 places busy, you are second, about 20") && waits.ends_with(&time(at)), "{waits}");
-        assert!(shown(&queued, None).contains("waiting"));
+        assert!(shown(&queued, None).contains("waiting for current: the scheduler of condominium 1 has not placed it yet"));
         let charging = Session { state: SessionState::Charging, granted: Currents::from_ma([16_000; 3]), ..queued };
         assert!(shown(&charging, None).contains("nothing attested yet"));
         let (start, register) = (WattHours::new(40_000), WattHours::new(42_000));

@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 pub(super) use self::{
     receipt::validators_of,
-    show::{bill_facts, state_text, view_facts},
+    show::{bill_facts, state_text, unplaced, view_facts},
 };
 use super::{CommandError, Context};
 

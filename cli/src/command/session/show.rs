@@ -53,6 +53,7 @@ pub(in crate::command) fn view_facts(view: &SessionView, currency: &str) -> Fact
                 .with("longest duration", duration(session.max_duration))
                 .with(deadline(session), time(session.due));
             match queue {
+                None if session.state == SessionState::Queued => facts.with("why it waits", unplaced(session)),
                 None => facts,
                 Some(ticket) => facts
                     .with("place in the queue", format!("{} of group {}", ticket.position, ticket.group))
@@ -62,6 +63,12 @@ pub(in crate::command) fn view_facts(view: &SessionView, currency: &str) -> Fact
             }
         }
     }
+}
+
+/// Why a charge without a place in the queue waits.
+pub(in crate::command) fn unplaced(session: &::chain::record::Session) -> String {
+    let condominium = session.connector.condominium;
+    format!("the scheduler of condominium {condominium} has not placed it yet, or does so at another node")
 }
 
 /// What happens at a session's next deadline.
@@ -76,7 +83,7 @@ const fn deadline(session: &::chain::record::Session) -> &'static str {
 /// Where an open session is in its life, in words.
 pub(in crate::command) fn state_text(session: &::chain::record::Session) -> String {
     match session.state {
-        SessionState::Queued => "waiting".to_owned(),
+        SessionState::Queued => "waiting for current".to_owned(),
         SessionState::Charging => format!("charging, {}", amperes(session.granted)),
         SessionState::Paused => "paused".to_owned(),
         SessionState::Idle => "full, plugged in".to_owned(),
