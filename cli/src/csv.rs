@@ -10,6 +10,7 @@ use chain::{
     quantity::{Amount, Currents, WattHours},
     time::Timestamp,
 };
+use serde::Serialize;
 
 use crate::render::clean;
 
@@ -18,6 +19,27 @@ const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\n'];
 
 /// The most levels of JSON that [`facts`] goes down.
 const MAX_DEPTH: usize = 16;
+
+/// Fields of the JSON that hold a point in time, beside those that end in `_at`. Some of them are heights elsewhere, which [`LEAST_TIME_DIGITS`] tells apart.
+const TIMES: [&str; 14] = [
+    "at",
+    "depart_by",
+    "due",
+    "expires",
+    "from",
+    "idle_since",
+    "next_change",
+    "not_before",
+    "now",
+    "since",
+    "timestamp",
+    "until",
+    "valid_from",
+    "valid_until",
+];
+
+/// The digits that milliseconds since 1970 have had since 1973, and that no chain's height gets.
+const LEAST_TIME_DIGITS: usize = 12;
 
 /// A cell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,6 +97,23 @@ pub fn some<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
 #[must_use]
 pub fn yes(value: bool) -> Cell {
     text(if value { "yes" } else { "no" })
+}
+
+/// The word that the JSON has for it, which programs may rely on; of one with a part, both words, such as `anomaly over_current`.
+pub fn word<T: Serialize>(value: &T) -> Cell {
+    some(word_of(value), Cell::Text)
+}
+
+/// The text of [`word`]; nothing where the JSON has none.
+pub fn word_of<T: Serialize>(value: &T) -> Option<String> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => Some(word),
+        Ok(serde_json::Value::Object(parts)) => {
+            let parts = parts.iter().map(|(name, part)| format!("{name} {}", part.as_str().unwrap_or_default()));
+            Some(parts.collect::<Vec<_>>().join(" "))
+        }
+        _ => None,
+    }
 }
 
 /// Rows under a head; a list without rows still has its head.
@@ -159,11 +198,22 @@ fn walk(json: &serde_json::Value, name: &mut String, depth: usize, put: &mut imp
             }
         }
         serde_json::Value::Null => put(name, ""),
-        serde_json::Value::String(value) => put(name, value),
+        serde_json::Value::String(value) => match time_of(name, value) {
+            Some(at) => put(name, &utc(at)),
+            None => put(name, value),
+        },
         serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::Object(_) | serde_json::Value::Array(_) => {
             put(name, &json.to_string());
         }
     }
+}
+
+/// The point in time that a field holds, where it holds one.
+fn time_of(name: &str, value: &str) -> Option<Timestamp> {
+    let field = name.rsplit('.').next().unwrap_or(name);
+    let is_time = TIMES.contains(&field) || field.ends_with("_at");
+    let ms = value.parse().ok().filter(|_| is_time && value.len() >= LEAST_TIME_DIGITS)?;
+    Some(Timestamp::from_ms(ms))
 }
 
 #[cfg(test)]
@@ -214,5 +264,9 @@ mod tests {
     fn an_answer_that_is_no_list_has_a_row_for_each_field() {
         let json = serde_json::json!({"a": {"b": null, "c": ["=x", 2]}, "d": true});
         assert_eq!(facts(&json), "field,value\r\na.b,\r\na.c.0,'=x\r\na.c.1,2\r\nd,true\r\n");
+        // Times were milliseconds here and RFC 3339 in lists; money of as many digits is none.
+        let json = serde_json::json!({"balance": "1768585766250", "from": "1200", "opened_at": "1768585766250", "until": "1768585766250"});
+        let time = "2026-01-16T17:49:26.250Z";
+        assert_eq!(facts(&json), format!("field,value\r\nbalance,1768585766250\r\nfrom,1200\r\nopened_at,{time}\r\nuntil,{time}\r\n"));
     }
 }

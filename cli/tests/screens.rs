@@ -204,6 +204,9 @@ async fn a_node_and_its_gateway_are_shown_as_they_say_they_are() {
     assert!(seen["vote"] == "observer" && seen["peers_connected"] == 1, "{seen}");
     let csv = watt(&["node", "status", "--output", "csv"]);
     assert!(csv.starts_with("field,value\r\n") && csv.contains("height,7\r\n"), "{csv}");
+    assert!(csv.contains("now,2020-09-13T12:26:40.000Z\r\n"), "the milliseconds had no unit: {csv}");
+    let csv = watt(&["admin", "connector", "list", "--output", "csv"]);
+    assert!(csv.contains("1-1,yes,in_service,,,1,1,10000,0,0,switched,none,0,0\r\n"), "sentences are for people: {csv}");
     assert!(watt(&["node", "peers"]).contains("/dns4/south/tcp/8422"));
     let rows = "/dns4/north/tcp/8422/p2p/12D3Koo,yes\r\n/dns4/south/tcp/8422/p2p/12D3Koo,no\r\n";
     assert_eq!(watt(&["node", "peers", "--output", "csv"]), format!("peer,connected\r\n{rows}"));

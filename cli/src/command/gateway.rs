@@ -88,7 +88,7 @@ fn table(rows: &[Row]) -> String {
 fn csv_of(rows: &[Row]) -> Csv {
     let mut csv = Csv::new(&["connector", "on_chain", "control", "unit", "heard_at"]);
     for row in rows {
-        let control = csv::some(row.control, |control| csv::text(describe::control(control)));
+        let control = csv::some(row.control, |control| csv::word(&control));
         csv.push([csv::text(row.connector), csv::yes(row.on_chain), control, csv::yes(row.unit), csv::some(row.heard_at, csv::at)]);
     }
     csv

@@ -18,6 +18,7 @@ use contracts::genesis::Genesis;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Cell, Row, Table, Tables};
+use crate::csv::word_of;
 
 /// The names of condominiums.
 pub type Names = BTreeMap<CondominiumId, String>;
@@ -123,14 +124,7 @@ fn some<T>(value: Option<T>, cell: impl FnOnce(T) -> Cell) -> Cell {
 
 /// A name of ours as the API writes it; of one with a part, both: `anomaly over_current`.
 fn word<T: Serialize>(value: &T) -> Cell {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Cell::Text(word),
-        Ok(serde_json::Value::Object(parts)) => {
-            let parts = parts.iter().map(|(name, part)| format!("{name} {}", part.as_str().unwrap_or_default()));
-            Cell::Text(parts.collect::<Vec<_>>().join(" "))
-        }
-        _ => Cell::Empty,
-    }
+    word_of(value).map_or(Cell::Empty, Cell::Text)
 }
 
 /// Where and when an event stands.

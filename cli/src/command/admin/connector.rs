@@ -129,15 +129,15 @@ async fn list(context: &Context) -> Result<(), CommandError> {
                 let head = [
                     csv::text(view.id),
                     csv::yes(view.free),
-                    csv::text(describe::service(connector.service)),
-                    csv::some(connector.fault, |fault| csv::text(describe::fault(fault))),
+                    csv::word(&connector.service),
+                    csv::some(connector.fault, |fault| csv::word(&fault)),
                     csv::some(connector.session, csv::text),
                     csv::number(connector.group),
                     csv::number(connector.tariff),
                 ];
                 let tail = [
-                    csv::text(describe::control(connector.control)),
-                    csv::text(describe::plug(connector.plug_signal)),
+                    csv::word(&connector.control),
+                    csv::word(&connector.plug_signal),
                     csv::wh(connector.last_register),
                     csv::wh(connector.unassigned),
                 ];

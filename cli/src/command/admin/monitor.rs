@@ -75,7 +75,7 @@ fn table(seen: &[MonitorView]) -> Csv {
             csv::some(view.session, csv::text),
             csv::some(estimate, |estimate| csv::wh(estimate.energy)),
             csv::some(estimate.and_then(|estimate| estimate.leaves_at), csv::at),
-            csv::some(found, |found| csv::text(describe::fault(found.fault))),
+            csv::some(found, |found| csv::word(&found.fault)),
             csv::some(found, |found| csv::at(found.at)),
         ];
         csv.push(head.into_iter().chain(current).chain(tail));

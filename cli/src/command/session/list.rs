@@ -12,7 +12,6 @@ use crate::{
     client::{SessionFilter, SessionStateFilter},
     command::{CommandError, Context},
     csv::{self, Csv},
-    describe,
     quantity::{kwh, time, tokens},
     render::{Output, Rows},
 };
@@ -144,7 +143,7 @@ fn csv_rows(views: &[SessionView]) -> Csv {
                 csv::some(receipt.first_granted_at, csv::at),
                 csv::at(receipt.ended_at),
                 csv::at(receipt.settled_at),
-                csv::text(describe::end_reason(receipt.reason)),
+                csv::word(&receipt.reason),
                 csv::wh(receipt.energy),
                 csv::micro(receipt.paid),
                 csv::micro(receipt.escrow),
