@@ -82,7 +82,63 @@ pub fn words(call: &Call, rejection: &Rejection) -> Option<(&'static str, &'stat
         (Code::NotAllowed, Call::ReportPayment(_)) => {
             Some(("a payment is reported by a treasurer of the condominium that pays", "ask a manager of that condominium for the role"))
         }
+        (Code::NotAllowed, call) => who(call),
         _ => None,
+    }
+}
+
+/// Who may do it, and the next step of whoever may not; nothing where the code's own words say it.
+fn who(call: &Call) -> Option<(&'static str, &'static str)> {
+    match call {
+        Call::GrantRole(_) | Call::RevokeRole(_) | Call::PutGroup(_) | Call::PutConnector(_) | Call::PutTariff(_) | Call::BindCard(_) => {
+            Some((
+                "this is for the role manager of the condominium, which the account does not hold",
+                "act with a manager's account, or ask a manager of the condominium for the role",
+            ))
+        }
+        Call::SellTokens(_) | Call::ConfirmRedeem(_) | Call::ClearPositions(_) | Call::SetPositionLimit(_) => Some((
+            "this is for the role treasurer of the condominium, which the account does not hold",
+            "act with a treasurer's account, or ask a manager of the condominium for the role",
+        )),
+        Call::GrantCharge(_) | Call::PauseCharge(_) | Call::ResumeCharge(_) => Some((
+            "this is for the role scheduler of the condominium, which the account does not hold",
+            "act with the scheduler's key, or ask a manager of the condominium for the role",
+        )),
+        Call::Attest(_)
+        | Call::AttestUnassigned(_)
+        | Call::SettleSession(_)
+        | Call::ReportFault(_)
+        | Call::AskStart(_)
+        | Call::OpenSessionByMandate(_) => Some((
+            "this is for the role gateway of the condominium, which the account does not hold",
+            "act with the gateway's key, or ask a manager of the condominium for the role",
+        )),
+        Call::RegisterAccount(call) if call.invite.is_some() => Some((
+            "the invite was used, is another account's, or was given by somebody who is neither manager nor treasurer of the condominium now",
+            "ask a manager of the condominium for another invite",
+        )),
+        Call::RegisterAccount(_) => Some((
+            "this is for the roles manager and treasurer of the condominium, neither of which the account holds",
+            "register with an invite of one of them",
+        )),
+        Call::StopSession(_) => Some((
+            "a charge is stopped by whoever opened it, or by a manager of the condominium where it is",
+            "act with the owner's account or a manager's",
+        )),
+        Call::TopUpSession(_) | Call::CancelSession(_) => {
+            Some(("this is for whoever opened the charge alone", "act with the owner's account"))
+        }
+        Call::RequestRedeem(_)
+        | Call::Transfer(_)
+        | Call::OpenSession(_)
+        | Call::ReportPayment(_)
+        | Call::AnswerPayment(_)
+        | Call::GrantMandate(_)
+        | Call::RevokeMandate(_)
+        | Call::ConfirmStart(_)
+        | Call::ReplaceMeter(_)
+        | Call::ProveEquivocation(_)
+        | Call::LiftSuspension(_) => None,
     }
 }
 
@@ -335,13 +391,22 @@ fn over_limit(call: &OpenSession, rejection: &Rejection) -> (&'static str, Unit)
 #[cfg(test)]
 mod tests {
     use chain::{
-        id::{CondominiumId, ConnectorId},
-        quantity::Amount,
+        id::{CondominiumId, ConnectorId, GroupId},
+        quantity::{Amount, Currents},
         time::Duration,
     };
 
     use super::*;
-    use crate::call::Priority;
+    use crate::call::{ClearPositions, Priority, PutGroup};
+
+    /// Whoever lacked a role was told to ask for it, and not for which.
+    #[test]
+    fn a_role_that_is_missing_is_named() {
+        let told = |call: Call| words(&call, &Rejection::new(Code::NotAllowed)).map(|(what, _)| what).unwrap_or_default();
+        let group = PutGroup { group: GroupId::new(CondominiumId(1), 1), parent: None, limit: Currents::ZERO };
+        assert!(told(Call::PutGroup(group)).contains("role manager"));
+        assert!(told(Call::ClearPositions(ClearPositions { condominium: CondominiumId(1) })).contains("role treasurer"));
+    }
 
     /// One code stands for several values of one call: what was found tells which.
     #[test]
