@@ -73,6 +73,9 @@ impl Client {
     /// [`ClientError::Address`] for anything but an `http://` address of a host.
     pub fn new(url: &str) -> Result<Self, ClientError> {
         let bad = |reason: &str| ClientError::Address { url: url.to_owned(), reason: reason.to_owned() };
+        if !url.contains("://") && reqwest::Url::parse(&format!("http://{url}")).is_ok_and(|whole| whole.has_host()) {
+            return Err(bad(&format!("the scheme is missing: write http://{url}")));
+        }
         let parsed = reqwest::Url::parse(url).map_err(|error| bad(&error.to_string()))?;
         match parsed.scheme() {
             "http" if parsed.has_host() => {}
@@ -241,7 +244,7 @@ impl Client {
         let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
             return Err(ClientError::Answer {
                 path,
-                reason: format!("HTTP {status} without a problem document: is this a Commonwatt node?"),
+                reason: format!("HTTP {status} without a problem document, as no node's API answers (the one for units has another port)"),
             });
         };
         if status == StatusCode::GATEWAY_TIMEOUT

@@ -15,7 +15,13 @@ use jiff::{Zoned, tz::TimeZone};
 /// # Errors
 /// What was expected.
 pub fn parse_tokens(text: &str) -> Result<Amount, String> {
+    not_below_zero(text, "amounts are")?;
     Amount::parse_tokens(text).ok_or_else(|| "expected tokens such as 12 or 12.5, with a point and at most six decimals".to_owned())
+}
+
+/// Refuses a minus, which no quantity here has.
+fn not_below_zero(text: &str, what: &str) -> Result<(), String> {
+    if text.trim_start().starts_with(['-', '\u{2212}']) { Err(format!("{what} positive: leave out the minus")) } else { Ok(()) }
 }
 
 /// Reads an energy in kWh, such as `7.5`, to the Wh.
@@ -23,6 +29,7 @@ pub fn parse_tokens(text: &str) -> Result<Amount, String> {
 /// # Errors
 /// What was expected.
 pub fn parse_kwh(text: &str) -> Result<WattHours, String> {
+    not_below_zero(text, "energies are")?;
     let bare = text.strip_suffix("kWh").unwrap_or(text).trim_end();
     thousandths(bare)
         .map(WattHours::new)
@@ -34,6 +41,7 @@ pub fn parse_kwh(text: &str) -> Result<WattHours, String> {
 /// # Errors
 /// What was expected.
 pub fn parse_currents(text: &str) -> Result<Currents, String> {
+    not_below_zero(text, "currents are")?;
     let expected = || "expected amperes such as 16 for three phases alike, or 32,0,0 for L1,L2,L3, with at most three decimals".to_owned();
     let phases: Vec<u32> = text
         .split(',')

@@ -118,6 +118,10 @@ async fn exit_codes_say_what_kind_of_end_it_was() {
     let send = ["wallet", "send", &to, "12.5", "--yes"];
     assert_eq!(code(&home.watt("http://127.0.0.1:1", &send)), 4, "nobody listens");
     assert_eq!(code(&home.watt("ftp://127.0.0.1", &send)), 2);
+    for bare in ["10.0.0.5:8420", "localhost:8420", "node.example"] {
+        let refused = home.watt(bare, &send);
+        assert!(code(&refused) == 2 && text(&refused.stderr).contains(&format!("write http://{bare}")), "{}", text(&refused.stderr));
+    }
     assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "send", &to, "1,5"])), 2);
     assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "fly"])), 2);
     assert_eq!(code(&home.watt("http://127.0.0.1:1", &["wallet", "send", "--help"])), 0);

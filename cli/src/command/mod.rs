@@ -70,11 +70,12 @@ pub struct Watt {
     pub command: Command,
 }
 
-/// What holds for every command; a flag goes before its environment variable.
+/// What holds for every command; a flag goes before its environment variable. On help pages they stand after what is a command's own, in the order of
+/// their `display_order`.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// The node's address
-    #[arg(long, global = true, env = "WATT_NODE", default_value = DEFAULT_NODE, value_name = "URL")]
+    #[arg(long, global = true, display_order = 900, env = "WATT_NODE", default_value = DEFAULT_NODE, value_name = "URL")]
     pub node: String,
     /// Whether the address was typed, and not taken from the environment or by default.
     #[arg(skip)]
@@ -83,46 +84,46 @@ pub struct Options {
     #[arg(skip)]
     unsaid: Unsaid,
     /// Take what is not said from this profile (`watt config`) [default: "default"]
-    #[arg(long, global = true, env = "WATT_PROFILE", value_name = "NAME")]
+    #[arg(long, global = true, display_order = 901, env = "WATT_PROFILE", value_name = "NAME")]
     pub profile: Option<String>,
     /// The gateway that the profile names.
     #[arg(skip)]
     pub gateway: Option<String>,
     /// A table for people, JSON for programs, or CSV for spreadsheets (docs/cli.md names the columns)
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, display_order = 902, value_enum, default_value_t)]
     pub output: Output,
     /// Have the node try it, say what it would do, and submit nothing
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 903)]
     pub dry_run: bool,
     /// Sign without asking
-    #[arg(long, short = 'y', global = true)]
+    #[arg(long, short = 'y', global = true, display_order = 904)]
     pub yes: bool,
     /// The wallet that acts [default: the only one, or the one named "default"]
-    #[arg(long, global = true, env = "WATT_WALLET", value_name = "NAME")]
+    #[arg(long, global = true, display_order = 905, env = "WATT_WALLET", value_name = "NAME")]
     pub wallet: Option<String>,
     /// Read the wallet's passphrase from this open file descriptor
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, display_order = 906, value_name = "N")]
     pub passphrase_fd: Option<u32>,
     /// Read the wallet's passphrase from the first line of this file, which only you may read
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    #[arg(long, global = true, display_order = 907, value_name = "FILE", conflicts_with = "passphrase_fd")]
     pub passphrase_file: Option<PathBuf>,
     /// Ask no node: sign, and write the transaction to a file for `watt chain submit`
-    #[arg(long, global = true, help_heading = OFFLINE)]
+    #[arg(long, global = true, display_order = 908, help_heading = OFFLINE)]
     pub offline: bool,
     /// What `watt chain prepare` wrote where there is a node
-    #[arg(long, global = true, value_name = "FILE", help_heading = OFFLINE)]
+    #[arg(long, global = true, display_order = 909, value_name = "FILE", help_heading = OFFLINE)]
     pub prepared: Option<PathBuf>,
     /// The chain that it is for [default: the prepared file's]
-    #[arg(long, global = true, value_name = "CHAIN_ID", help_heading = OFFLINE)]
+    #[arg(long, global = true, display_order = 910, value_name = "CHAIN_ID", help_heading = OFFLINE)]
     pub on_chain: Option<ChainId>,
     /// The number of the transaction, as its account counts them from 0 [default: the prepared file's]
-    #[arg(long, global = true, value_name = "N", help_heading = OFFLINE)]
+    #[arg(long, global = true, display_order = 911, value_name = "N", help_heading = OFFLINE)]
     pub nonce: Option<u64>,
     /// Until when it may enter a block, at most 24 h after it does: 07:30, +20h or 2026-11-23T07:30 [default: almost 24 h]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_instant, help_heading = OFFLINE)]
+    #[arg(long, global = true, display_order = 912, value_name = "TIME", value_parser = parse_instant, help_heading = OFFLINE)]
     pub valid_until: Option<Instant>,
     /// The new file for the transaction, or "-", stdout [default: KIND-NUMBER.watt.json]
-    #[arg(long, global = true, value_name = "FILE", help_heading = OFFLINE)]
+    #[arg(long, global = true, display_order = 913, value_name = "FILE", help_heading = OFFLINE)]
     pub out: Option<PathBuf>,
 }
 
@@ -257,13 +258,19 @@ fn carry_out(watt: Watt) -> Result<(), CommandError> {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Watt, clap::Error> {
-    let mut command = Watt::command();
+    let mut command = taking_numbers(Watt::command());
     let matches = command.try_get_matches_from_mut(arguments)?;
     let mut watt = Watt::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     watt.options.node_typed = matches.value_source("node") == Some(ValueSource::CommandLine);
     let unsaid = |name| matches.value_source(name).is_none_or(|source| source == ValueSource::DefaultValue);
     watt.options.unsaid = Unsaid { node: unsaid("node"), output: unsaid("output") };
     Ok(watt)
+}
+
+/// Takes what looks like a number below zero as a value, which the value's own reader refuses in words, and not as an option that nobody knows.
+fn taking_numbers(command: clap::Command) -> clap::Command {
+    let taking = |arg: clap::Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+    command.mut_args(taking).mut_subcommands(taking_numbers)
 }
 
 /// Whether arguments that were not understood ask for JSON all the same.
@@ -344,6 +351,21 @@ mod tests {
         let mut command = Watt::command();
         command.build();
         assert!(walk(&mut command, "watt") > 40);
+    }
+
+    /// They stood between a command's own, each page in another order; a minus made an unknown option of a number.
+    #[test]
+    fn common_options_stand_last_on_every_page_and_a_minus_is_answered_in_words() {
+        let mut command = Watt::command();
+        command.build();
+        let quote = command.find_subcommand_mut("charge").and_then(|charge| charge.find_subcommand_mut("quote")).expect("a command");
+        let page = quote.render_long_help().to_string();
+        let places = ["--energy <", "--duration <", "--at <", "--node <", "--output <", "--yes", "--wallet <", "--offline"];
+        let places: Vec<_> = places.iter().map(|option| page.find(option).expect("on the page")).collect();
+        assert!(places.is_sorted(), "{page}");
+        let send = ["watt", "wallet", "send", &Address([8; 32]).to_string(), "-5"].map(OsString::from);
+        let told = parse(&send).expect_err("a minus").to_string();
+        assert!(told.contains("amounts are positive"), "{told}");
     }
 
     #[test]
