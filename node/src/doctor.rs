@@ -3,10 +3,11 @@
 //! It looks at a data directory and, where its node runs, at what that says over HTTP; a node that does not run is opened as its start would, up to the point at
 //! which it would speak to others. It repairs nothing but what every start makes anew from the blocks (indexes), sends no transaction and never shows a secret.
 //! Each finding says what to do. `disk` is about files and the databases, `running` about a node that answers; `adoption` asks both, before a key takes another's
-//! place. Called by `wattd`.
+//! place, and `place`, before a connector gets a unit. Called by `wattd`.
 
 mod adoption;
 mod disk;
+mod place;
 mod running;
 
 use std::{
@@ -21,6 +22,7 @@ use contracts::genesis::Genesis;
 use ed25519_dalek::SigningKey;
 
 pub use adoption::{AdoptionError, require_granted};
+pub use place::{NoCondominium, warn_of_place};
 
 use crate::{
     config::Config,

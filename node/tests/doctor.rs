@@ -215,7 +215,23 @@ fn a_doctor_warns_of_places_that_points_without_a_switch_use_up() {
     let words = "scheduler.places is 1, and each point without a switch keeps one of them (1): no car ever charges at the others (1)";
     names(&found, "scheduler_places", Standing::Warning, words);
     home.logs(words);
+
+    // A unit was given to any connector without a word, and nobody learned why it never charged.
+    let add = |connector: &str| {
+        let output = home.wattd(&["unit", "add", "--connector", connector]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, told) = add("1-1");
+    assert!(code == Some(0) && !told.contains("warning"), "{told}");
+    let (code, told) = add("1-9");
+    assert!(code == Some(0) && told.contains("no connector 1-9 yet") && told.contains("has 1-1, 1-2."), "{told}");
+    let (code, told) = add("2-1");
+    assert!(code == Some(1) && told.contains("of no condominium of this chain, which has 1 ("), "{told}");
+    let listed = home.done(&["unit", "list"]);
+    assert!(listed.contains("1-9") && !listed.contains("2-1"), "{listed}");
     running.stop();
+    let (code, told) = add("1-8");
+    assert!(code == Some(0) && told.contains("no connector 1-8 yet") && told.contains("has 1-1, 1-2."), "without the node: {told}");
     names(&doctor(&home, &[]).1, "scheduler_places", Standing::Warning, words);
     configure(&home, |config| config.scheduler.places = 2);
     names(&doctor(&home, &[]).1, "scheduler_places", Standing::Ok, "enough");
@@ -293,6 +309,9 @@ fn a_doctor_finds_nothing_wrong_before_the_first_start_and_on_an_observer_that_s
     let (code, found) = doctor(&homes[0], &[]);
     assert!(code == Some(0) && found.healthy, "{}", found.text());
     assert_eq!(found.of("peer_reachable").filter(|finding| finding.standing == Standing::Warning).count(), 3, "{}", found.text());
+    let foreign = homes[0].wattd(&["unit", "add", "--connector", "2-1"]);
+    let told = String::from_utf8_lossy(&foreign.stderr).into_owned();
+    assert!(told.contains("2-1 is of condominium 2 (") && told.contains("and this node of 1 ("), "{told}");
 
     let (listed, peer) = observe(&homes, "AUDIT");
     homes[0].add_peer(&peer);

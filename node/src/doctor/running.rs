@@ -11,7 +11,7 @@ use chain::{
     crypto::address_of,
     diagnosis::Diagnosis,
     genesis_kind::NetworkKind,
-    id::Height,
+    id::{CondominiumId, ConnectorId, Height},
     record::{Control, Role},
     sign_in::{Challenge, Token},
     time::Timestamp,
@@ -234,6 +234,16 @@ pub(super) fn roles(known: &Known<'_>) -> Result<(Height, Vec<RoleView>), String
         return Err(format!("the node at {api} is of another chain than genesis.json"));
     }
     Ok((status.height, grants(known, api)?))
+}
+
+/// The connectors of a condominium, as the node says.
+pub(super) fn connectors_of(known: &Known<'_>, condominium: CondominiumId) -> Result<Vec<ConnectorId>, String> {
+    let api = local(known.config.api.listen);
+    let status: Status = get(api, "/api/v1/status")?;
+    if status.chain_id != known.genesis.chain_id() {
+        return Err(format!("the node at {api} is of another chain than genesis.json"));
+    }
+    Ok(connectors(api)?.into_iter().map(|view| view.id).filter(|id| id.condominium == condominium).collect())
 }
 
 fn connectors(api: SocketAddr) -> Result<Vec<ConnectorView>, String> {

@@ -351,11 +351,20 @@ pub(crate) struct Points {
 
 /// The points of a condominium. `doctor` asks too.
 pub(crate) fn points(ledger: &Ledger<'_>, id: CondominiumId) -> Result<Points, Fault> {
-    let mut prefix = Key::Connector(ConnectorId::new(id, 0)).bytes();
-    prefix.truncate(prefix.len().saturating_sub(4));
-    let rows: Vec<(Vec<u8>, Connector)> = ledger.scan(&prefix, MAX_RECORDS)?;
+    let rows = records(ledger, id)?;
     let count = |control| u32::try_from(rows.iter().filter(|(_, connector)| connector.control == control).count()).unwrap_or(u32::MAX);
     Ok(Points { unswitched: count(Control::MeterOnly), switched: count(Control::Switched) })
+}
+
+/// The connectors of a condominium, for `doctor`.
+pub(crate) fn connectors(ledger: &Ledger<'_>, id: CondominiumId) -> Result<Vec<ConnectorId>, Fault> {
+    Ok(records(ledger, id)?.iter().filter_map(|(key, _)| last_number(key)).map(|number| ConnectorId::new(id, number)).collect())
+}
+
+fn records(ledger: &Ledger<'_>, id: CondominiumId) -> Result<Vec<(Vec<u8>, Connector)>, Fault> {
+    let mut prefix = Key::Connector(ConnectorId::new(id, 0)).bytes();
+    prefix.truncate(prefix.len().saturating_sub(4));
+    ledger.scan(&prefix, MAX_RECORDS)
 }
 
 /// The number in the last four bytes of a key.

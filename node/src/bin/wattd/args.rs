@@ -158,6 +158,8 @@ impl RoleKey {
 #[derive(Subcommand, Debug)]
 pub enum UnitCommand {
     /// Give a connector a unit with a new key, and print the key once: write it into the unit.
+    ///
+    /// A condominium that this chain does not have is refused; a connector that is not there yet, or another condominium's, is taken with a warning.
     Add {
         /// The node's data directory.
         #[arg(long, env = "WATTD_DATA")]

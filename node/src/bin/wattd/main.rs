@@ -295,12 +295,16 @@ fn unit(command: UnitCommand) -> anyhow::Result<()> {
             };
             let device = device.map(number).transpose()?;
             let sensor = SensorId::new(sensor).map_err(|_| anyhow::anyhow!("switches show 0 to 63"))?;
+            let warning = doctor::warn_of_place(&DataDir::new(data.clone()), connector)?;
             let entry = units::add(&data, connector, device, sensor)?;
             line(format_args!("device     {}", entry.device))?;
             line(format_args!("connector  {}", entry.connector))?;
             line(format_args!("sensor     {}", entry.sensor))?;
             line(format_args!("key        {}", entry.key.reveal()))?;
             note(format_args!("Write the key into the unit now: it is not shown again."));
+            if let Some(warning) = warning {
+                note(format_args!("warning: {warning}"));
+            }
         }
         UnitCommand::Import { data, from } => {
             let count = units::import(&data, &from)?;
