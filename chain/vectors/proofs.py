@@ -296,6 +296,7 @@ def write():
     case("an earlier header left out", SESSION, changed(session, ["anchor", "earlier"], lambda s: s[:1] + s[2:]), "NoHeader")
 
     # Every step of a session.
+    rejected = dict(rejected=dict(code="over_limit", expected=None, found=None))
     for number, step in enumerate(session["steps"]):
         where = ["steps", number]
         if step["receipt"]["cause"].get("transaction"):
@@ -310,6 +311,15 @@ def write():
             case(f"step {number}, receipt path {place}", SESSION, proof, "ReceiptPath:RootMismatch")
         proof = changed(session, [*where, "path", "count"], other)
         case(f"step {number}, count of receipts", SESSION, proof, "ReceiptPath")
+        case(f"step {number}, outcome", SESSION, changed(session, [*where, "receipt", "outcome"], rejected), "ReceiptPath:RootMismatch")
+    opened, stopping = (["steps", number, "receipt", "events", 0, event] for number, event in ((0, "session_opened"), (2, "session_stopping")))
+    for where, field, value in (
+        (opened, "account", NOBODY), (opened, "connector", other), (opened, "escrow", other),
+        (["steps", 1, "receipt", "events", 0, "reading_handled"], "sequence", other),
+        (["steps", 1, "receipt", "events", 0, "reading_handled"], "refused", "reading_impossible"),
+        (stopping, "reason", "money"), (stopping, "settle_by", other),
+    ):
+        case(f"{where[-1]}, {field}", SESSION, changed(session, [*where, field], value), "ReceiptPath:RootMismatch")
     for field in BILL:
         if field in ("reason", "settled_by", "cost", "overdrawn"):
             continue
@@ -336,6 +346,17 @@ def write():
         case(f"the tariff's {where}", SESSION, changed(session, ["tariff", where], other), error)
     for path in (["valid_from"], ["tariff", "vat_basis_points"], ["tariff", "parking_grace"], ["tariff", "elements", 0, "price_components", 0, "price"]):
         case(f"the tariff, {path[-1]}", SESSION, changed(session, ["tariff", "record", *path], other), "State:RootMismatch")
+    element = ["elements", 0]
+    for path, value in (
+        (["time_zone"], "CET-1CEST,M3.5.0,M10.5.0/3"), (["min_price"], 1), (["max_price"], 1), ([*element, "restrictions", "max_energy"], 1),
+        ([*element, "price_components", 0, "dimension"], "TIME"),
+    ):
+        proof = changed(session, ["tariff", "record", "tariff", *path], value)
+        case(f"the tariff, {path[-1]}", SESSION, proof, "State:RootMismatch")
+    for name, kind, base, where in (("tariff", SESSION, session, ["tariff", "proof", "end"]), ("account", ACCOUNT, account, ["proof", "end"])):
+        elsewhere = dict(OtherLeaf=dict(path=b"\x22" * 32, value=b"\x33" * 32))
+        for end, value in (("nothing", "Nothing"), ("another leaf", elsewhere)):
+            case(f"state path of the {name}, its end: {end}", kind, changed(base, where, value), "State:WrongKind")
     for name, proof in (("tariff", session["tariff"]), ("account", account)):
         kind, base, where = (SESSION, session, ["tariff", "proof", "siblings"]) if name == "tariff" else (ACCOUNT, account, ["proof", "siblings"])
         for place in range(len(proof["proof"]["siblings"])):
@@ -343,6 +364,14 @@ def write():
         case(f"state path of the {name}, one less", kind, changed(base, where, lambda s: s[:-1]), "State:RootMismatch")
     for field in BALANCE:
         case(f"the account, {field}", ACCOUNT, changed(account, ["account", field], other), "State:RootMismatch")
+    leaf = absent["proof"]["end"]["OtherLeaf"]
+    for name, end, error in (
+        ("nothing", "Nothing", "RootMismatch"), ("a value", "Value", "WrongKind"),
+        ("the path of its leaf", dict(OtherLeaf=leaf | dict(path=leaf["path"][:-1] + flip(leaf["path"][-1:]))), "RootMismatch"),
+        ("the value of its leaf", dict(OtherLeaf=leaf | dict(value=flip(leaf["value"]))), "RootMismatch"),
+        ("a leaf of its own", dict(OtherLeaf=leaf | dict(path=derive("state key", key("account", NOBODY)))), "LeafElsewhere"),
+    ):
+        case(f"state path of the absent account, its end: {name}", ACCOUNT, changed(absent, ["proof", "end"], end), f"State:{error}")
     case("the account of another address", ACCOUNT, changed(account, ["address"], NOBODY), "State:RootMismatch")
     case("an account denied", ACCOUNT, changed(account, ["account"], None), "State:WrongKind")
     case("an account invented", ACCOUNT, changed(absent, ["account"], BALANCE), "State:WrongKind")
