@@ -9,6 +9,7 @@ use std::{fs, io, net::SocketAddr, path::Path};
 use serde::{Deserialize, Serialize};
 
 pub use self::gateway::{BadSetting, GatewayConfig};
+use crate::files;
 
 /// The longest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 10;
@@ -104,11 +105,14 @@ impl Default for SchedulerConfig {
     }
 }
 
+/// Where a configuration can be had again.
+const RESTORE: &str = "restore it from a backup; it holds this node's addresses and those of its peers (docs/operate.md)";
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}: {}", files::way_on(error, RESTORE))]
     Io {
         /// Which.
         path: String,
@@ -116,7 +120,7 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// The file is longer than a configuration may be.
-    #[error("{path} has {found} bytes, at most {MAX_FILE_BYTES} are read")]
+    #[error("{path} has {found} bytes, at most {MAX_FILE_BYTES} are read: {RESTORE}")]
     TooLong {
         /// Which.
         path: String,
@@ -124,7 +128,7 @@ pub enum ConfigError {
         found: u64,
     },
     /// Its content is no configuration; the message says where.
-    #[error("{path}: {message}")]
+    #[error("{path} is no configuration: {message}: correct it there, or {RESTORE}")]
     Malformed {
         /// Which.
         path: String,
@@ -141,12 +145,16 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let failed = |error| ConfigError::Io { path: name.clone(), error };
-        let found = fs::metadata(path).map_err(failed)?.len();
+        let metadata = fs::metadata(path).map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(failed(files::not_a_file()));
+        }
+        let found = metadata.len();
         if found > MAX_FILE_BYTES {
             return Err(ConfigError::TooLong { path: name, found });
         }
         let text = fs::read_to_string(path).map_err(failed)?;
-        toml::from_str(&text).map_err(|error| ConfigError::Malformed { path: name, message: error.to_string() })
+        toml::from_str(&text).map_err(|error| ConfigError::Malformed { path: name, message: error.to_string().trim_end().to_owned() })
     }
 
     /// The file's text.

@@ -13,6 +13,8 @@ use std::{
 
 use contracts::genesis::{Genesis, GenesisError};
 
+use crate::files;
+
 /// The longest genesis document, in bytes.
 const MAX_GENESIS_BYTES: u64 = 64 << 20;
 
@@ -24,6 +26,9 @@ pub struct DataDir(PathBuf);
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
+/// Where what is in a data directory can be had again.
+const RESTORE: &str = "restore it from a backup";
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -34,7 +39,7 @@ pub enum DataDirError {
         path: String,
     },
     /// A file is missing or cannot be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}: {}", files::way_on(error, RESTORE))]
     Io {
         /// Which.
         path: String,
@@ -53,8 +58,16 @@ pub enum DataDirError {
         /// The document.
         path: String,
     },
+    /// A file in a directory's place.
+    #[error("{path} is a file, and a directory must be there: move it away and restore the directory from a backup (docs/damage.md)")]
+    NotADirectory {
+        /// Which.
+        path: String,
+    },
     /// The genesis document cannot be read.
-    #[error("{path}: {message}")]
+    #[error(
+        "{path} is damaged, or no genesis document ({message}): restore it from a backup, or from another node of the federation; every node has the same"
+    )]
     Genesis {
         /// Which.
         path: String,
@@ -62,13 +75,26 @@ pub enum DataDirError {
         message: String,
     },
     /// The genesis document breaks a rule.
-    #[error("{path}: {error}")]
+    #[error(
+        "{path} is damaged, or was changed ({error}): restore it from a backup, or from another node of the federation; every node has the same"
+    )]
     BadGenesis {
         /// Which.
         path: String,
         /// The rule.
         error: GenesisError,
     },
+}
+
+impl DataDirError {
+    /// Whether what is stored is damaged or missing: starting again changes nothing.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::GenesisMissing { .. } | Self::Genesis { .. } | Self::BadGenesis { .. } | Self::NotADirectory { .. } => true,
+            Self::InUse { .. } | Self::Io { .. } | Self::Uninitialised { .. } => false,
+        }
+    }
 }
 
 impl DataDir {
@@ -117,13 +143,18 @@ impl DataDir {
     /// Claims the directory for this process.
     ///
     /// # Errors
-    /// [`DataDirError::Uninitialised`], [`DataDirError::GenesisMissing`], [`DataDirError::InUse`], [`DataDirError::Io`].
+    /// [`DataDirError::Uninitialised`], [`DataDirError::GenesisMissing`], [`DataDirError::NotADirectory`], [`DataDirError::InUse`],
+    /// [`DataDirError::Io`].
     pub fn lock(&self) -> Result<Lock, DataDirError> {
         if !self.genesis_file().is_file() {
             if self.database().exists() || self.keys().exists() {
                 return Err(DataDirError::GenesisMissing { path: self.genesis_file().display().to_string() });
             }
             return Err(DataDirError::Uninitialised { path: self.0.display().to_string() });
+        }
+        let folders = [self.keys(), self.database(), self.wal(), self.0.join(crate::gateway::FOLDER)];
+        if let Some(folder) = folders.iter().find(|folder| folder.exists() && !folder.is_dir()) {
+            return Err(DataDirError::NotADirectory { path: folder.display().to_string() });
         }
         let path = self.0.join("lock");
         let failed = |error| DataDirError::Io { path: path.display().to_string(), error };

@@ -1,6 +1,6 @@
 //! Key files: one secret key each, 64 hexadecimal digits, readable by their owner alone; and the next key of a role, which takes over from the one in use.
 //!
-//! Making and reading them; what a key may do is decided by genesis and the state. Secrets never reach logs or error messages. A leaf: anyone may import it.
+//! Making and reading them; what a key may do is decided by genesis and the state. Secrets never reach logs or error messages. Anyone may import it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -12,6 +12,8 @@ use std::{
 
 use ed25519_dalek::SigningKey;
 use zeroize::Zeroizing;
+
+use crate::files;
 
 /// The longest key file, in bytes: digits and a line's end.
 const MAX_FILE_BYTES: u64 = 70;
@@ -114,6 +116,12 @@ impl KeyRing {
         Ok(Self { file, next_file: name.next_file(data), found: Arc::new(Mutex::new(found)) })
     }
 
+    /// The file of the key in use.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// All keys, the newest last; never empty. Where a file cannot be read the others go on, and the log says so once.
     #[must_use]
     pub fn keys(&self) -> Vec<SigningKey> {
@@ -180,11 +188,14 @@ pub fn adopt_next(name: KeyName, data: &Path) -> Result<PathBuf, KeyError> {
     Ok(retired)
 }
 
+/// Where a key can be had again.
+const RESTORE: &str = "restore it, or all of keys/, from your backup: nobody can make the same key again";
+
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read or written.
-    #[error("key file {path}: {error}")]
+    #[error("key file {path}: {error}: {}", files::way_on(error, RESTORE))]
     Io {
         /// Which.
         path: String,
@@ -251,15 +262,18 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
     let failed = |error| KeyError::Io { path: name(), error };
     let metadata = fs::metadata(path).map_err(failed)?;
     let mode = metadata.permissions().mode() & 0o777;
+    if !metadata.is_file() {
+        return Err(failed(files::not_a_file()));
+    }
     if mode & 0o077 != 0 {
         return Err(KeyError::Exposed { path: name(), mode });
     }
     if metadata.len() > MAX_FILE_BYTES {
         return Err(KeyError::Malformed { path: name() });
     }
-    let text = Zeroizing::new(fs::read_to_string(path).map_err(failed)?);
+    let text = Zeroizing::new(fs::read(path).map_err(failed)?);
     let mut secret = Zeroizing::new([0_u8; 32]);
-    hex::decode_to_slice(text.trim(), secret.as_mut_slice()).map_err(|_| KeyError::Malformed { path: name() })?;
+    hex::decode_to_slice(text.trim_ascii(), secret.as_mut_slice()).map_err(|_| KeyError::Malformed { path: name() })?;
     Ok(SigningKey::from_bytes(&secret))
 }
 

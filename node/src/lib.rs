@@ -10,6 +10,7 @@ pub mod config;
 pub mod data_dir;
 pub mod doctor;
 pub mod export;
+mod files;
 pub mod gateway;
 pub mod init;
 pub mod keys;
@@ -35,6 +36,7 @@ use chain::{
     genesis_kind::NetworkKind,
     hash::Hash32,
     id::{CondominiumId, Height},
+    record::Role,
 };
 use consensus::{BlockTime, ConsensusConfig, ConsensusError, Ended, LostLog, StartError, Voting};
 use contracts::genesis::Genesis;
@@ -52,6 +54,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     keys::{KeyError, KeyName, KeyRing},
     listen::{Addresses, Claim, ListenError},
+    sender::Sender,
     standing::Standing,
     stepped::{SteppedClock, SteppedError},
     store::{Opened, Store, StoreError},
@@ -103,8 +106,17 @@ pub enum NodeError {
     #[error(transparent)]
     Stepped(#[from] SteppedError),
     /// A key that genesis does not know.
-    #[error("the validator key of this directory, {0}, is not among the validators of its genesis document: restore keys/validator.key")]
-    NotAValidator(String),
+    #[error(
+        "the validator key of this directory, {address}, is not among the validators of its genesis document, of chain {chain_id}. Before a key is touched compare \
+         that chain's id with the other operators' (GET /api/v1/status): if theirs is another, genesis.json is wrong: put the federation's back; if it is the same, the \
+         key is another's: restore keys/validator.key"
+    )]
+    NotAValidator {
+        /// The key's.
+        address: String,
+        /// The genesis document's.
+        chain_id: String,
+    },
     /// A network key that genesis does not bind to the validator.
     #[error(
         "the network key of this directory, {0}, is not the one that its genesis document names beside its validator key: one of the two files is another's: \
@@ -163,11 +175,11 @@ impl NodeError {
             Self::Consensus(error) => {
                 matches!(error, ConsensusError::LogDamaged(_) | ConsensusError::KeyUsedElsewhere { .. } | ConsensusError::Disagrees { .. })
             }
-            Self::DataDir(error) => matches!(error, DataDirError::GenesisMissing { .. }),
+            Self::DataDir(error) => error.is_damage(),
             Self::Config(_)
             | Self::Key(_)
             | Self::Stepped(_)
-            | Self::NotAValidator(_)
+            | Self::NotAValidator { .. }
             | Self::OtherNetworkKey(_)
             | Self::ObserverWithVote(_)
             | Self::NobodyToWatch
@@ -189,7 +201,8 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let genesis = data.genesis()?;
     let config = Config::read(&data.config_file())?;
     let network_key = keys::read(&KeyName::Network.file(data.path()))?;
-    let validator = read_validator(&config, data, &genesis, &network_key)?;
+    // Where the directory's own chain is another, it is not the key that is wrong.
+    let validator = read_validator(&config, data, &genesis, &network_key).map_err(|error| wrong_chain(data, &genesis).unwrap_or(error))?;
     let proposer = validator.as_ref().map(address_of);
 
     let alone = genesis.validators.len() == 1 && validator.is_some();
@@ -304,12 +317,20 @@ fn read_validator(
     let validator = keys::read(&file)?;
     let address = address_of(&validator);
     let Some(member) = genesis.validators.iter().find(|member| member.address == address) else {
-        return Err(NodeError::NotAValidator(address.to_string()));
+        return Err(NodeError::NotAValidator { address: address.to_string(), chain_id: genesis.chain_id().to_string() });
     };
     if member.network_key.0 != address_of(network_key).0 {
         return Err(NodeError::OtherNetworkKey(address_of(network_key).to_string()));
     }
     Ok(Some(validator))
+}
+
+/// That the database here is of another chain than the genesis document; nothing where there is none, or none that can be read.
+fn wrong_chain(data: &DataDir, genesis: &Genesis) -> Option<NodeError> {
+    let folder = data.database();
+    let found = folder.is_dir().then(|| store::Reader::open(&folder).ok()?.chain_id().ok()).flatten()?;
+    let expected = genesis.chain_id();
+    (found != expected).then(|| StoreError::WrongChain { found: found.to_string(), expected: expected.to_string() }.into())
 }
 
 /// What an operator should know about the federation before it runs.
@@ -433,6 +454,10 @@ fn start_roles(
     let (failures, mut failed) = tokio::sync::mpsc::channel::<NodeError>(2);
     let stopped = |part| move |message| NodeError::Stopped { part, message };
     let mut tasks = Vec::new();
+    let warn_without_role = |role, keys: KeyRing| {
+        let file = keys.file().to_owned();
+        tokio::spawn(Sender::new(handle.clone(), clock.clone(), role, keys, condominium).warn_without_role(file, stop.clone()))
+    };
     let (_, mut queue) = watch::channel(Vec::new());
     let door = door.filter(|_| !watches);
     if watches && (config.scheduler.enabled || config.gateway.enabled) {
@@ -442,6 +467,7 @@ fn start_roles(
         let policy = scheduler::plan::Policy::named(&config.scheduler.policy, config.scheduler.places)
             .map_err(|error| stopped("scheduler")(error.to_string()))?;
         let keys = KeyRing::open(KeyName::Scheduler, data.path())?;
+        tasks.push(warn_without_role(Role::Scheduler, keys.clone()));
         let scheduler = scheduler::start(policy, (keys, condominium), handle.clone(), clock.clone(), stop.clone());
         queue = scheduler.board;
         tasks.push(watch_over(scheduler.task, stopped("scheduler"), failures.clone()));
@@ -451,6 +477,7 @@ fn start_roles(
     let mut monitor: api::MonitorOf = Arc::new(|| Ok(Vec::new()));
     if let Some(door) = door {
         let keys = KeyRing::open(KeyName::Gateway, data.path())?;
+        tasks.push(warn_without_role(Role::Gateway, keys.clone()));
         let start = gateway::Start {
             data_dir: data.path(),
             settings: config.gateway.clone(),

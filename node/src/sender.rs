@@ -15,7 +15,7 @@
 //! manager, who can grant his role to any key, neither switches the node over nor keeps it from switching. Only where no key can do anything there are all
 //! condominiums asked, for a node that serves one which is neither.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, path::PathBuf};
 
 use bytes::Bytes;
 use chain::{
@@ -32,6 +32,7 @@ use contracts::{
     roles,
 };
 use ed25519_dalek::SigningKey;
+use tokio::sync::watch;
 
 use crate::{
     app::{AppHandle, SubmitError},
@@ -44,6 +45,9 @@ const VALIDITY: Duration = Duration::from_mins(10);
 
 /// How long to wait for a block before asking again, in real time.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How long until a key without its role is told of again, in real time.
+const BETWEEN_WARNINGS: std::time::Duration = std::time::Duration::from_secs(3_600);
 
 /// How often one call is numbered anew before it is left to the next round.
 const MAX_RENUMBERINGS: u32 = 3;
@@ -104,6 +108,20 @@ impl Present<'_> {
             Ok(powers.into_iter().max().into_iter().collect())
         };
         Ok(newest_of_the_strongest(accounts, most)?.unwrap_or_default())
+    }
+
+    /// Whether one of the accounts can do anything in any condominium.
+    fn anywhere(&self, accounts: &[Address]) -> Result<bool, Fault> {
+        let table = [Key::Condominium(CondominiumId(0)).table()];
+        for (key, _) in self.ledger.scan::<Condominium>(&table, MAX_CONDOMINIUMS)? {
+            let [condominium] = condominiums_in(&key)?;
+            for account in accounts {
+                if self.power(condominium, account)? != Power::Nothing {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// What an account can do in the role in a condominium.
@@ -202,6 +220,28 @@ impl Sender {
         let snapshot = self.app.snapshot().map_err(|error| error.to_string())?;
         let present = Present { ledger: &Ledger::new(&snapshot), height: snapshot.tip().height.next(), role: self.role };
         present.strongest(accounts, self.condominium).map_err(|fault| fault.to_string())
+    }
+
+    /// Warns at once, and every hour until `stop` becomes true, where none of its keys holds the role: whatever they sign is refused then.
+    pub async fn warn_without_role(self, file: PathBuf, mut stop: watch::Receiver<bool>) {
+        let mut hourly = tokio::time::interval(BETWEEN_WARNINGS);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = hourly.tick() => {}
+            }
+            let accounts: Vec<Address> = self.addresses().collect();
+            let Ok(snapshot) = self.app.snapshot() else { continue };
+            let height = snapshot.tip().height;
+            let present = Present { ledger: &Ledger::new(&snapshot), height: height.next(), role: self.role };
+            if let (Ok(false), Some(account)) = (present.anywhere(&accounts), accounts.last()) {
+                tracing::warn!(
+                    role = ?self.role, %account, %height, file = %file.display(),
+                    "the key does not hold its role, as far as this node has the chain: what it signs is refused. Have a manager grant the role (watt admin role \
+                     grant), or restore the key that holds it"
+                );
+            }
+        }
     }
 
     /// Submits calls in this order and waits until those that were taken are in blocks.

@@ -5,8 +5,11 @@ mod wattd;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
+
+use node::keys::KeyName;
 
 use wattd::{Home, Outcome};
 
@@ -37,19 +40,21 @@ fn expected(name: &str, harm: Harm) -> Option<Expected> {
     let file = name.rsplit('/').next().unwrap();
     let restore = words(&["damaged file", file, "restore or resync"]);
     Some(match name {
-        "config.toml" if harm == Harm::Delete => Expected::Refuse(1, words(&["config.toml", "No such file"])),
+        "config.toml" if harm == Harm::Delete => Expected::Refuse(1, words(&["config.toml", "it is missing", "restore it from a backup"])),
         // Without keys it is a good configuration, of the default ports.
         "config.toml" => return None,
         "genesis.json" => match harm {
             Harm::Delete => Expected::Refuse(3, words(&["genesis.json is missing", "restore it"])),
-            Harm::Empty | Harm::Halve => Expected::Refuse(1, words(&["genesis.json", "EOF"])),
+            Harm::Empty | Harm::Halve => {
+                Expected::Refuse(3, words(&["genesis.json", "EOF", "restore it", "another node of the federation"]))
+            }
             // In the middle is the name of an account or a number: another document, of another chain.
             Harm::Flip(_) => return None,
         },
         "lock" => Expected::LoseNothing,
         "keys/manager.key" | "keys/treasurer.key" | "keys/revenue.key" => Expected::LoseNothing,
         "keys/validator.key" | "keys/network.key" | "keys/gateway.key" | "keys/scheduler.key" => match harm {
-            Harm::Delete => Expected::Refuse(1, words(&[file, "No such file"])),
+            Harm::Delete => Expected::Refuse(1, words(&[file, "it is missing", "from your backup"])),
             Harm::Empty | Harm::Halve => Expected::Refuse(1, words(&[file, "64 hexadecimal digits", "restore it"])),
             Harm::Flip(_) if matches!(file, "validator.key" | "network.key") => Expected::Refuse(1, words(&[file, "restore"])),
             Harm::Flip(_) => return None,
@@ -121,6 +126,126 @@ fn every_file_that_is_deleted_cut_or_changed_is_named_with_what_to_do_or_not_nee
     let _ = fs::remove_dir_all(home.data.path());
     copy(&whole, home.data.path());
     assert!(matches!(home.outcome(&[]), Outcome::Started { height: found } if found >= height), "whole, it goes on");
+}
+
+/// Somebody put a folder where a file was, or a file where a folder was, or a text of another program into a key's file: what was said was the system's words.
+#[test]
+fn what_is_no_file_no_folder_or_no_text_is_named_with_what_to_do() {
+    let home = Home::found();
+    let running = home.start(&[]);
+    home.sell(1);
+    running.stop();
+    let whole = home.folder.path().join("whole");
+    fs::rename(home.data.path(), &whole).unwrap();
+    let file_for_folder = |path: &Path| {
+        fs::remove_dir_all(path).unwrap();
+        fs::write(path, "x").unwrap();
+    };
+    let folder_for_file = |path: &Path| {
+        let _ = fs::remove_file(path);
+        fs::create_dir(path).unwrap();
+    };
+    let private = |path: &Path, bytes: &[u8]| {
+        fs::write(path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let unit = br#"{"units": [{"device": "00000001", "sensor": 1, "connector": "1-1", "key": "5ec7e7"}]}"#;
+    type Case<'a> = (&'a str, &'a dyn Fn(&Path), i32, &'a [&'a str]);
+    let cases: [Case<'_>; 10] = [
+        ("wal", &file_for_folder, 3, &["is a file", "a directory must be there", "restore the directory"]),
+        ("db", &file_for_folder, 3, &["is a file", "a directory must be there", "restore the directory"]),
+        ("gateway", &file_for_folder, 3, &["is a file", "a directory must be there", "restore the directory"]),
+        ("keys", &|path| fs::remove_dir_all(path).unwrap(), 1, &["network.key", "it is missing", "all of keys/"]),
+        ("keys/validator.key", &folder_for_file, 1, &["expected a file", "move what is there away", "restore it"]),
+        ("keys/network.key", &|path| private(path, &[0xff; 65]), 1, &["64 hexadecimal digits", "restore it"]),
+        ("units.json", &folder_for_file, 1, &["expected a file", "move what is there away"]),
+        ("units.json", &|path| private(path, unit), 1, &["unit 00000001", "64 hexadecimal digits", "correct it in that file"]),
+        ("config.toml", &|path| fs::write(path, "[network]\nlisten = \"/ip4").unwrap(), 1, &["no configuration", "line 2", "correct it"]),
+        ("genesis.json", &|path| fs::write(path, "<html>").unwrap(), 3, &["is damaged", "another node of the federation"]),
+    ];
+    for (name, harm, expected, words) in cases {
+        let _ = fs::remove_dir_all(home.data.path());
+        copy(&whole, home.data.path());
+        harm(&home.data.path().join(name));
+        let (code, text) = home.refusal(&[]).unwrap_or_else(|| panic!("{name}: it started"));
+        println!("{name}: {code}, {text}");
+        assert_eq!(code, expected, "{name}: {text}");
+        assert!(text.contains(name) && !text.contains("chmod") && !text.contains("5ec7e7"), "{name}: {text}");
+        words.iter().for_each(|word| assert!(text.contains(word), "{name}: {word:?} is not in: {text}"));
+    }
+}
+
+/// With another federation's document the operator was told to restore the validator's key, which was the right one.
+#[test]
+fn another_federations_genesis_document_is_told_by_both_chains_ids_before_any_key_is_doubted() {
+    let (home, other) = (Home::found(), Home::found());
+    let running = home.start(&[]);
+    home.sell(1);
+    running.stop();
+    let id = |home: &Home| home.data.genesis().unwrap().chain_id().to_string();
+    let (ours, theirs) = (id(&home), id(&other));
+    fs::copy(other.data.genesis_file(), home.data.genesis_file()).unwrap();
+    let (code, text) = home.refusal(&[]).expect("refused");
+    assert!(code == 1 && text.contains(&ours) && text.contains(&theirs), "{code}: {text}");
+    assert!(text.contains("put the federation's genesis.json back") && !text.contains("restore keys"), "{text}");
+    // Where there is no database nobody can tell which of the two is wrong.
+    fs::remove_dir_all(home.data.database()).unwrap();
+    let (code, text) = home.refusal(&[]).expect("refused");
+    assert!(code == 1 && text.contains(&theirs) && text.contains("Before a key is touched compare"), "{code}: {text}");
+}
+
+/// The log of the gateway's database was deleted after a clean stop, and nobody was told.
+#[test]
+fn a_gateways_database_that_lost_its_newest_part_or_has_a_changed_block_is_damage() {
+    let home = Home::found();
+    let running = home.start(&[]);
+    home.sell(1);
+    running.stop();
+    let (whole, gateway) = (home.folder.path().join("whole"), home.data.path().join("gateway"));
+    copy(home.data.path(), &whole);
+    let logs = files_in(&gateway, &gateway).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "log"));
+    logs.for_each(|log| fs::remove_file(gateway.join(log)).unwrap());
+    let (code, text) = home.refusal(&[]).expect("refused");
+    assert!(code == 3 && text.contains("is older than it was") && text.contains("--new-gateway-database"), "{code}: {text}");
+    fs::remove_dir_all(&gateway).unwrap();
+    assert!(home.refusal(&["--new-gateway-database"]).is_none(), "the way on");
+
+    fs::remove_dir_all(home.data.path()).unwrap();
+    fs::rename(&whole, home.data.path()).unwrap();
+    // What the first run wrote is in tables now.
+    home.start(&[]).stop();
+    fs::rename(home.data.path(), &whole).unwrap();
+    let mut tables = 0;
+    for file in files_in(&whole, &whole.join("gateway")).iter().filter(|file| file.extension().is_some_and(|kind| kind == "sst")) {
+        let _ = fs::remove_dir_all(home.data.path());
+        copy(&whole, home.data.path());
+        harm_file(&home.data.path().join(file), Harm::Flip(1));
+        let (code, text) = home.refusal(&[]).expect("refused");
+        assert!(code == 3 && text.contains("the gateway's database") && text.contains("--new-gateway-database"), "{code}: {text}");
+        tables += 1;
+    }
+    assert!(tables > 0);
+    fs::remove_dir_all(home.data.path()).unwrap();
+    copy(&whole, home.data.path());
+    let running = home.start(&[]);
+    running.stop();
+    assert!(home.refusal(&[]).is_none(), "whole, it goes on");
+}
+
+/// `wattd doctor` alone said that a gateway's or a scheduler's key was another's.
+#[test]
+fn a_key_of_the_right_form_without_its_role_is_told_in_the_log() {
+    let home = Home::found();
+    home.start(&[]).stop();
+    assert!(!home.logged().contains("does not hold its role"), "{}", home.logged());
+    for name in [KeyName::Gateway, KeyName::Scheduler] {
+        fs::copy(KeyName::Revenue.file(home.data.path()), name.file(home.data.path())).unwrap();
+    }
+    let running = home.start(&[]);
+    home.logs("gateway.key");
+    home.logs("scheduler.key");
+    home.logs("the key does not hold its role");
+    running.stop();
 }
 
 #[test]

@@ -102,7 +102,8 @@ impl GatewayError {
     #[must_use]
     pub const fn is_damage(&self) -> bool {
         match self {
-            Self::Store(StoreError::Missing { .. } | StoreError::Damaged { .. }) | Self::DatabaseMissing { .. } => true,
+            Self::Store(StoreError::Missing { .. } | StoreError::Damaged { .. } | StoreError::WentBack { .. })
+            | Self::DatabaseMissing { .. } => true,
             Self::Store(StoreError::Database { is_corrupt, .. }) => *is_corrupt,
             Self::Store(StoreError::Schema { .. } | StoreError::Barred { .. }) | Self::Units(_) | Self::Setting(_) | Self::State(_) => {
                 false
@@ -227,6 +228,8 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
     }
     drop(snapshot);
     let (store, is_lost) = open_store(&data_dir.join(FOLDER), transactions, missing)?;
+    let (records, unread) = store.check_at_start()?;
+    tracing::debug!(records, ?unread, "the gateway's database was read");
     let (store, counters) = (Arc::new(store), Arc::new(counters::Counters::default()));
     let pace = pace::Pace::new(&settings);
     let mut desk = desk::Desk::new(settings, params, sender.address(), Arc::clone(&store), Arc::clone(&counters));

@@ -18,6 +18,8 @@ use firmware_core::{DeviceId, Keys, SensorId};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::files;
+
 /// The name of the file in the data directory.
 pub const UNITS_FILE: &str = "units.json";
 
@@ -105,7 +107,7 @@ pub struct Registry {
 #[derive(Debug, thiserror::Error)]
 pub enum UnitsError {
     /// The file cannot be read or written.
-    #[error("{path}: {error}")]
+    #[error("{path}: {error}: {}", files::way_on(error, "restore it from a backup"))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -121,7 +123,9 @@ pub enum UnitsError {
         mode: u32,
     },
     /// The file is no list of units.
-    #[error("{path}, line {line}: not a list of units; expected {{\"units\": [{{\"device\", \"sensor\", \"connector\", \"key\"}}]}}")]
+    #[error(
+        "{path}, line {line}: not a list of units; expected {{\"units\": [{{\"device\", \"sensor\", \"connector\", \"key\"}}]}}: correct that line, or restore the file from a backup"
+    )]
     Format {
         /// Which file.
         path: PathBuf,
@@ -129,8 +133,10 @@ pub enum UnitsError {
         line: usize,
     },
     /// A unit with a value that no unit has.
-    #[error("unit {device}: {rule}")]
+    #[error("{path}: unit {device}: {rule}: correct it in that file, or restore the file from a backup")]
     BadUnit {
+        /// Which file.
+        path: PathBuf,
         /// Which.
         device: String,
         /// What must hold.
@@ -144,14 +150,15 @@ impl Registry {
     /// # Errors
     /// [`UnitsError`].
     pub fn load(data_dir: &Path) -> Result<Self, UnitsError> {
-        Self::new(&read(&data_dir.join(UNITS_FILE))?)
+        let path = data_dir.join(UNITS_FILE);
+        Self::new(&path, &read(&path)?)
     }
 
-    fn new(file: &UnitsFile) -> Result<Self, UnitsError> {
+    fn new(path: &Path, file: &UnitsFile) -> Result<Self, UnitsError> {
         let mut by_device = BTreeMap::new();
         let mut by_connector = BTreeMap::new();
         for entry in &file.units {
-            let bad = |rule| UnitsError::BadUnit { device: entry.device.clone(), rule };
+            let bad = |rule| UnitsError::BadUnit { path: path.to_owned(), device: entry.device.clone(), rule };
             let unit = known(entry).map_err(bad)?;
             if by_connector.insert(unit.connector, unit.device).is_some() {
                 return Err(bad("its connector has another unit already"));
@@ -161,7 +168,11 @@ impl Registry {
             }
         }
         if by_device.len() > MAX_UNITS {
-            return Err(UnitsError::BadUnit { device: "10001".to_owned(), rule: "a gateway has at most 10000 units" });
+            return Err(UnitsError::BadUnit {
+                path: path.to_owned(),
+                device: "10001".to_owned(),
+                rule: "a gateway has at most 10000 units",
+            });
         }
         Ok(Self { by_device })
     }
@@ -194,7 +205,7 @@ fn known(entry: &UnitEntry) -> Result<KnownUnit, &'static str> {
 pub fn add(data_dir: &Path, connector: ConnectorId, device: Option<DeviceId>, sensor: SensorId) -> Result<UnitEntry, UnitsError> {
     let path = data_dir.join(UNITS_FILE);
     let mut file = read(&path)?;
-    let taken = Registry::new(&file)?;
+    let taken = Registry::new(&path, &file)?;
     let free = || (1..=u32::MAX).map(DeviceId).find(|device| taken.get(*device).is_none());
     let device = device.or_else(free).unwrap_or(DeviceId(1));
     let key = Zeroizing::new(rand::random::<[u8; 32]>());
@@ -212,6 +223,8 @@ pub fn import(data_dir: &Path, from: &Path) -> Result<usize, UnitsError> {
     let path = data_dir.join(UNITS_FILE);
     let mut file = read(&path)?;
     let more = read(from)?;
+    // Told of the file where it is wrong.
+    Registry::new(from, &more)?;
     let count = more.units.len();
     file.units.extend(more.units);
     write(&path, &file)?;
@@ -225,6 +238,9 @@ fn read(path: &Path) -> Result<UnitsFile, UnitsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.ends_with(UNITS_FILE) => return Ok(UnitsFile::default()),
         Err(error) => return Err(io(error)),
     };
+    if !metadata.is_file() {
+        return Err(io(files::not_a_file()));
+    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(UnitsError::Mode { path: path.to_owned(), mode });
@@ -236,7 +252,7 @@ fn read(path: &Path) -> Result<UnitsFile, UnitsError> {
 
 /// Replaces the file in one step, so that a crash leaves the old or the new one.
 fn write(path: &Path, file: &UnitsFile) -> Result<(), UnitsError> {
-    Registry::new(file)?;
+    Registry::new(path, file)?;
     let io = |error| UnitsError::Io { path: path.to_owned(), error };
     let text = Zeroizing::new(serde_json::to_vec_pretty(file).map_err(|error| io(error.into()))?);
     let new = path.with_extension("json.new");

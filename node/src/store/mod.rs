@@ -242,6 +242,14 @@ impl Reader {
         Ok(Self::new(database, Present { tip, header: None, tree: Tree::new() }))
     }
 
+    /// The chain whose database it is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn chain_id(&self) -> Result<ChainId, StoreError> {
+        required(&self.database, &self.database.view(), META_CHAIN)
+    }
+
     fn new(database: Database, present: Present) -> Self {
         Self { database: Arc::new(database), present: Arc::new(RwLock::new(Arc::new(present))) }
     }

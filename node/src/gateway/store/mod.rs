@@ -5,6 +5,7 @@
 //! over table, key and value, so that one that was changed behind our back is named and not believed. It decides nothing. Called by the gateway's desk and by
 //! those who serve sample proofs.
 
+mod mark;
 mod records;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,11 @@ use rocksdb::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::records::UnitRow;
 pub use self::records::{Book, DecidedReading, Ending, PointMemory, UnitMemory};
+use self::{
+    mark::{Mark, MarkError},
+    records::UnitRow,
+};
 use super::{
     cards::CardRow,
     sample::{RawSample, SAMPLE_BYTES},
@@ -48,6 +52,9 @@ const WRITE_BUFFER_BYTES: usize = 4 << 20;
 
 /// In what pieces a table takes memory for what is not written yet: eight of RocksDB's own measure, a megabyte, would be more than all may have.
 const WRITE_PIECE_BYTES: usize = 64 << 10;
+
+/// The largest table that every start reads as a whole, in bytes of its files: the samples of years would keep a start waiting for minutes.
+const LARGEST_READ_AT_START: u64 = 64 << 20;
 
 /// What RocksDB keeps in every database that is one.
 const MARK_OF_A_DATABASE: &str = "CURRENT";
@@ -115,6 +122,20 @@ pub enum StoreError {
         what: String,
         /// What is wrong.
         why: String,
+    },
+    /// Its newest part is gone.
+    #[error(
+        "the gateway's database in {path} is older than it was: it ends at write {found}, and write {expected} was on the disk. A *.log file in it was deleted or cut \
+         short, or older files were put over newer ones. Restore the directory, as a whole, from a backup; or move it away and start with \
+         --new-gateway-database: open sessions go on from their last accepted reading, and a message of a unit that somebody recorded could be accepted once more"
+    )]
+    WentBack {
+        /// Where.
+        path: PathBuf,
+        /// Its newest write.
+        found: u64,
+        /// The newest that was acknowledged.
+        expected: u64,
     },
     /// Written by another version of this program.
     #[error(
@@ -258,6 +279,8 @@ pub struct OldMessage {
 pub struct Store {
     db: DB,
     path: PathBuf,
+    /// How far it was written.
+    mark: Mark,
 }
 
 impl Store {
@@ -291,7 +314,12 @@ impl Store {
             ColumnFamilyDescriptor::new(table.name(), options)
         });
         let db = DB::open_cf_descriptors(&options, path, tables).map_err(|error| failure(path, &error))?;
-        let store = Self { db, path: path.to_owned() };
+        let newest = db.latest_sequence_number();
+        let (mark, expected) = Mark::open(path, newest).map_err(|error| mark_failure(path, error))?;
+        if newest < expected {
+            return Err(StoreError::WentBack { path: path.to_owned(), found: newest, expected });
+        }
+        let store = Self { db, path: path.to_owned(), mark };
         store.check_schema()?;
         Ok(store)
     }
@@ -317,7 +345,7 @@ impl Store {
     /// Makes changes durable: they are on the disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError`]; none of the changes is made then.
+    /// [`StoreError`]; nobody may act on the changes then, whether they are made or not.
     pub fn write(&self, write: Write) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for (table, key, value) in write.puts {
@@ -328,7 +356,9 @@ impl Store {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(batch, &options).map_err(|error| self.failed(&error))
+        self.db.write_opt(batch, &options).map_err(|error| self.failed(&error))?;
+        // Another write may come between: then the mark is lower than it could be, and never higher.
+        self.mark.set(self.db.latest_sequence_number()).map_err(|error| mark_failure(&self.path, error.into()))
     }
 
     /// What is remembered of a unit.
@@ -346,8 +376,29 @@ impl Store {
 
     /// Reads everything and compares every seal; gives how many records there are.
     pub fn check_seals(&self) -> Result<u64, StoreError> {
-        let mut records = 0_u64;
+        self.check(&Table::ALL)
+    }
+
+    /// The same for every table but those whose files are too large for a start; gives how many records were read, and the names of the tables that were not.
+    pub fn check_at_start(&self) -> Result<(u64, Vec<&'static str>), StoreError> {
+        let size = |table: &Table| {
+            let size = self.db.property_int_value_cf(self.family(*table), rocksdb::properties::TOTAL_SST_FILES_SIZE);
+            size.map(Option::unwrap_or_default).map_err(|error| self.failed(&error))
+        };
+        let (mut small, mut large) = (Vec::new(), Vec::new());
         for table in Table::ALL {
+            if size(&table)? > LARGEST_READ_AT_START {
+                large.push(table.name());
+            } else {
+                small.push(table);
+            }
+        }
+        Ok((self.check(&small)?, large))
+    }
+
+    fn check(&self, tables: &[Table]) -> Result<u64, StoreError> {
+        let mut records = 0_u64;
+        for table in tables.iter().copied() {
             for entry in self.db.iterator_cf(self.family(table), IteratorMode::Start) {
                 let (key, sealed) = entry.map_err(|error| self.failed(&error))?;
                 self.unsealed(table, &key, sealed.into_vec())?;
@@ -481,6 +532,23 @@ impl Store {
 
     fn failed(&self, error: &rocksdb::Error) -> StoreError {
         failure(&self.path, error)
+    }
+}
+
+fn mark_failure(path: &Path, error: MarkError) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        MarkError::Damaged => {
+            StoreError::Damaged { path, what: format!("the file {}", mark::FILE), why: "its checksum does not match".to_owned() }
+        }
+        MarkError::Io(error) => {
+            let message = format!("{}: {error}", mark::FILE);
+            if BARRED.iter().any(|words| message.contains(words)) {
+                StoreError::Barred { path, message }
+            } else {
+                StoreError::Database { path, message, is_corrupt: false }
+            }
+        }
     }
 }
 

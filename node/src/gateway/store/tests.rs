@@ -137,3 +137,62 @@ fn samples_that_were_dropped_are_told_apart_from_those_that_never_were() {
     assert_eq!(store.old_message(connector, 2).unwrap().unwrap().first, 2);
     assert_eq!(store.old_message(connector, 4).unwrap(), None);
 }
+
+/// The log was deleted after a clean stop: nothing was said, and a message that somebody had recorded was accepted a second time.
+#[test]
+fn a_database_whose_log_was_deleted_or_cut_short_is_told_from_one_that_never_had_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway");
+    let connector = ConnectorId::new(CondominiumId(1), 7);
+    let put = |first: u32| {
+        let store = Store::open(&path, Create::IfMissing).unwrap();
+        for number in first..first + 3 {
+            let mut write = Write::default();
+            write.samples(connector, u64::from(number), &[raw(number)]);
+            store.write(write).unwrap();
+        }
+    };
+    put(0);
+    put(3);
+    let logs = |folder: &Path| -> Vec<PathBuf> {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|kind| kind == "log")).collect()
+    };
+    let harms: [&dyn Fn(&Path); 3] = [&|log| std::fs::remove_file(log).unwrap(), &|log| std::fs::write(log, []).unwrap(), &|log| {
+        let bytes = std::fs::read(log).unwrap();
+        std::fs::write(log, &bytes[..bytes.len() / 2]).unwrap();
+    }];
+    for (number, harm) in harms.into_iter().enumerate() {
+        let copy = folder.path().join(format!("copy-{number}"));
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(&path).unwrap() {
+            let from = entry.unwrap().path();
+            std::fs::copy(&from, copy.join(from.file_name().unwrap())).unwrap();
+        }
+        assert!(!logs(&copy).is_empty());
+        logs(&copy).iter().for_each(|log| harm(log));
+        // The next start refuses like the first one: a start does not make it good.
+        for _ in 0..2 {
+            let error = Store::open(&copy, Create::Never).expect_err("its newest part is gone");
+            assert!(matches!(error, StoreError::WentBack { found, expected, .. } if found < expected), "{number}: {error}");
+            assert!(error.to_string().contains("--new-gateway-database"), "{error}");
+        }
+    }
+    // A log in which nothing was written yet is not missed, and neither is the mark of an earlier build.
+    for round in 0..3 {
+        drop(Store::open(&path, Create::Never).unwrap());
+        logs(&path).iter().for_each(|log| std::fs::remove_file(log).unwrap());
+        if round == 1 {
+            std::fs::remove_file(path.join(mark::FILE)).unwrap();
+        }
+    }
+    put(6);
+    let store = Store::open(&path, Create::Never).unwrap();
+    assert_eq!(store.samples(connector, 0, 9).unwrap().len(), 9);
+    assert!(store.check_at_start().unwrap().1.is_empty());
+    drop(store);
+    let mut bytes = std::fs::read(path.join(mark::FILE)).unwrap();
+    bytes[7] ^= 1;
+    std::fs::write(path.join(mark::FILE), bytes).unwrap();
+    assert!(matches!(Store::open(&path, Create::Never), Err(StoreError::Damaged { .. })));
+}
