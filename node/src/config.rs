@@ -46,6 +46,10 @@ pub struct ApiConfig {
     pub request_burst: u32,
     /// How many event streams a network address may have open, at least 1; all together have at most 256.
     pub streams_per_client: u32,
+    /// How many connections the API keeps open, at least 1; further ones are closed at once.
+    pub connections: u32,
+    /// And of one network address, at least 1.
+    pub connections_per_client: u32,
 }
 
 /// Who may read what names people.
@@ -89,6 +93,8 @@ impl Default for ApiConfig {
             requests_per_s: 5_000,
             request_burst: 20_000,
             streams_per_client: 64,
+            connections: 384,
+            connections_per_client: 192,
         }
     }
 }

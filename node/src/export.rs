@@ -29,10 +29,10 @@ use tokio::sync::mpsc;
 use crate::store::{Reader, StoreError};
 
 /// Pieces of a stream that may wait for their reader.
-const PIECES: usize = 16;
+const PIECES: usize = 4;
 
 /// The size at which a piece is handed on, in bytes.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Why an export is not whole.
 #[derive(Debug, thiserror::Error)]

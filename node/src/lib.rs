@@ -487,19 +487,18 @@ fn start_roles(
         };
         let gateway = gateway::start(start, handle.clone(), clock.clone(), stop.clone())?;
         samples = gateway.samples;
-        metrics = gateway.metrics;
         monitor = gateway.monitor;
         tasks.push(watch_over(gateway.task, stopped("gateway"), failures.clone()));
         let address = config.gateway.listen;
-        let listener = door.listen()?;
+        let door = api::Door::new("units", door.listen()?, api::Bounds::UNITS);
+        let (counted, refused) = (gateway.metrics, door.refused());
+        metrics = Arc::new(move || counted() + &refused_text(refused.get()));
         info!(%address, "the units' door listens");
         let mut stop = stop.clone();
         tasks.push(tokio::spawn(async move {
             let stopping = async move { drop(stop.wait_for(|stop| *stop).await) };
             tokio::select! {
-                result = axum::serve(listener, gateway.units) => if let Err(error) = result {
-                    warn!(%error, "the units' door closed");
-                },
+                () = door.serve(gateway.units) => {}
                 () = stopping => {}
             }
         }));
@@ -543,7 +542,7 @@ fn serve_api(
     (peers, standing): (Arc<OnceLock<watch::Receiver<Vec<consensus::Peer>>>>, Standing),
 ) -> Result<JoinHandle<()>, NodeError> {
     let address = claim.address();
-    let listener = claim.listen()?;
+    let door = api::Door::new("API", claim.listen()?, api::Bounds::of(settings));
     let (reader, document, raw) = (handle.reader(), genesis.clone(), Arc::clone(&samples));
     let export: api::ExportFrom = Arc::new(move |_| {
         let raw = Arc::clone(&raw);
@@ -566,11 +565,16 @@ fn serve_api(
         shared: Arc::new(api::Shared::new(settings, node)),
     };
     info!(%address, "the API listens");
-    Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(api::Door::new(listener), api::service(state)).await {
-            warn!(%error, "the API stopped");
-        }
-    }))
+    let door = door.counted_by(state.metrics.refused_connections());
+    Ok(tokio::spawn(door.serve(api::router(state))))
+}
+
+/// What the units' door has refused, in Prometheus' text form.
+fn refused_text(refused: u64) -> String {
+    const NAME: &str = "commonwatt_gateway_connections_refused";
+    format!(
+        "# HELP {NAME} Connections that were closed at once because there were too many.\n# TYPE {NAME} counter\n{NAME}_total {refused}\n"
+    )
 }
 
 async fn connect_clock(

@@ -274,7 +274,34 @@ async fn one_client_cannot_take_all_streams() {
     let streams = [Events::open(&api, "", None).await, Events::open(&api, "", None).await];
     let problem = api.problem("a third", get("/events")).await;
     assert_eq!((problem.status, problem.code.as_str()), (429, "too_many_requests"));
+    assert!(problem.detail.contains("api.streams_per_client"), "{}", problem.detail);
     drop(streams);
     drop(Events::open(&api, "", None).await);
+    api.stop().await;
+}
+
+/// Each export that nobody read kept megabytes.
+#[tokio::test]
+async fn exports_at_once_are_few_and_one_that_is_let_go_makes_room() {
+    let settings = ApiConfig { reads: node::config::Reads::Everybody, ..ApiConfig::default() };
+    let api = Api::start_with(Shared::new(&settings, Hash32::ZERO));
+    let mut under_way = Vec::new();
+    for _ in 0..node::api::EXPORTS_PER_CLIENT {
+        let answer = api.router.clone().oneshot(get("/export")).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        under_way.push(answer);
+    }
+    let refused = api.router.clone().oneshot(get("/export")).await.unwrap();
+    assert_eq!(
+        (refused.status(), &refused.headers()[header::RETRY_AFTER]),
+        (StatusCode::TOO_MANY_REQUESTS, &header::HeaderValue::from(10))
+    );
+    let problem = api.problem("one too many", get("/export")).await;
+    assert_eq!(problem.code, "too_many_requests");
+    assert!(problem.detail.contains("exports are under way to this client"), "{}", problem.detail);
+    assert_eq!(api.ask(get("/status")).await.0, StatusCode::OK);
+    under_way.pop();
+    assert_eq!(api.ask(get("/export")).await.0, StatusCode::OK);
+    drop(under_way);
     api.stop().await;
 }

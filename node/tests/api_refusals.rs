@@ -247,7 +247,8 @@ async fn every_refusal_on_the_wire_carries_its_problem() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = api.router.clone();
-    let serving = tokio::spawn(async move { axum::serve(node::api::Door::new(listener), router).await });
+    let bounds = node::api::Bounds::of(&node::config::ApiConfig::default());
+    let serving = tokio::spawn(node::api::Door::new("API", listener, bounds).serve(router));
 
     let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nhost: a\r\n{fields}\r\n").into_bytes();
     let post = |length: usize| {

@@ -1,4 +1,8 @@
-//! The listening socket of the API: connections that are closed politely, and refusals that carry their problem.
+//! A listening socket that speaks HTTP: the API's, and the units'.
+//!
+//! Connections are few, in all and for each client: one too many is closed at once, so that those that stand go on and files can still be opened. One that
+//! sends no whole head in time, at its beginning or after an answer, is closed, as is one that takes nothing of its answer for long. What streams or waits
+//! inside a request is no concern of these clocks.
 //!
 //! The HTTP library answers a request head that it cannot read (no HTTP, too long an address, too many header fields) by itself and without a body, before any
 //! route is asked; here that answer gets the body that every other refusal has. Nothing else of what passes is looked at. Called by `lib.rs`.
@@ -7,63 +11,154 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::{
-    extract::connect_info::Connected,
-    http::StatusCode,
-    serve::{IncomingStream, Listener},
-};
+use axum::{Router, body::Body, extract::ConnectInfo, http::StatusCode};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     time::{Instant, Sleep},
 };
+use tower::Service as _;
 
-use super::problem::ApiProblem;
+use super::{
+    pace::Client,
+    problem::ApiProblem,
+    seats::{Full, Seats},
+};
+use crate::config::ApiConfig;
+
+/// How long a whole request head may take to arrive, from the beginning of the connection or the end of the last answer.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take nothing of an answer that is ready for it.
+pub const TAKE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The most that is kept of a request head, or of an answer that is not taken, in bytes.
+const BUFFER_BYTES: usize = 128 << 10;
+
+/// How often refused connections are logged, at most.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// How long to wait where the system gives no more connections.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How long, and for how many bytes, what a client still sends is read after the last answer: a connection that is closed over unread bytes is reset, and the
 /// answer with it.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
-/// A listening socket.
-#[derive(Debug)]
-pub struct Door(TcpListener);
+/// What a door bears.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections in all.
+    pub connections: u32,
+    /// Connections of one client.
+    pub per_client: u32,
+    /// How long a request head may take, and a connection between requests.
+    pub head: Duration,
+}
 
-impl Door {
-    /// Over a socket that listens.
+impl Bounds {
+    /// Of the units' door: one unit needs one connection, now and then.
+    pub const UNITS: Self = Self { connections: 256, per_client: 128, head: HEAD_TIMEOUT };
+
+    /// Of the API, as an operator set it.
     #[must_use]
-    pub const fn new(listener: TcpListener) -> Self {
-        Self(listener)
+    pub const fn of(settings: &ApiConfig) -> Self {
+        Self { connections: settings.connections, per_client: settings.connections_per_client, head: HEAD_TIMEOUT }
     }
 }
 
-impl Listener for Door {
-    type Io = Guest;
-    type Addr = SocketAddr;
+/// A listening socket.
+#[derive(Debug)]
+pub struct Door {
+    name: &'static str,
+    listener: TcpListener,
+    seats: Arc<Seats>,
+    head: Duration,
+    refused: Counter,
+}
 
-    async fn accept(&mut self) -> (Guest, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        (Guest { stream, refusal: Vec::new(), sent: 0, lingering: None }, address)
+impl Door {
+    /// Over a socket that listens; `name` is for the log.
+    #[must_use]
+    pub fn new(name: &'static str, listener: TcpListener, bounds: Bounds) -> Self {
+        let seats = Seats::new(bounds.connections, bounds.per_client);
+        Self { name, listener, seats, head: bounds.head, refused: Counter::default() }
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    /// The same with another counter of the connections that it refuses.
+    #[must_use]
+    pub fn counted_by(mut self, refused: Counter) -> Self {
+        self.refused = refused;
+        self
+    }
+
+    /// Counts the connections that it refuses.
+    #[must_use]
+    pub fn refused(&self) -> Counter {
+        self.refused.clone()
+    }
+
+    /// Answers until it is dropped; connections that stand then go on.
+    pub async fn serve(self, router: Router) {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(self.head).max_buf_size(BUFFER_BYTES);
+        let mut told: Option<Instant> = None;
+        loop {
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                // Of a connection that ended before it was accepted.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => continue,
+                Err(error) => {
+                    tracing::error!(door = self.name, %error, "the system gives no more connections");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            };
+            let seat = match self.seats.take(Client::at(address.ip())) {
+                Ok(seat) => seat,
+                Err(full) => {
+                    drop(stream);
+                    self.refused.inc();
+                    if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+                        told = Some(Instant::now());
+                        let (whose, client) = match full {
+                            Full::All => ("of all", None),
+                            Full::Own => ("of one client", Some(address.ip())),
+                        };
+                        let refused = self.refused.get();
+                        tracing::warn!(door = self.name, whose, client = ?client, refused, "too many connections: further ones are closed at once");
+                    }
+                    continue;
+                }
+            };
+            let router = router.clone();
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(Asker(address)));
+                router.clone().call(request)
+            });
+            let connection = http.serve_connection(TokioIo::new(Guest::new(stream)), answer);
+            tokio::spawn(async move {
+                // How it ended is the client's affair.
+                let _ended = connection.await;
+                drop(seat);
+            });
+        }
     }
 }
 
 /// From where a request comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Asker(pub SocketAddr);
-
-impl Connected<IncomingStream<'_, Door>> for Asker {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
 
 /// A connection.
 #[derive(Debug)]
@@ -73,6 +168,24 @@ pub struct Guest {
     refusal: Vec<u8>,
     sent: usize,
     lingering: Option<(Pin<Box<Sleep>>, usize)>,
+    /// Until when something must be taken of what is ready for the client, while nothing is.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Guest {
+    const fn new(stream: TcpStream) -> Self {
+        Self { stream, refusal: Vec::new(), sent: 0, lingering: None, stalled: None }
+    }
+
+    /// What came of sending, or that the client has taken nothing for too long.
+    fn sent(&mut self, context: &mut Context<'_>, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if sent.is_ready() {
+            self.stalled = None;
+            return sent;
+        }
+        let until = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(TAKE_TIMEOUT)));
+        until.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Guest {
@@ -86,7 +199,10 @@ impl AsyncWrite for Guest {
         if self.refusal.is_empty() {
             match with_problem(bytes) {
                 Some(refusal) => self.refusal = refusal,
-                None => return Pin::new(&mut self.stream).poll_write(context, bytes),
+                None => {
+                    let sent = Pin::new(&mut self.stream).poll_write(context, bytes);
+                    return self.sent(context, sent);
+                }
             }
         }
         let this = &mut *self;
@@ -107,7 +223,10 @@ impl AsyncWrite for Guest {
         let mut whole = slices.iter().filter(|slice| !slice.is_empty());
         match (whole.next(), whole.next()) {
             (Some(only), None) => self.poll_write(context, only),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+            _ => {
+                let sent = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+                self.sent(context, sent)
+            }
         }
     }
 

@@ -1,12 +1,7 @@
 //! Committed events as a stream (server-sent events): resumable from the chain itself, so nothing is missed and nothing is kept for slow readers.
 //! A stream ends with its reader's token; its last event says so, and whoever signs in again goes on after the last one that has an id.
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -31,6 +26,7 @@ use super::{
     problem::ApiProblem,
     query::{ACCOUNT, Asked, HEIGHT, Kind, Parameter, Parameters, account_named, number, parse},
     readers::{Reader, Sight},
+    seats::{Full, Seat},
 };
 use crate::app::{AppHandle, Committed, Interest, StoreError, Subscription};
 
@@ -74,40 +70,16 @@ struct Filter {
 /// The place of an event: height, receipt, event in the receipt.
 type Place = (u64, u32, u32);
 
-/// One place among [`MAX_STREAMS`], and among those of its client.
-struct Seat(Arc<Shared>, Client);
-
-impl Seat {
-    fn take(shared: &Arc<Shared>, client: Client) -> Result<Self, ApiProblem> {
-        let mut streams = shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if streams.values().sum::<u32>() >= MAX_STREAMS {
-            return Err(ApiProblem::unavailable(format!("all {MAX_STREAMS} event streams are taken: try again later")));
+/// A place for a stream of this client.
+fn take_seat(shared: &Shared, client: Client) -> Result<Seat, ApiProblem> {
+    shared.streams.take(client).map_err(|full| match full {
+        Full::All => ApiProblem::unavailable(format!("all {MAX_STREAMS} event streams are taken: try again later")),
+        Full::Own => {
+            let most = shared.streams.per_client();
+            let held = format!("this client has {most} event streams open, as many as one may have here (api.streams_per_client): end one");
+            ApiProblem::too_many_at_once(&held, PING)
         }
-        let own = streams.entry(client).or_default();
-        if *own >= shared.streams_per_client {
-            return Err(ApiProblem::too_many_requests(PING));
-        }
-        *own += 1;
-        drop(streams);
-        Ok(Self(Arc::clone(shared), client))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = streams.get_mut(&self.1) {
-            *own -= 1;
-        }
-        streams.retain(|_, own| *own > 0);
-    }
-}
-
-impl Shared {
-    /// How many streams are open.
-    pub(super) fn open_streams(&self) -> u64 {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).values().copied().map(u64::from).sum()
-    }
+    })
 }
 
 /// `GET /events`.
@@ -127,7 +99,7 @@ pub async fn stream(
         known: BTreeMap::new(),
     };
     let seen = request.headers().get("last-event-id").map(|value| place_of(&String::from_utf8_lossy(value.as_bytes()))).transpose()?;
-    let seat = Seat::take(&state.shared, client_of(&request))?;
+    let seat = take_seat(&state.shared, client_of(&request))?;
     let from = seen.map(|(height, ..)| Height(height)).or(query.from.map(Height));
     let subscription = state.app.subscribe(from, Interest::Watches);
     // A life beyond what a clock can count to has no end.

@@ -37,6 +37,7 @@ pub struct Metrics {
     pooled: Gauge<u64, AtomicU64>,
     pooled_bytes: Gauge<u64, AtomicU64>,
     streams: Gauge<u64, AtomicU64>,
+    refused: Counter,
 }
 
 impl Default for Metrics {
@@ -49,6 +50,7 @@ impl Default for Metrics {
             pooled: Gauge::default(),
             pooled_bytes: Gauge::default(),
             streams: Gauge::default(),
+            refused: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("api_requests", "Requests by route and status", metrics.requests.clone());
@@ -61,11 +63,19 @@ impl Default for Metrics {
         registry.register("mempool_transactions", "Transactions that wait for a block", metrics.pooled.clone());
         registry.register("mempool_bytes", "Their bytes", metrics.pooled_bytes.clone());
         registry.register("event_streams", "Event streams that are open", metrics.streams.clone());
+        let help = "Connections that were closed at once because there were too many";
+        registry.register("api_connections_refused", help, metrics.refused.clone());
         Self { registry, ..metrics }
     }
 }
 
 impl Metrics {
+    /// Where the door counts the connections that it refuses.
+    #[must_use]
+    pub fn refused_connections(&self) -> Counter {
+        self.refused.clone()
+    }
+
     /// Counts an answered request.
     pub fn count_request(&self, route: &str, status: u16) {
         self.requests.get_or_create(&RequestLabels { route: route.to_owned(), status }).inc();
@@ -91,7 +101,7 @@ impl Metrics {
         self.height.set(height.0);
         self.pooled.set(pending.pooled as u64);
         self.pooled_bytes.set(pending.pooled_bytes as u64);
-        self.streams.set(state.shared.open_streams());
+        self.streams.set(state.shared.streams.taken());
         let mut text = String::new();
         encode(&mut text, &self.registry).map_err(|error| error.to_string())?;
         // The end mark of the OpenMetrics form would cut off what follows.

@@ -21,12 +21,12 @@ mod proofs;
 mod query;
 mod readers;
 mod routes;
+mod seats;
 mod sessions;
 mod sites;
 mod transactions;
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::{Arc, Mutex},
@@ -35,7 +35,7 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, MatchedPath, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -53,7 +53,10 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::problem::ApiProblem;
-pub use self::{door::Door, metrics::Metrics};
+pub use self::{
+    door::{Bounds, Door},
+    metrics::Metrics,
+};
 use crate::{app::AppHandle, clock::Clock, config::ApiConfig};
 
 /// Requests that are answered at once; further ones are told to come again.
@@ -61,6 +64,12 @@ pub const MAX_REQUESTS: usize = 2_048;
 
 /// Event streams at once.
 pub const MAX_STREAMS: u32 = 256;
+
+/// Exports at once.
+pub const MAX_EXPORTS: u32 = 4;
+
+/// Exports at once to one client.
+pub const EXPORTS_PER_CLIENT: u32 = 2;
 
 /// The longest that a request may take, streams and exports apart.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -118,8 +127,8 @@ impl std::fmt::Debug for ApiState {
 #[derive(Debug)]
 pub struct Shared {
     requests: Semaphore,
-    streams: Mutex<BTreeMap<pace::Client, u32>>,
-    streams_per_client: u32,
+    streams: Arc<seats::Seats>,
+    exports: Arc<seats::Seats>,
     pace: pace::Pace,
     readers: readers::Readers,
     body_timeout: Duration,
@@ -135,8 +144,8 @@ impl Shared {
     pub fn new(settings: &ApiConfig, node: Hash32) -> Self {
         Self {
             requests: Semaphore::new(MAX_REQUESTS),
-            streams: Mutex::default(),
-            streams_per_client: settings.streams_per_client.max(1),
+            streams: seats::Seats::new(MAX_STREAMS, settings.streams_per_client),
+            exports: seats::Seats::new(MAX_EXPORTS, EXPORTS_PER_CLIENT),
             pace: pace::Pace::new(settings.requests_per_s, settings.request_burst),
             readers: readers::Readers::new(settings, node),
             body_timeout: BODY_TIMEOUT,
@@ -173,11 +182,6 @@ pub fn router(state: ApiState) -> Router {
         .layer(Extension(description))
         .layer(CatchPanicLayer::custom(|_| ApiProblem::internal("a handler failed").into_response()))
         .with_state(state)
-}
-
-/// The same for a socket: it knows who asks.
-pub fn service(state: ApiState) -> IntoMakeServiceWithConnectInfo<Router, door::Asker> {
-    router(state).into_make_service_with_connect_info::<door::Asker>()
 }
 
 async fn unknown_route(request: Request) -> ApiProblem {

@@ -1,9 +1,11 @@
 //! What an operator asks a node: is it well, what does it follow, what does it count.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::Body,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -15,13 +17,15 @@ use chain::{
     record::Key,
 };
 use contracts::genesis::Genesis;
+use futures::StreamExt as _;
 use serde::Deserialize;
 
 use super::{
-    ApiState,
+    ApiState, EXPORTS_PER_CLIENT, MAX_EXPORTS, client_of,
     problem::ApiProblem,
     query::{Asked, Kind, Nothing, Parameter, Parameters},
     readers::Reader,
+    seats::Full,
 };
 
 /// `GET /status`.
@@ -98,13 +102,29 @@ impl Parameters for ExportQuery {
     const TAKEN: &'static [Parameter] = &[Parameter::new("from", Kind::Number(1, 1), "An export begins at height 1.")];
 }
 
+/// How soon to ask again for an export.
+const EXPORT_WAIT: Duration = Duration::from_secs(10);
+
 /// `GET /export`.
-pub async fn export(State(state): State<ApiState>, reader: Reader, Asked(query): Asked<ExportQuery>) -> Result<Response, ApiProblem> {
+pub async fn export(
+    State(state): State<ApiState>,
+    reader: Reader,
+    Asked(query): Asked<ExportQuery>,
+    request: Request,
+) -> Result<Response, ApiProblem> {
     reader.sight(&state.app.snapshot()?)?.require_everything("the whole chain")?;
     let from = query.from.unwrap_or(1);
     if from != 1 {
         return Err(ApiProblem::bad_request(format!("from: an export begins at height 1, found {from}: leave it out")).about("from"));
     }
-    let stream = (state.export)(Height(from));
+    let seat = state.shared.exports.take(client_of(&request)).map_err(|full| {
+        let held = match full {
+            Full::All => format!("{MAX_EXPORTS} exports are under way, as many as this node makes at once: ask another node"),
+            Full::Own => format!("{EXPORTS_PER_CLIENT} exports are under way to this client, as many as one may have: finish one"),
+        };
+        ApiProblem::too_many_at_once(&held, EXPORT_WAIT)
+    })?;
+    // Taken until the client has everything or hangs up.
+    let stream = (state.export)(Height(from)).inspect(move |_| _ = &seat);
     Ok(([(header::CONTENT_TYPE, super::routes::OCTETS)], Body::from_stream(stream)).into_response())
 }

@@ -130,6 +130,15 @@ impl ApiProblem {
         problem
     }
 
+    /// 429, with `Retry-After`: of what takes long, as much is under way as may be; `held` says of what, and how much.
+    pub fn too_many_at_once(held: &str, wait: std::time::Duration) -> Self {
+        let seconds = wait.as_secs().max(1);
+        let detail = format!("{held}, or try again in {seconds} s");
+        let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many requests", detail);
+        problem.1 = Some(seconds);
+        problem
+    }
+
     /// 410.
     pub fn gone(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "gone", "it was here and is no more", detail)

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
-    extract::{RawQuery, State},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -29,6 +29,9 @@ use crate::clock::{Clock, Work};
 
 /// Messages of units that may wait for the gateway's loop; more are refused with 503.
 pub(super) const ASK_CAPACITY: usize = 1_024;
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The type of every message.
 const MESSAGE_TYPE: &str = "application/octet-stream";
@@ -81,6 +84,12 @@ enum Refusal {
     ContentType(String),
     /// A query with something else than the message.
     Query(String),
+    /// The body does not arrive.
+    Slow,
+    /// There is nothing at this path.
+    Path(String),
+    /// The path takes another method.
+    Method(String),
 }
 
 impl From<ProtocolError> for Refusal {
@@ -91,7 +100,12 @@ impl From<ProtocolError> for Refusal {
 
 /// The router of the unit protocol.
 pub(super) fn units(door: Door) -> Router {
-    Router::new().route("/unit/v1/config", get(config)).route("/unit/v1/readings", post(readings)).with_state(door)
+    Router::new()
+        .route("/unit/v1/config", get(config))
+        .route("/unit/v1/readings", post(readings))
+        .fallback(async |request: Request| Refusal::Path(request.uri().path().to_owned()))
+        .method_not_allowed_fallback(async |request: Request| Refusal::Method(request.method().to_string()))
+        .with_state(door)
 }
 
 async fn config(State(door): State<Door>, RawQuery(query): RawQuery) -> Response {
@@ -109,7 +123,8 @@ async fn readings(State(door): State<Door>, headers: HeaderMap, body: Body) -> R
     let work = door.clock.work();
     let asked = async {
         check_type(&headers)?;
-        let body = to_bytes(body, MAX_MESSAGE_LEN).await.map_err(|_| ProtocolError::TooLong)?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_MESSAGE_LEN)).await.map_err(|_| Refusal::Slow)?;
+        let body = body.map_err(|_| ProtocolError::TooLong)?;
         let unit = door.unit(&body)?;
         let head = Readings::parse(&body, &unit.keys)?.head;
         door.ask(unit, &head, Question::Readings(body), work).await
@@ -206,6 +221,11 @@ impl IntoResponse for Refusal {
                 "wrong_content_type",
                 format!("expected a body of type {MESSAGE_TYPE}, found {found:?}"),
             ),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow", format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())),
+            Self::Path(path) => (StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {path:.80}")),
+            Self::Method(method) => {
+                (StatusCode::METHOD_NOT_ALLOWED, "wrong_method", format!("this path does not take {method:.40}: see the header Allow"))
+            }
             Self::Query(name) => {
                 (StatusCode::BAD_REQUEST, "bad_request", format!("expected the parameter m and nothing else, found {name:?}"))
             }

@@ -112,6 +112,10 @@ async fn readings_are_taken_as_what_they_are_and_the_query_holds_the_message_alo
         assert_eq!(gate.ask(get(query)).await, (StatusCode::BAD_REQUEST, None, "encoding".to_owned()), "{query}");
     }
     assert_eq!(gate.ask(get(&format!("?m={digits}"))).await.0, StatusCode::OK);
+    let elsewhere = Request::builder().uri("/unit/v2/config").body(Body::empty()).unwrap();
+    assert_eq!(gate.ask(elsewhere).await, (StatusCode::NOT_FOUND, None, "not_found".to_owned()));
+    let posted = Request::builder().method("POST").uri("/unit/v1/config").body(Body::empty()).unwrap();
+    assert_eq!(gate.ask(posted).await, (StatusCode::METHOD_NOT_ALLOWED, None, "wrong_method".to_owned()));
 }
 
 #[tokio::test]
