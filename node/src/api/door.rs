@@ -130,12 +130,17 @@ impl Door {
                     self.refused.inc();
                     if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
                         told = Some(Instant::now());
-                        let (whose, client) = match full {
-                            Full::All => ("of all", None),
-                            Full::Own => ("of one client", Some(address.ip())),
+                        // Whose they are, the system can tell its operator (`ss -tn`): an address stands for a person.
+                        let whose = match full {
+                            Full::All => "of all",
+                            Full::Own => "of one client",
                         };
-                        let refused = self.refused.get();
-                        tracing::warn!(door = self.name, whose, client = ?client, refused, "too many connections: further ones are closed at once");
+                        tracing::warn!(
+                            door = self.name,
+                            whose,
+                            refused = self.refused.get(),
+                            "too many connections: further ones are closed at once"
+                        );
                     }
                     continue;
                 }

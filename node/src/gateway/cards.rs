@@ -26,7 +26,10 @@ use contracts::{failure::Fault as LedgerFault, ledger::Ledger, mandates::MAX_CAR
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::store::{Store, StoreError, Write};
+use super::{
+    http::BODY_TIMEOUT,
+    store::{Store, StoreError, Write},
+};
 use crate::clock::{Clock, Work};
 
 /// Orders that may wait for the gateway's loop; more are refused with 503.
@@ -219,7 +222,8 @@ async fn order(State(door): State<Arc<OrderDoor>>, body: Body) -> Response {
 
 async fn follow(door: &OrderDoor, body: Body) -> Result<CardOrderDone, Refusal> {
     let work = door.clock.work();
-    let bytes = to_bytes(body, MAX_ORDER_BYTES).await.map_err(|_| Refusal::Malformed)?;
+    let arriving = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_ORDER_BYTES)).await;
+    let bytes = arriving.map_err(|_| Refusal::Malformed)?.map_err(|_| Refusal::Malformed)?;
     let order = CardOrder::verified(&bytes).map_err(|_| Refusal::Malformed)?;
     let (answer, reply) = oneshot::channel();
     door.orders.try_send(Ordered { order, answer, work }).map_err(|_| Refusal::Unavailable)?;

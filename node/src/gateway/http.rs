@@ -31,7 +31,7 @@ use crate::clock::{Clock, Work};
 pub(super) const ASK_CAPACITY: usize = 1_024;
 
 /// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The type of every message.
 const MESSAGE_TYPE: &str = "application/octet-stream";
