@@ -29,7 +29,7 @@ const ENOUGH_WH: u64 = 20;
 
 /// The commands of the page, in order, without remarks and needless spaces.
 fn commands() -> Vec<String> {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let page = std::fs::read_to_string("../README.md").unwrap();
     let mut inside = false;
     let mut commands = Vec::new();
     for line in page.lines() {

@@ -102,7 +102,7 @@ impl Probe {
 }
 
 fn vectors() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/vectors/unit-protocol.json");
+    let path = "../core/vectors/unit-protocol.json";
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -12,10 +12,10 @@ use anyhow::Context as _;
 pub use self::make::write;
 use crate::targets::Target;
 
-/// Where the inputs are: beside this crate's source.
+/// Where the inputs are: beside this crate's source, which Cargo names when it runs us; the compiler's note of it may be another clone's where clones share what is built.
 #[must_use]
 pub fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus")
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from).join("corpus")
 }
 
 /// The inputs of a target with their names.
