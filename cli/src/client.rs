@@ -40,6 +40,9 @@ pub const MAX_ANSWER_BYTES: usize = 32 << 20;
 pub const MAX_PAGES: usize = 1_000;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection rests before another is opened: less than the node lets it, which would cut it off under a request.
+const REST: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of one node; a clone shares its connections.
@@ -91,6 +94,7 @@ impl Client {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(REST)
             .user_agent(concat!("watt/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| bad(&error.to_string()))?;

@@ -50,7 +50,7 @@ use crate::{
     provision::{self, Buyer, Site},
     report::{self, Audit, NodeLine, rounded},
     resident::{Lines, seeded_key},
-    unit::SimUnit,
+    unit::{self, SimUnit},
 };
 
 /// The condominiums.
@@ -152,7 +152,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     until_ready(&clients, &nodes).await?;
 
     let chain_id = nodes[0].chain_id()?;
-    let http = reqwest::Client::builder().no_proxy().build().context("a client")?;
+    let http = unit::shared_http();
     let (mut spots, mut residents) = (Vec::new(), Vec::new());
     for (home, (mountings, node)) in mountings.iter().zip(&nodes).enumerate() {
         for mounting in mountings {

@@ -20,7 +20,7 @@ use crate::{
     federation::{self, GatewayPlan, Node, Place as Folder, Plan, Policy, Staff, Time, UnitLine, wattd_beside_us},
     link::Links,
     resident::{Lines, Resident, seeded_key},
-    unit::{Mounting, SimUnit},
+    unit::{self, Mounting, SimUnit},
     world::Visit,
 };
 
@@ -179,7 +179,7 @@ pub async fn found(folder: &Folder, opening: Opening, links: Option<&Links>) -> 
     });
     do_all(&mut lines, &managers, now_ms, set_ups.collect()).await?;
     now_ms = valid_from.ms();
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS needs nothing from the system");
+    let http = unit::shared_http();
     let (mut places, mut people) = (Vec::new(), Vec::new());
     let mut first = vec![0; sites.len()];
     for (site, (residents, mountings)) in sites.iter().map(|site| &site.residents).zip(&mountings).enumerate() {

@@ -11,6 +11,7 @@ use chain::id::ConnectorId;
 use firmware_core::{Capabilities, Card, CardOutcome, Cause, DeviceId, Flags, ProtocolError, Relay, Sample, SensorId, counter_ms};
 
 pub(crate) use self::line::Line;
+pub use self::line::shared_http;
 
 use crate::{car::Car, rows::SourceSession};
 

@@ -10,7 +10,7 @@
 use std::{
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -23,6 +23,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::{Instant, Sleep},
 };
 use tower::Service as _;
@@ -37,8 +38,9 @@ use crate::config::ApiConfig;
 /// How long a whole request head may take to arrive, from the beginning of the connection or the end of the last answer.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client may take nothing of an answer that is ready for it.
-pub const TAKE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a client may take nothing of an answer that is ready for it. The system says that something was taken when a third of its own buffer of up to 4 MiB is
+/// free again, so that a client is also cut off which takes less than some 5 kB/s all the while.
+pub const TAKE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The most that is kept of a request head, or of an answer that is not taken, in bytes.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -107,8 +109,9 @@ impl Door {
         self.refused.clone()
     }
 
-    /// Answers until it is dropped; connections that stand then go on.
+    /// Answers until it is dropped; connections that stand then finish what they answer.
     pub async fn serve(self, router: Router) {
+        let (_open, closed) = watch::channel(());
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(self.head).max_buf_size(BUFFER_BYTES);
         let mut told: Option<Instant> = None;
@@ -152,9 +155,18 @@ impl Door {
                 router.clone().call(request)
             });
             let connection = http.serve_connection(TokioIo::new(Guest::new(stream)), answer);
+            let mut closed = closed.clone();
             tokio::spawn(async move {
+                let mut connection = pin!(connection);
                 // How it ended is the client's affair.
-                let _ended = connection.await;
+                tokio::select! {
+                    _ended = connection.as_mut() => {}
+                    // Nothing is ever sent: the sender is gone.
+                    _closed = closed.changed() => {
+                        connection.as_mut().graceful_shutdown();
+                        let _ended = connection.await;
+                    }
+                }
                 drop(seat);
             });
         }
@@ -212,7 +224,8 @@ impl AsyncWrite for Guest {
         }
         let this = &mut *self;
         while let Some(rest) = this.refusal.get(this.sent..).filter(|rest| !rest.is_empty()) {
-            let sent = ready!(Pin::new(&mut this.stream).poll_write(context, rest))?;
+            let sent = Pin::new(&mut this.stream).poll_write(context, rest);
+            let sent = ready!(this.sent(context, sent))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

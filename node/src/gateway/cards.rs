@@ -66,6 +66,9 @@ pub(super) enum Refusal {
     /// The bytes are no signed order.
     #[error("the bytes are no order about a card that its signer has signed")]
     Malformed,
+    /// The bytes do not arrive.
+    #[error("the order did not arrive whole within {} s: send it again", BODY_TIMEOUT.as_secs())]
+    Slow,
     /// It is for another chain.
     #[error("the order is for another chain: ask the node for its chain id and sign again")]
     WrongChain,
@@ -93,6 +96,7 @@ impl Refusal {
     const fn answer(self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::WrongChain => (StatusCode::UNPROCESSABLE_ENTITY, "wrong_chain"),
             Self::Expired => (StatusCode::UNPROCESSABLE_ENTITY, "expired"),
             Self::NotAllowed => (StatusCode::FORBIDDEN, "not_allowed"),
@@ -223,7 +227,7 @@ async fn order(State(door): State<Arc<OrderDoor>>, body: Body) -> Response {
 async fn follow(door: &OrderDoor, body: Body) -> Result<CardOrderDone, Refusal> {
     let work = door.clock.work();
     let arriving = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_ORDER_BYTES)).await;
-    let bytes = arriving.map_err(|_| Refusal::Malformed)?.map_err(|_| Refusal::Malformed)?;
+    let bytes = arriving.map_err(|_| Refusal::Slow)?.map_err(|_| Refusal::Malformed)?;
     let order = CardOrder::verified(&bytes).map_err(|_| Refusal::Malformed)?;
     let (answer, reply) = oneshot::channel();
     door.orders.try_send(Ordered { order, answer, work }).map_err(|_| Refusal::Unavailable)?;

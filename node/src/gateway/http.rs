@@ -98,14 +98,15 @@ impl From<ProtocolError> for Refusal {
     }
 }
 
-/// The router of the unit protocol.
-pub(super) fn units(door: Door) -> Router {
+/// The router of the unit protocol, and of what else is asked at the units' door.
+pub(super) fn units(door: Door, others: Router) -> Router {
     Router::new()
         .route("/unit/v1/config", get(config))
         .route("/unit/v1/readings", post(readings))
+        .with_state(door)
+        .merge(others)
         .fallback(async |request: Request| Refusal::Path(request.uri().path().to_owned()))
         .method_not_allowed_fallback(async |request: Request| Refusal::Method(request.method().to_string()))
-        .with_state(door)
 }
 
 async fn config(State(door): State<Door>, RawQuery(query): RawQuery) -> Response {

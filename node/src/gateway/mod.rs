@@ -256,7 +256,7 @@ pub fn start(start: Start<'_>, app: AppHandle, clock: Clock, stop: watch::Receiv
     tracing::info!(account = %sender.address(), connectors = desk.connectors().len(), "gateway started");
     let gateway = run::Loop { app, clock, desk, store: Arc::clone(&store), sender, asks: receiver, orders: ordered, commits, starting };
     let metrics = Arc::new(move || counters.text());
-    let units = http::units(door).merge(cards::route(cards::OrderDoor { orders, clock: order_clock }));
+    let units = http::units(door, cards::route(cards::OrderDoor { orders, clock: order_clock }));
     Ok(Gateway { units, samples: samples_of(store), metrics, monitor, task: tokio::spawn(gateway.run(stop)) })
 }
 

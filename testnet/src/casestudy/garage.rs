@@ -27,7 +27,7 @@ use crate::{
     link::Links,
     provision::{self, CONDOMINIUM, do_all},
     resident::{AskError, Lines, Resident, seeded_key},
-    unit::Mounting,
+    unit::{self, Mounting},
 };
 
 /// How many cars may charge at once (Fig. 20).
@@ -149,7 +149,7 @@ pub async fn found(folder: &Folder, seed: u64, opens_at_ms: u64, links: Option<&
     do_all(&mut lines, &drivers[UNSWITCHED..=UNSWITCHED], now_ms, vec![vec![grant]]).await?;
 
     lines.advance(opens_at_ms).await?;
-    let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS needs nothing from the system");
+    let http = unit::shared_http();
     let mut sensors = Vec::new();
     for (sensor, mounting) in mountings.iter().enumerate() {
         let mut sensor = Sensor::new(mounting, switch(sensor), http.clone(), door.clone(), opens_at_ms)?;

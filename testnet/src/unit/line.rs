@@ -16,8 +16,17 @@ use super::{Mounting, UnitError};
 /// How long a unit waits for a whole answer, real time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection rests before another is opened: less than the gateway lets it, which would cut it off under a message.
+const REST: Duration = Duration::from_secs(5);
+
 /// The version that the simulated firmware says it is.
 const FIRMWARE: u16 = 1;
+
+/// What the units of a process share, so that connections are kept.
+#[must_use]
+pub fn shared_http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().pool_idle_timeout(REST).build().expect("a client without TLS needs nothing from the system")
+}
 
 /// A unit's protocol, and its way to the gateway.
 #[derive(Debug)]
@@ -34,7 +43,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The line of a unit that has just been switched on. `http` is shared so that connections are kept; `base` is the gateway's URL.
+    /// The line of a unit that has just been switched on. `http` is [`shared_http`]; `base` is the gateway's URL.
     ///
     /// # Errors
     /// [`UnitError::Protocol`].

@@ -65,6 +65,17 @@ impl Mark {
     }
 }
 
+/// Takes away what an earlier database left: a new one begins at its beginning.
+///
+/// # Errors
+/// The system's.
+pub fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_file(folder.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn bytes(newest: u64) -> Vec<u8> {
     seal::sealed(TABLE, FILE.as_bytes(), &newest.to_be_bytes())
 }

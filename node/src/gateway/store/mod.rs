@@ -293,6 +293,9 @@ impl Store {
         if new && create == Create::Never {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
+        if new {
+            mark::remove(path).map_err(|error| mark_failure(path, error.into()))?;
+        }
         let mut options = Options::default();
         options.create_if_missing(create == Create::IfMissing);
         options.create_missing_column_families(true);

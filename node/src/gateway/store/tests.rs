@@ -195,4 +195,11 @@ fn a_database_whose_log_was_deleted_or_cut_short_is_told_from_one_that_never_had
     bytes[7] ^= 1;
     std::fs::write(path.join(mark::FILE), bytes).unwrap();
     assert!(matches!(Store::open(&path, Create::Never), Err(StoreError::Damaged { .. })));
+    // What is left of a database that is gone does not bind the new one.
+    let anew = folder.path().join("anew");
+    std::fs::create_dir(&anew).unwrap();
+    std::fs::copy(path.join(mark::FILE), anew.join(mark::FILE)).unwrap();
+    assert!(matches!(Store::open(&anew, Create::Never), Err(StoreError::Missing { .. })));
+    drop(Store::open(&anew, Create::IfMissing).unwrap());
+    drop(Store::open(&anew, Create::Never).unwrap());
 }

@@ -16,6 +16,7 @@ use super::{Counters, GatewayConfig, PLACE};
 use crate::{
     clock::Clock,
     gateway::{
+        cards,
         http::{self, Ask, Door},
         pace::Pace,
         units::{self, LiveRegistry},
@@ -50,7 +51,8 @@ impl Gate {
             clock: Clock::real(),
             counters: Arc::clone(&counters),
         };
-        Self { router: http::units(door), unit: Unit::new(identity, &key, 1).unwrap(), counters, _folder: folder }
+        let cards = cards::route(cards::OrderDoor { orders: mpsc::channel(cards::ORDER_CAPACITY).0, clock: Clock::real() });
+        Self { router: http::units(door, cards), unit: Unit::new(identity, &key, 1).unwrap(), counters, _folder: folder }
     }
 
     fn body(&mut self) -> Vec<u8> {
@@ -114,8 +116,10 @@ async fn readings_are_taken_as_what_they_are_and_the_query_holds_the_message_alo
     assert_eq!(gate.ask(get(&format!("?m={digits}"))).await.0, StatusCode::OK);
     let elsewhere = Request::builder().uri("/unit/v2/config").body(Body::empty()).unwrap();
     assert_eq!(gate.ask(elsewhere).await, (StatusCode::NOT_FOUND, None, "not_found".to_owned()));
-    let posted = Request::builder().method("POST").uri("/unit/v1/config").body(Body::empty()).unwrap();
-    assert_eq!(gate.ask(posted).await, (StatusCode::METHOD_NOT_ALLOWED, None, "wrong_method".to_owned()));
+    for (method, path) in [("POST", "/unit/v1/config"), ("GET", "/gateway/v1/cards")] {
+        let asked = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        assert_eq!(gate.ask(asked).await, (StatusCode::METHOD_NOT_ALLOWED, None, "wrong_method".to_owned()), "{path}");
+    }
 }
 
 #[tokio::test]
