@@ -365,7 +365,7 @@ async fn a_node_that_watches_or_waits_for_others_is_not_called_ready() {
 /// A node about which there is nothing to say but that it is alone.
 fn well(home: &Home) -> Fake {
     let fake = Fake::default();
-    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let version = concat!(env!("CARGO_PKG_VERSION"), "+0badcafe").to_owned();
     fake.json("/status", &Status { version, ..status() }).json("/genesis", &genesis());
     fake.json("/health", &Health { ready: true, height: Height(7), problems: Vec::new() });
     fake.json("/blocks/7", &block(7)).json("/blocks/5", &block(5));

@@ -60,6 +60,9 @@ use crate::{
     store::{Opened, Store, StoreError},
 };
 
+/// Which program this is: the version, and after the plus a number made of the sources that decide what a node does, the same for whoever builds them.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("COMMONWATT_BUILD"));
+
 /// How a node is run.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
@@ -226,7 +229,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     let claims = claim_addresses(&config, &consensus_config)?;
     info!(%chain_id, network = genesis.network, moniker = config.moniker, "opening the database");
     let opened = Store::open(&data.database(), &genesis)?;
-    let tip = opened.parent.height;
+    let (tip, newest) = (opened.parent.height, opened.parent.timestamp);
     let voting = consensus::examine_log(&consensus_config, tip).await?;
     if alone && voting == Voting::AfterWatching {
         return Err(NodeError::NobodyToWatch);
@@ -264,7 +267,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         let mut consensus = consensus::start(consensus_config, port).await?;
         let _ = peers.set(consensus.peers());
         drop(starting);
-        info!(height = %tip, "ready");
+        info!(height = %tip, %newest, "ready");
 
         let result = tokio::select! {
             () = shutdown => {
@@ -627,7 +630,9 @@ fn require_plausible(clock: &Clock, opened: &Opened, confirmed: ClockConfirmed, 
             Ok(())
         }
         ClockConfirmed::No => Err(NodeError::Clock(format!(
-            "this machine's clock shows {now}, more than an hour after the newest block of {newest}: if the clock is right, start again with --confirm-clock"
+            "this machine's clock shows {now}, more than an hour after the newest block, {height} of {newest}. Where the node ran since then, an older copy of its data directory was put back: restore the newest one, or \
+             everything since is lost. Where it stood still and the clock is right, start again with --confirm-clock",
+            height = opened.parent.height,
         ))),
     }
 }

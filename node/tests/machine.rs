@@ -69,7 +69,7 @@ fn a_clock_that_jumps_an_hour_stops_a_node_alone_with_a_word_and_nothing_is_lost
     let (sold, code, text) = sell_until_it_ends(&home, &mut running, 3);
     assert_eq!((sold, code), (2, 1), "{text}");
     assert_says(&text, &["the clock jumped", "set it right", "--confirm-clock"]);
-    refused(home.outcome_on(&machine, &[]), 1, &["more than an hour after the newest block", "--confirm-clock"]);
+    refused(home.outcome_on(&machine, &[]), 1, &["more than an hour after the newest block", "older copy", "--confirm-clock"]);
     machine.set_clock(0);
     let mut running = home.start_on(&machine, &[]);
     assert_eq!(home.next_sale(), 3);

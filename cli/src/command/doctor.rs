@@ -151,8 +151,9 @@ async fn node(client: &Client, seen: Option<&Checkpoints>, found: &mut Diagnosis
     };
     found.ok("node", format!("{}, height {}", client.url(), status.height));
     let own = env!("CARGO_PKG_VERSION");
-    if status.version == own {
-        found.ok("version", own);
+    // What follows the plus tells builds of nodes apart.
+    if status.version.split('+').next() == Some(own) {
+        found.ok("version", status.version.clone());
     } else {
         found.warning("version", format!("the node has version {}, this program {own}", status.version), "bring both to the same version");
     }

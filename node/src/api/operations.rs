@@ -34,7 +34,7 @@ pub async fn status(State(state): State<ApiState>, _: Asked<Nothing>) -> Result<
     let tip = snapshot.tip();
     let validators = next_validators(&state)?;
     Ok(Json(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: crate::VERSION.to_owned(),
         network: state.genesis.network.clone(),
         kind: state.genesis.kind,
         chain_id: state.app.chain_id(),

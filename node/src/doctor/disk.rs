@@ -212,7 +212,7 @@ fn clock(known: &Known<'_>, opened: &Opened, found: &mut Diagnosis) {
         );
     } else if now > newest.saturating_add(LARGEST_JUMP) && known.genesis.validators.len() == 1 {
         let text = format!("more than an hour has passed since the newest block of {newest}");
-        found.warning("clock", text, "see that this machine's clock is right, then start with --confirm-clock");
+        found.warning("clock", text, "where it ran since then, this is an older copy: restore the newest; else see that this machine's clock is right, then start with --confirm-clock");
     } else {
         found.ok("clock", format!("{now}; the newest block is of {newest}"));
     }

@@ -57,7 +57,7 @@ pub(super) fn look(known: &Known<'_>, others: &[String], found: &mut Diagnosis) 
         found.wrong("chain", text, "another node has this address, or genesis.json was exchanged while it ran: correct one of them");
         return;
     }
-    let own = env!("CARGO_PKG_VERSION");
+    let own = crate::VERSION;
     if status.version == own {
         found.ok("version", own);
     } else {

@@ -107,15 +107,16 @@ impl Replay {
             to.as_ref().map(|(format, path)| Tables::create(*format, path).map_err(|error| unwritten(path, &error))).transpose()?;
         let report = match source {
             Some(opened) => {
-                let bar = progress_bar(opened.metadata().ok().map(|metadata| metadata.len()));
-                let result = replay_into(opened, self.chain_id, tables.as_mut(), |progress| show(&bar, progress));
+                let bar = progress_bar("{bytes}/{total_bytes}", opened.metadata().map_or(0, |metadata| metadata.len()));
+                let result = replay_into(opened, self.chain_id, tables.as_mut(), |progress| show(&bar, progress.bytes, progress));
                 bar.finish_and_clear();
                 result.map_err(failed)?
             }
             None => {
-                let bar = progress_bar(None);
+                let bar = progress_bar("{percent} %", context.status().await?.height.0);
                 let shown = bar.clone();
-                let result = replay_node(context.client(), self.chain_id, tables.take(), move |progress| show(&shown, progress)).await;
+                let show = move |progress: Progress| show(&shown, progress.blocks, progress);
+                let result = replay_node(context.client(), self.chain_id, tables.take(), show).await;
                 bar.finish_and_clear();
                 let (report, filled) = result.map_err(|error| match error {
                     NodeAuditError::Client(error) => error.into(),
@@ -143,17 +144,15 @@ fn failed(error: AuditError) -> CommandError {
     }
 }
 
-fn progress_bar(bytes: Option<u64>) -> ProgressBar {
-    let (bar, template) = match bytes {
-        Some(bytes) => (ProgressBar::new(bytes), "{bar:40} {bytes}/{total_bytes} {msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg}"),
-    };
+/// A bar of so much in all, of which `how_far` tells the part in the words of its templates.
+fn progress_bar(how_far: &str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:40}} {how_far} {{msg}}"));
     // The templates are ours; one that did not parse would only lose the bar's looks.
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn show(bar: &ProgressBar, progress: Progress) {
-    bar.set_position(progress.bytes);
+fn show(bar: &ProgressBar, position: u64, progress: Progress) {
+    bar.set_position(position);
     bar.set_message(format!("{}, {}", count(progress.blocks, "block"), count(progress.transactions, "transaction")));
 }
 

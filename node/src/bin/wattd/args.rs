@@ -12,7 +12,7 @@ use node::{init::federation::Listen, keys::KeyName};
 #[derive(Parser, Debug)]
 #[command(
     name = "wattd",
-    version,
+    version = node::VERSION,
     about,
     after_help = "Examples:
   wattd init --data node --name TRO
