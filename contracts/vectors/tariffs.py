@@ -72,6 +72,8 @@ def published():
     bill("1.90 an hour and 5.2 percent", elements(dict(TIME=1_998_800)), euro(4.997), [(150, 9_000)])
     bill("a start fee and 20.45 kWh", start, euro(6.22375), [(120, 20_450)])
     bill("a start fee and 20.5 kWh", start, euro(6.2375), [(120, 20_500)])
+    # Published, for the price of that day beside the tariff, as 5.56: rounded to cents.
+    bill("a start fee and 20.5 kWh at the day's price", elements(dict(FLAT=600_000, ENERGY=242_000)), euro(5.561), [(120, 20_500)])
     strong = dict(min_power=7_360)
     complex_one = elements(
         dict(FLAT=2_875_000), dict(TIME=1_200_000, when=dict(max_power=7_360)), dict(TIME=2_400_000, when=strong | dict(day_of_week=WEEKDAYS)),
@@ -96,7 +98,9 @@ def published():
     bill("dearer from 17:00, parked two minutes", by_hour, 333_333, [(10, 0)], 2, MONDAY + 1015 * MINUTE)
     bill("dearer from 17:00, 45 minutes", by_hour, euro(1.30), [(45, 0)], 0, MONDAY + 995 * MINUTE)
     bill("dearer from 17:00, 35 minutes", by_hour, euro(0.90), [(35, 0)], 0, MONDAY + 995 * MINUTE)
+    # The published 0.73 bills its eight minutes of paid parking as a step of 15, which no tariff of ours does: 0.613333, and 0.73 for a car that was there 15 minutes.
     bill("parking is free from 20:00", by_hour, 480_000 + 133_333, [(12, 0)], 20, MONDAY + 1180 * MINUTE)
+    bill("parking is free from 20:00, a quarter of an hour before it", by_hour, euro(0.73), [(12, 0)], 27, MONDAY + 1173 * MINUTE)
     by_power = elements(dict(ENERGY=200_000, when=dict(max_power=16_000)), dict(ENERGY=350_000, when=dict(max_power=32_000)), dict(ENERGY=500_000))
     bill("by power: 6, 48 and 4 kW", by_power, euro(20.30), [(10, 1_000), (50, 40_000), (7.5, 500)])
     bill("by power: the bounds belong to the dearer element", by_power, euro(5.60 + 16), [(60, 16_000), (60, 32_000)])
