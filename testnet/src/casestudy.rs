@@ -96,7 +96,7 @@ struct Line {
 /// What running it came to.
 #[derive(Debug, Serialize)]
 struct Run {
-    /// Samples in the gateway's store.
+    /// Samples of which the gateway told their sensors that they are stored.
     stored_samples: u64,
     /// Posts of sensors that were answered.
     posts: u64,

@@ -75,7 +75,7 @@ pub(super) fn need(past: &[Past]) -> Need {
 
 /// How long the driver stays at least, three times out of four: from the opening to the end of his newest charges. Nothing where too little is known.
 ///
-/// Conservative for whoever plans with it: who is thought to leave early is served early.
+/// It is early rather than late, and is shown to people alone: no order of serving is made with it.
 pub(super) fn stay(past: &[Past]) -> Option<(Duration, usize)> {
     let newest = past.iter().filter(|charge| !charge.energy.is_zero()).take(CHARGES);
     let mut stays: Vec<u64> = newest.map(|charge| charge.ended_at.since(charge.opened_at).ms()).collect();
