@@ -628,3 +628,14 @@ async fn a_wrong_passphrase_is_the_wallets_failure_whatever_it_was_asked_for() {
     let (slug, exit, words) = told(&unasked.args(["wallet", "balance", "--output", "json"]).output().unwrap());
     assert!((slug.as_str(), exit) == ("usage", 2) && words.contains("--passphrase-file"), "{slug} {exit}: {words}");
 }
+
+/// A node that has too many connections was said not to run.
+#[tokio::test]
+async fn a_node_that_ends_the_connection_is_not_called_away() {
+    let door = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", door.local_addr().unwrap());
+    let closing = std::thread::spawn(move || drop(door.accept().unwrap()));
+    let told = Client::new(&url).unwrap().status().await.unwrap_err().to_string();
+    closing.join().unwrap();
+    assert!(told.contains("it ended the connection") && told.contains("too many connections"), "{told}");
+}

@@ -88,7 +88,14 @@ impl ClientError {
         while let Some(source) = innermost.source() {
             innermost = source;
         }
-        let reason = if error.is_timeout() { "no answer in time".to_owned() } else { without_number(&innermost.to_string()) };
+        let told = without_number(&innermost.to_string());
+        let reason = if error.is_timeout() {
+            "no answer in time".to_owned()
+        } else if error.is_connect() {
+            told
+        } else {
+            format!("it ended the connection ({told}), as a node does that stops, or that one address has too many connections to")
+        };
         Self::Unreachable { url: url.to_owned(), reason }
     }
 
