@@ -58,9 +58,13 @@ const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// How long the engine may take until it listens. It says nothing where it cannot (the port is taken): it only never becomes ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
 
+/// Tells the time to which the driver holds the others: the machine's in a running node, a virtual one where somebody steps the driver.
+pub(super) type Now = Box<dyn Fn() -> Instant + Send + Sync>;
+
 /// What the loop knows.
 pub(super) struct Driver {
     port: ConsensusPort,
+    now: Now,
     network: mpsc::Sender<NetworkMsg<Context>>,
     /// None for an observer.
     keys: Option<Keys>,
@@ -114,6 +118,7 @@ impl Driver {
         let (tip, members) = start;
         Self {
             port,
+            now: Box::new(Instant::now),
             network,
             keys,
             signatures,
@@ -131,6 +136,12 @@ impl Driver {
         }
     }
 
+    /// The same by another clock, which must not be before this moment.
+    pub(super) fn timed_by(mut self, now: Now) -> Self {
+        self.now = now;
+        self
+    }
+
     /// Ends the process where a certificate shows that somebody else signs with our key. The keys must be clones of those that the engine signs with, and know
     /// what an earlier process signed in the height under way, unless the log that would say so is lost.
     pub(super) fn guard_key(mut self, log: LostLog) -> Self {
@@ -144,7 +155,7 @@ impl Driver {
 
     /// Ends with [`Ended::Watched`] once a height was decided that began after this process did.
     pub(super) fn watch_first(mut self, time: BlockTime) -> Self {
-        self.watching = Some(Watching::begin(time, self.tip.height, Instant::now()));
+        self.watching = Some(Watching::begin(time, self.tip.height, (self.now)()));
         self
     }
 
@@ -375,7 +386,7 @@ impl Driver {
         self.parts.committed(tip.height);
         self.door.committed(tip.height, self.validators.clone());
         self.proof = Some(certificate);
-        let now = Instant::now();
+        let now = (self.now)();
         if let Some(others) = &mut self.others {
             others.committed(tip.height, now);
         }

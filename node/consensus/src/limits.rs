@@ -1,6 +1,6 @@
 //! How much somebody may ask of this node in a span of time: a store of permits that fills at a steady rate.
 //!
-//! Real time, because it bounds work and not the ledger. Called by `driver` and `wake`.
+//! By the driver's time and not the ledger's, because it bounds work. Called by `driver` and `wake`.
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 

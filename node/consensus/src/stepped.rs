@@ -1,6 +1,7 @@
 //! The answers to the engine's questions one at a time, for whoever drives the engine's state machine without actors, network and clock.
 //!
-//! The same code answers as in a running node ([`super::start`]); only who asks, when, and when an idle height goes on is the caller's. Called by the simulator.
+//! The same code answers as in a running node ([`super::start`]); only who asks, when and by which clock, and when an idle height goes on is the caller's. Called by
+//! the simulator.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
@@ -8,7 +9,7 @@ use arc_malachitebft_app_channel::{
     AppMsg, NetworkMsg,
     app::{consensus::SignedConsensusMsg, types::PeerId},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     ConsensusError,
@@ -29,7 +30,8 @@ impl fmt::Debug for Answers {
 }
 
 impl Answers {
-    /// Begins on the application's last committed block; what is to be sent goes to `network`, whose receiver must keep up, and comes from the nodes `known`.
+    /// Begins on the application's last committed block; what is to be sent goes to `network`, whose receiver must keep up, and comes from the nodes `known`. How
+    /// much these may send is a matter of `now`, which never goes back.
     ///
     /// # Errors
     /// [`ConsensusError::App`].
@@ -39,11 +41,13 @@ impl Answers {
         keys: Keys,
         signatures: Signatures,
         known: HashSet<PeerId>,
+        now: impl Fn() -> Instant + Send + Sync + 'static,
     ) -> Result<Self, ConsensusError> {
         let tip = port.tip().await?;
         let validators = port.validators(tip.height.next()).await?;
         let door = Arc::new(Door::new(signatures, tip.height, (&validators).into()));
-        Ok(Self(Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(known), door)))
+        let driver = Driver::new(port, network, Some(keys), signatures, (tip, validators), Some(known), door);
+        Ok(Self(driver.timed_by(Box::new(now))))
     }
 
     /// Answers one question; only the question what to do after a height is answered later, by [`Self::go_on`].

@@ -15,7 +15,6 @@ use arc_malachitebft_app_channel::{
 };
 use bytes::Bytes;
 use chain::{certificate::CommitCertificate, crypto::Signature, id};
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{Driver, proposed_value};
@@ -42,8 +41,8 @@ impl Driver {
             SignedConsensusMsg::Vote(signed) => signed.message.voter,
             SignedConsensusMsg::Proposal(signed) => signed.message.proposer,
         };
+        let now = (self.now)();
         let Some(others) = self.others.as_mut().filter(|_| self.idle.is_some()) else { return };
-        let now = Instant::now();
         let height = message.height().0;
         // Whoever is further away is caught up with, not voted with.
         if height > self.tip.height.0
@@ -58,9 +57,9 @@ impl Driver {
         }
     }
 
-    /// Does what is due by real time: tells the tip, looks whether this node stands still, and gives whether an idle engine shall go on.
+    /// Does what is due by the driver's time: tells the tip, looks whether this node stands still, and gives whether an idle engine shall go on.
     pub(super) async fn look_around(&mut self) -> Result<bool, ConsensusError> {
-        let now = Instant::now();
+        let now = (self.now)();
         let Some(others) = &mut self.others else { return Ok(false) };
         if others.stands_still(now) {
             return Err(ConsensusError::StandsStill { tip: self.tip.height, others: others.highest() });
@@ -88,7 +87,7 @@ impl Driver {
         author: Option<PeerId>,
         part: Part,
     ) -> Result<Option<ProposedValue<Context>>, ConsensusError> {
-        let now = Instant::now();
+        let now = (self.now)();
         // Whoever is not configured and does not introduce himself is not disconnected by the engine.
         if self.others.as_ref().is_some_and(|others| !others.knows(neighbour)) {
             return Ok(None);
@@ -119,6 +118,7 @@ impl Driver {
 
     /// Takes note of a proved tip; gives whether it was one, or nothing new.
     pub(super) fn learn(&mut self, certificate: &CommitCertificate) -> Result<bool, ConsensusError> {
+        let now = (self.now)();
         let Some(others) = self.others.as_mut().filter(|others| others.is_news(certificate.height, self.tip.height)) else {
             return Ok(true);
         };
@@ -126,15 +126,16 @@ impl Driver {
             return Ok(false);
         }
         debug!(height = %certificate.height, own = %self.tip.height, "others are further");
-        others.learn(certificate.height, Instant::now());
+        others.learn(certificate.height, now);
         self.door.prove(certificate.height);
         self.require_own(certificate)?;
         Ok(true)
     }
 
     pub(super) fn blame(&mut self, source: Source, what: &str) {
+        let now = (self.now)();
         let Some(others) = &mut self.others else { return };
-        if others.blame(source, Instant::now()) {
+        if others.blame(source, now) {
             warn!(?source, what, "a peer sends too much that proves nothing; of its messages, one a second is looked at");
         } else {
             debug!(?source, what, "a message proved nothing");

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_malachitebft_app_channel::{
@@ -37,9 +38,12 @@ use node::{
     clock::Clock,
     store::Store,
 };
-use tokio::sync::{
-    mpsc,
-    oneshot::{self, error::TryRecvError},
+use tokio::{
+    sync::{
+        mpsc,
+        oneshot::{self, error::TryRecvError},
+    },
+    time::Instant,
 };
 
 use super::{Hands, Node};
@@ -125,7 +129,11 @@ impl Life {
         let config = AppConfig { chain_id: genesis.chain_id(), proposer, clock: reading, limits: Limits::default() };
         let app = app::start(config, opened)?;
         let (network, outgoing) = mpsc::channel(OUTGOING);
-        let answers = block_on(Answers::begin(app.port.clone(), network, node.keys.clone(), node.signatures, shared.known()));
+        let (begun, read) = (Instant::now(), Arc::clone(&clock));
+        let begun_ms = read.load(Ordering::Relaxed);
+        // Only how far apart two moments are counts, so that no machine's clock has a say.
+        let now = move || begun + Duration::from_millis(read.load(Ordering::Relaxed).saturating_sub(begun_ms));
+        let answers = block_on(Answers::begin(app.port.clone(), network, node.keys.clone(), node.signatures, shared.known(), now));
         let answers = answers.map_err(|error| error.to_string())?;
         Ok(Self {
             app,
