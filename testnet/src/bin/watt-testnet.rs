@@ -46,22 +46,41 @@ Exit codes: 0 ok, 1 failed or not equal, 2 usage.";
 #[derive(Subcommand)]
 enum Command {
     /// An evening in a garage: a dozen residents, fewer places than cars.
+    #[command(after_help = "Examples:\n  watt-testnet demo\n  watt-testnet demo --seed 7 --stay")]
     Demo(DemoArgs),
     /// Recorded charging sessions, carried out on a node and compared with the record.
+    #[command(after_help = "Examples:
+  watt-testnet replay sessions.csv --site TRO --json report.json
+  watt-testnet replay sessions.csv --limit 10 --data /tmp/chain
+  watt-testnet replay sessions.csv --site ASK --site TRO --site BAR --align --roaming 0.2 --chaos 7")]
     Replay(ReplayArgs),
     /// How well the usage pattern tells residents apart, measured on recorded sessions.
+    #[command(after_help = "Examples:
+  watt-testnet pattern sessions.csv
+  watt-testnet pattern sessions.csv --site TRO --json pattern.json")]
     Pattern(PatternArgs),
     /// The paper's three and a half months with three cars, generated, carried out on a node, and set beside its figures.
+    #[command(after_help = "Examples:
+  watt-testnet casestudy --seed 7 --json figures.json --pictures pictures
+  watt-testnet casestudy --seed 2 --chaos 5
+  watt-testnet casestudy --score chain.export")]
     Casestudy(CasestudyArgs),
     /// How many whole sessions nodes settle in a second, on the real clock.
+    #[command(after_help = "Examples:\n  watt-testnet load\n  watt-testnet load --validators 4 --clients 64 --seconds 20 --json load.json")]
     Load(LoadArgs),
     /// What nodes cost that nobody asks for anything, and how soon they decide when somebody does.
+    #[command(after_help = "Examples:
+  watt-testnet idle --minutes 10 --json idle.json
+  watt-testnet idle --validators 1 --minutes 0.5")]
     Idle(IdleArgs),
     /// Four nodes under charging load that are killed, paused and cut off, on the real clock.
+    #[command(after_help = "Examples:\n  watt-testnet chaos\n  watt-testnet chaos --seed 7 --minutes 3 --json chaos.json")]
     Chaos(ChaosArgs),
     /// How fast a node with an empty disk fetches a kept chain of several nodes from the others.
+    #[command(after_help = "Examples:\n  watt-testnet sync /tmp/chain --json sync.json")]
     Sync(SyncArgs),
     /// Write what a shell needs to complete commands.
+    #[command(after_help = "Examples:\n  watt-testnet completions bash > ~/.local/share/bash-completion/completions/watt-testnet")]
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
@@ -307,15 +326,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_example_is_taken() {
+    fn every_command_has_examples_and_they_are_taken() {
         Cli::command().debug_assert();
-        let examples: Vec<&str> = EXAMPLES.lines().filter_map(|line| line.strip_prefix("  watt-testnet ")).collect();
-        assert!(examples.len() > 5);
+        assert!(examples_of(&Cli::command(), "watt-testnet") > 9);
+    }
+
+    /// Tries the examples of a command and of all below it; gives how many commands there are.
+    fn examples_of(command: &clap::Command, path: &str) -> usize {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples: Vec<&str> =
+            help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("watt-testnet ")).collect();
+        assert!(!examples.is_empty(), "`{path} --help` has no example");
         for line in examples {
-            let bare = line.split("  ").next().unwrap_or_default();
-            if let Err(error) = Cli::try_parse_from(std::iter::once("watt-testnet").chain(bare.split(' '))) {
-                panic!("watt-testnet {line}: {error}");
+            // A shell keeps redirections for itself, and what several spaces separate is a remark.
+            let shown = line.split(" > ").next().unwrap_or_default().split("  ").next().unwrap_or_default();
+            assert!(shown.starts_with(path), "`{path} --help` shows `{shown}`");
+            if let Err(error) = Cli::try_parse_from(shown.split(' ')) {
+                panic!("`{path} --help` shows `{shown}`, which is refused: {error}");
             }
         }
+        1 + command.get_subcommands().map(|below| examples_of(below, &format!("{path} {}", below.get_name()))).sum::<usize>()
     }
 }

@@ -120,12 +120,15 @@ pub enum KeyCommand {
     /// Make the key that takes over, and print its address: a manager gives it the role (watt admin role rotate).
     ///
     /// A running node finds it and signs with it as soon as the chain gives it the role; until then the key in use goes on.
+    #[command(after_help = "Examples:\n  wattd key next gateway --data node\n  wattd key next scheduler --data node")]
     Next(KeyArgs),
     /// Show the addresses of the key in use and of the one that takes over.
+    #[command(after_help = "Examples:\n  wattd key show gateway --data node")]
     Show(KeyArgs),
     /// Put the key that has taken over into the place of the old one, which is kept beside it: do it once the old one has lost the role.
     ///
     /// Refused while the chain, as far as this node has it, has not given the next key the role.
+    #[command(after_help = "Examples:\n  wattd key adopt gateway --data node")]
     Adopt(KeyArgs),
 }
 
@@ -160,6 +163,9 @@ pub enum UnitCommand {
     /// Give a connector a unit with a new key, and print the key once: write it into the unit.
     ///
     /// A condominium that this chain does not have is refused; a connector that is not there yet, or another condominium's, is taken with a warning.
+    #[command(after_help = "Examples:
+  wattd unit add --data node --connector 1-17
+  wattd unit add --data node --connector 1-17 --device 00c0ffee --sensor 5")]
     Add {
         /// The node's data directory.
         #[arg(long, env = "WATTD_DATA")]
@@ -175,6 +181,7 @@ pub enum UnitCommand {
         sensor: u8,
     },
     /// Add the units of a file like units.json; the file must be readable by its owner alone.
+    #[command(after_help = "Examples:\n  wattd unit import --data node --from units.json")]
     Import {
         /// The node's data directory.
         #[arg(long, env = "WATTD_DATA")]
@@ -184,6 +191,7 @@ pub enum UnitCommand {
         from: PathBuf,
     },
     /// Show the units, without their keys.
+    #[command(after_help = "Examples:\n  wattd unit list --data node")]
     List {
         /// The node's data directory.
         #[arg(long, env = "WATTD_DATA")]
@@ -369,19 +377,26 @@ mod tests {
         Cli::command().debug_assert();
         // The package's name is another: manual pages and --version said `node`.
         assert_eq!(Cli::command().get_name(), "wattd");
-        for command in std::iter::once(&Cli::command()).chain(Cli::command().get_subcommands()) {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  wattd ")).collect();
-            assert!(!examples.is_empty(), "`wattd {} --help` has no example", command.get_name());
-            for line in examples {
-                // A shell keeps redirections for itself, and what several spaces separate is a remark.
-                let bare = line.split(" > ").next().unwrap_or_default().split("  ").next().unwrap_or_default();
-                let parsed = Cli::try_parse_from(std::iter::once("wattd").chain(bare.split(' ')));
-                if let Err(error) = parsed {
-                    panic!("wattd {line}: {error}");
-                }
+        assert!(examples_of(&Cli::command(), "wattd") > 17);
+    }
+
+    /// Tries the examples of a command and of all below it; gives how many commands there are. `wattd unit add` and its neighbours had none, because only the first
+    /// level was looked at.
+    fn examples_of(command: &clap::Command, path: &str) -> usize {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  wattd ")).collect();
+        assert!(!examples.is_empty(), "`{path} --help` has no example");
+        for line in examples {
+            // A shell keeps redirections for itself, and what several spaces separate is a remark.
+            let bare = line.split(" > ").next().unwrap_or_default().split("  ").next().unwrap_or_default();
+            let shown = format!("wattd {bare}");
+            // Of a page for one command the examples are of that command; of a group, of those in it.
+            assert!(shown.starts_with(path), "`{path} --help` shows `{shown}`");
+            if let Err(error) = Cli::try_parse_from(shown.split(' ')) {
+                panic!("`{path} --help` shows `{shown}`, which is refused: {error}");
             }
         }
+        1 + command.get_subcommands().map(|below| examples_of(below, &format!("{path} {}", below.get_name()))).sum::<usize>()
     }
 
     #[test]
