@@ -27,7 +27,7 @@ use crate::port::{Answer, AppError, BlockProposal, ConsensusPort, Origin, Propos
 
 pub(crate) const CHAIN: ChainId = ChainId(Hash32([9; 32]));
 /// Long enough for any machine; nothing is judged by it.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A block of the application in memory: height, round, what somebody wrote into it.
 type TestBlock = (Height, u32, u64);
@@ -197,7 +197,7 @@ pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
-fn config(directory: &Path, seed: u8) -> ConsensusConfig {
+pub(crate) fn config(directory: &Path, seed: u8) -> ConsensusConfig {
     ConsensusConfig {
         directory: directory.join("consensus"),
         listen: "/ip4/127.0.0.1/tcp/0".to_owned(),
