@@ -22,7 +22,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 
-use super::{ConsensusConfig, ConsensusError, ConsensusHandle, LostLog, StartError, Voting, examine_log, metrics_text, peer_id, start};
+use super::{
+    ConsensusConfig, ConsensusError, ConsensusHandle, Life, LostLog, StartError, Voting, examine_log, metrics_text, peer_id, start,
+};
 use crate::port::{Answer, AppError, BlockProposal, ConsensusPort, Origin, Proposed, Request, Requests, StoredProposal, Tip};
 
 pub(crate) const CHAIN: ChainId = ChainId(Hash32([9; 32]));
@@ -362,6 +364,45 @@ fn refuses_a_damaged_log_and_a_database_older_than_its_log() {
         stop(handle).await;
     });
     assert_eq!(std::fs::read(log.with_extension("damaged-1")).unwrap(), &whole[..5]);
+}
+
+/// The alarm was only ever seen silent.
+#[test]
+fn a_log_that_fails_under_the_engine_raises_the_alarm_among_the_measurements() {
+    let directory = TempDir::new().unwrap();
+    let (app, config) = alone(&directory, 6);
+    app.disk.lock().unwrap().broken_from = Some(2);
+    app.want(10);
+    runtime().block_on(async {
+        let mut handle = start(config.clone(), app.serve()).await.unwrap();
+        assert!(handle.ended().await.is_err());
+    });
+    let alarms = || -> Vec<String> {
+        let text = metrics_text();
+        let ours =
+            text.lines().filter(|line| line.starts_with("malachitebft_core_consensus_node_safety_failure{") && line.contains("test-6"));
+        ours.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
+    };
+    runtime().block_on(async {
+        let Life { mut engine, events, driver, .. } = Life::begin(&config, &app.serve()).await.unwrap();
+        assert_eq!(alarms(), ["0", "0"], "one of each engine that this process had");
+        // It was examined and found whole; now the disk gives other bytes.
+        let log = config.directory.join("wal");
+        let mut bytes = std::fs::read(&log).unwrap();
+        *bytes.last_mut().unwrap() ^= 0x40;
+        std::fs::write(&log, bytes).unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let ended = tokio::time::timeout(PATIENCE, driver.run(&mut engine, events, stopped)).await.unwrap();
+        assert!(matches!(ended, Err(ConsensusError::LogDamaged(_))), "{ended:?}");
+        // The engine says it first, and then raises the alarm.
+        let raised = async {
+            while !alarms().contains(&"1".to_owned()) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, raised).await.is_ok(), "{}", metrics_text());
+        engine.stop().await;
+    });
 }
 
 #[test]
