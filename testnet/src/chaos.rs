@@ -1,8 +1,9 @@
 //! `watt-testnet chaos`: four condominiums under charging load, and everything that can befall their nodes, on the machine's clock.
 //!
-//! Real `wattd` processes with cables of ours between them are killed, stopped, slowed and cut off, one fault after the other, drawn from a seed; residents and
-//! units go on as they would. At the end all must agree: one state on all nodes, every token where it belongs, every session billed once and by what its car
-//! drew. Time, and with it what exactly happens, is the machine's: a seed repeats the faults, not every interleaving. Called by the program.
+//! Real `wattd` processes with cables of ours between them, or each on a machine of its own in the kernel's eyes, are killed, stopped, slowed and cut off, one
+//! fault after the other, drawn from a seed; residents and units go on as they would. At the end all must agree: one state on all nodes, every token where it
+//! belongs, every session billed once and by what its car drew. Time, and with it what exactly happens, is the machine's: a seed repeats the faults, not every
+//! interleaving. Called by the program.
 //!
 //! - `faults`: what befalls; `storm`: when, and whether the federation comes through; `life`: residents and units; `purse`: their wallets; `verdict`: what must
 //!   be true afterwards.
@@ -94,6 +95,8 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// Where the chains are kept.
     pub data: Option<PathBuf>,
+    /// Whether each node is on a machine of its own, as the kernel sees it, instead of behind relays.
+    pub machines: bool,
 }
 
 /// What `--json` writes.
@@ -101,6 +104,10 @@ pub struct Options {
 pub struct ChaosReport {
     /// What faults and days were drawn from.
     pub seed: u64,
+    /// What joined the nodes: `relays` or `machines`.
+    pub cables: &'static str,
+    /// In what faults of cables were others than described, because the kernel cannot make those; empty where in nothing.
+    pub differences: Vec<String>,
     /// From the first fault to the last settlement, s.
     pub seconds: f64,
     /// Every fault, and how the federation came through.
@@ -143,7 +150,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let sites: Vec<_> = SITES.iter().map(|name| site(name)).collect();
     let mountings = provision::mountings(&sites, options.seed);
     let plans: Vec<_> = sites.iter().zip(&mountings).map(|(site, mountings)| plan(site, mountings)).collect();
-    let links = Links::new(SITES.len()).await.context("cables between the nodes")?;
+    let links = cables(options.machines).await?;
     let nodes = federation::found(folder.path(), wattd_beside_us()?, &plans, Some(&links)).await?;
     for node in &nodes {
         eprintln!("wattd: {}  pid {}  data {}", node.api_url(), node.pid().unwrap_or(0), node.dir().display());
@@ -210,7 +217,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let seconds = rounded(started.elapsed().as_secs_f64());
     storm.agree().await?;
 
-    let (nodes, trials, ended_by_itself) = storm.over();
+    // Machines are there as long as their cables.
+    let (nodes, targets, trials, ended_by_itself) = storm.over();
     let mut lines = Lines::new(nodes)?;
     eprintln!("the storm is over; auditing");
     let findings = report::find(&mut lines, |_| {}).await?;
@@ -226,6 +234,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     let sum = |of: fn(&life::Stay) -> u64| stays.iter().map(of).sum::<u64>();
     let report = ChaosReport {
         seed: options.seed,
+        cables: targets.links.name(),
+        differences: targets.links.differences(),
         seconds,
         trials,
         sessions: stays.len() as u64,
@@ -249,7 +259,23 @@ pub async fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         report::write(&report, path).with_context(|| format!("writing {}", path.display()))?;
     }
     lines.stop().await?;
+    drop(targets);
     Ok(failures)
+}
+
+/// What joins the nodes, and a word where that is not what it is by default.
+async fn cables(machines: bool) -> anyhow::Result<Links> {
+    if !machines {
+        return Ok(Links::new(SITES.len()).await?);
+    }
+    let links = Links::machines(SITES.len()).await?;
+    for node in (0..SITES.len()).filter_map(|node| links.machine(node)) {
+        eprintln!("machine: namespace {}  {} among nodes, {} for people", node.namespace, node.between_nodes, node.for_people);
+    }
+    for difference in links.differences() {
+        println!("differs    {difference}");
+    }
+    Ok(links)
 }
 
 /// What a resident came home with; what he lost is a failure, and the others go on.
@@ -425,5 +451,9 @@ fn summary(report: &ChaosReport) {
     for end in &report.ends {
         println!("ended      {end}");
     }
-    println!("took       {} s; chaos seed {}; {} checks missed", report.seconds, report.seed, report.failures.len());
+    for difference in &report.differences {
+        println!("differs    {difference}");
+    }
+    let by = if report.cables == "machines" { " on machines" } else { "" };
+    println!("took       {} s; chaos seed {}{by}; {} checks missed", report.seconds, report.seed, report.failures.len());
 }

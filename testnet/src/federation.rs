@@ -1,4 +1,4 @@
-//! Real `wattd` processes on loopback: founded, started, watched, and started again when they die.
+//! Real `wattd` processes on loopback, or each on a machine of its own: founded, started, watched, and started again when they die.
 //!
 //! It knows processes, directories and ports, and gives a node its time; what residents and units do is not its matter. A node that was killed, or ended with an
 //! exit code that allows it, is started again, at most [`MAX_RESTARTS`] times, and every request to it is to be repeated after [`Node::recover`]; one that ended
@@ -7,6 +7,7 @@
 mod ended;
 mod founding;
 mod plan;
+mod program;
 mod signal;
 
 use std::{
@@ -25,9 +26,11 @@ use ed25519_dalek::SigningKey;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use self::program::{Program, spawn};
 pub use self::{
     founding::found,
     plan::{GatewayPlan, Plan, Policy, Staff, Time, UnitLine},
+    program::wattd_beside_us,
     signal::{Process, Signal},
 };
 use crate::clock::{Blocks, ClockError, ClockLine, ClockSocket, Quiet};
@@ -129,7 +132,7 @@ impl Place {
 #[derive(Debug)]
 pub struct Node {
     dir: PathBuf,
-    program: PathBuf,
+    program: Program,
     api: SocketAddr,
     gateway: SocketAddr,
     process: Child,
@@ -154,19 +157,6 @@ impl Stepping {
     fn path(&self) -> PathBuf {
         self.folder.path().join("clock")
     }
-}
-
-/// Finds `wattd` beside the running program.
-///
-/// # Errors
-/// [`FederationError::NoProgram`].
-pub fn wattd_beside_us() -> Result<PathBuf, FederationError> {
-    let own = std::env::current_exe().map_err(|error| failed("this program's own path", error))?;
-    let folder = own.parent().unwrap_or(Path::new("."));
-    // Tests run one folder deeper.
-    let candidates = [folder.join("wattd"), folder.join("..").join("wattd")];
-    let first = candidates[0].clone();
-    candidates.into_iter().find(|path| path.is_file()).ok_or(FederationError::NoProgram(first))
 }
 
 impl Node {
@@ -440,23 +430,6 @@ pub enum Recovered {
     WasAlive,
     /// It had, and has started again: what it had pooled is lost.
     Restarted,
-}
-
-fn spawn(program: &Path, dir: &Path, clock: Option<&Stepping>, signals: &Process) -> Result<Child, FederationError> {
-    let log_path = dir.join("wattd.log");
-    let log = fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|error| failed(log_path.display(), error))?;
-    let also = log.try_clone().map_err(|error| failed(log_path.display(), error))?;
-    let mut command = Command::new(program);
-    command.arg("run").arg("--data").arg(dir).stdin(Stdio::null()).stdout(log).stderr(also).kill_on_drop(true);
-    if let Some(clock) = clock {
-        command.arg("--clock").arg(clock.path());
-    }
-    let process = command.spawn().map_err(|error| failed(program.display(), error))?;
-    if let Some(pid) = process.id() {
-        write_file(&dir.join("wattd.pid"), format!("{pid}\n").as_bytes())?;
-        signals.is(pid);
-    }
-    Ok(process)
 }
 
 /// Addresses on loopback that nobody listens on and no other call of this process was given, below the ports that Linux gives to connections: a node that is

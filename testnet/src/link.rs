@@ -1,31 +1,17 @@
-//! The cables between nodes of one machine, which can be slow, dead or pulled: a TCP relay for each node and each of its peers.
+//! The cables between nodes of one machine, which can be slow, dead or pulled.
 //!
-//! A node reaches another through a door of its own, so what passes between any two can be disturbed without privileges and the same on every system. It knows
-//! bytes and connections, no messages: TCP loses none of what it carries, so messages are lost by breaking the connections that carry them. Both directions
-//! of a pair are disturbed alike. Called by `chaos` and `replay`; nodes are led through it by `federation`.
+//! The one place that knows what a cable is. By default cables are relays of this program (`relays`), the same for everybody; on demand each node is a machine of
+//! its own in the kernel's eyes, and the kernel is what fails (`namespaces`, by the commands of `wiring`). Both directions of a pair are disturbed alike.
+//! Called by `chaos` and `replay`; nodes are led through it by `federation`.
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+mod namespaces;
+mod relays;
+mod wiring;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
-    sync::watch,
-    task::JoinSet,
-};
+use std::{io, net::SocketAddr, time::Duration};
 
-/// Connections through one door at once; nodes keep one or two.
-const MAX_CONNECTIONS: usize = 32;
-
-/// Bytes that are carried at once.
-const CHUNK_BYTES: usize = 16 << 10;
+pub use self::wiring::Machine;
+use self::{namespaces::Network, relays::Relays};
 
 /// What a cable is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,189 +26,123 @@ pub enum Cable {
     Pulled,
 }
 
-/// The cables of a federation.
-#[derive(Debug)]
-pub struct Links {
-    nodes: usize,
-    /// By (from, to), row by row.
-    links: Vec<Link>,
-    /// The relays, which end with this.
-    _relays: JoinSet<()>,
+/// Why there are no cables, or why one does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The relays' ports.
+    #[error("cables between the nodes: {0}")]
+    Relays(#[source] io::Error),
+    /// This user or this system cannot have namespaces.
+    #[error(
+        "--machines needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN), Linux, and the programs ip, tc and ss of iproute2: {0}; without --machines the nodes are \
+         joined by relays, which need nothing"
+    )]
+    NoMachines(String),
+    /// A command of iproute2 was refused.
+    #[error("{command}: {told}")]
+    Command { command: String, told: String },
+    /// Every network that may be used is routed somewhere.
+    #[error("every network of {} is in use on this machine (ip route show table all)", wiring::RANGE)]
+    NoNetwork,
+    /// No slow cable can be made.
+    #[error("the kernel has neither netem nor tbf, one of which makes a cable slow (modprobe sch_netem)")]
+    NoSlowness,
 }
 
+/// The cables of a federation.
 #[derive(Debug)]
-struct Link {
-    door: SocketAddr,
-    far_end: Arc<OnceLock<SocketAddr>>,
-    cable: watch::Sender<Cable>,
+pub struct Links(Lines);
+
+#[derive(Debug)]
+enum Lines {
+    Relays(Relays),
+    Machines(Network),
 }
 
 impl Links {
-    /// Cables between so many nodes; all sound, and leading nowhere yet.
+    /// Relays between so many nodes; all sound, and leading nowhere yet.
     ///
     /// # Errors
-    /// Where no port is free.
-    pub async fn new(nodes: usize) -> io::Result<Self> {
-        let mut links = Vec::new();
-        let mut relays = JoinSet::new();
-        for _ in 0..nodes * nodes {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let door = listener.local_addr()?;
-            let (cable, state) = watch::channel(Cable::Sound);
-            let far_end = Arc::new(OnceLock::new());
-            relays.spawn(relay(listener, Arc::clone(&far_end), state));
-            links.push(Link { door, far_end, cable });
+    /// [`LinkError::Relays`].
+    pub async fn new(nodes: usize) -> Result<Self, LinkError> {
+        Ok(Self(Lines::Relays(Relays::new(nodes).await.map_err(LinkError::Relays)?)))
+    }
+
+    /// A network namespace for each of so many nodes, joined by a switch; they go with this. What a killed run left is removed before.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn machines(nodes: usize) -> Result<Self, LinkError> {
+        Ok(Self(Lines::Machines(Network::open(nodes).await?)))
+    }
+
+    /// What cables are made of, for reports; the names never change.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match &self.0 {
+            Lines::Relays(_) => "relays",
+            Lines::Machines(_) => "machines",
         }
-        Ok(Self { nodes, links, _relays: relays })
+    }
+
+    /// In what these cables do not do what [`Cable`] says, because the kernel cannot.
+    #[must_use]
+    pub fn differences(&self) -> Vec<String> {
+        match &self.0 {
+            Lines::Relays(_) => Vec::new(),
+            Lines::Machines(network) => network.differences(),
+        }
+    }
+
+    /// The machine that a node is to be started on, where it has one of its own.
+    #[must_use]
+    pub fn machine(&self, node: usize) -> Option<Machine> {
+        match &self.0 {
+            Lines::Relays(_) => None,
+            Lines::Machines(network) => Some(network.machine(node)),
+        }
     }
 
     /// Says where each node listens.
     pub fn lead_to(&self, nodes: &[SocketAddr]) {
-        for (number, link) in self.links.iter().enumerate() {
-            if let Some(address) = nodes.get(number % self.nodes.max(1)) {
-                // Said once: a node that is started again listens where it did.
-                let _ = link.far_end.set(*address);
-            }
+        match &self.0 {
+            Lines::Relays(relays) => relays.lead_to(nodes),
+            Lines::Machines(_) => {}
         }
     }
 
-    /// Where a node reaches another.
+    /// Where a node reaches another, if not where that one listens.
     #[must_use]
     pub fn door(&self, from: usize, to: usize) -> Option<SocketAddr> {
-        self.links.get(from * self.nodes + to).map(|link| link.door)
+        match &self.0 {
+            Lines::Relays(relays) => relays.door(from, to),
+            Lines::Machines(_) => None,
+        }
     }
 
-    /// Makes the cable between two nodes like this, in both directions.
-    pub fn between(&self, one: usize, other: usize, cable: Cable) {
-        for (from, to) in [(one, other), (other, one)] {
-            if let Some(link) = self.links.get(from * self.nodes + to) {
-                link.cable.send_replace(cable);
+    /// Makes the cables between these nodes and all others like this, in both directions. One change at a time: callers wait.
+    ///
+    /// # Errors
+    /// [`LinkError::Command`].
+    pub async fn around(&self, nodes: &[usize], cable: Cable) -> Result<(), LinkError> {
+        self.make(cable, |one, other| nodes.contains(&one) != nodes.contains(&other)).await
+    }
+
+    /// Makes all cables like this; as [`Links::around`].
+    ///
+    /// # Errors
+    /// [`LinkError::Command`].
+    pub async fn all(&self, cable: Cable) -> Result<(), LinkError> {
+        self.make(cable, |_, _| true).await
+    }
+
+    async fn make(&self, cable: Cable, which: impl Fn(usize, usize) -> bool) -> Result<(), LinkError> {
+        match &self.0 {
+            Lines::Relays(relays) => {
+                relays.make(cable, which);
+                Ok(())
             }
+            Lines::Machines(network) => network.make(cable, which).await,
         }
-    }
-
-    /// Makes all cables of a node like this.
-    pub fn of(&self, node: usize, cable: Cable) {
-        for other in (0..self.nodes).filter(|other| *other != node) {
-            self.between(node, other, cable);
-        }
-    }
-
-    /// Makes all cables like this.
-    pub fn all(&self, cable: Cable) {
-        for link in &self.links {
-            link.cable.send_replace(cable);
-        }
-    }
-}
-
-/// Carries what comes through a door until it is dropped.
-async fn relay(listener: TcpListener, far_end: Arc<OnceLock<SocketAddr>>, cable: watch::Receiver<Cable>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((near, _)) = accepted else { continue };
-                let Some(far_end) = far_end.get().copied() else { continue };
-                // A door that is full or pulled closes what comes.
-                if connections.len() < MAX_CONNECTIONS && *cable.borrow() != Cable::Pulled {
-                    connections.spawn(carry(near, far_end, cable.clone()));
-                }
-            }
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-        }
-    }
-}
-
-async fn carry(near: TcpStream, far_end: SocketAddr, cable: watch::Receiver<Cable>) {
-    let Ok(far) = TcpStream::connect(far_end).await else { return };
-    // Small messages are what consensus is made of.
-    let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-    let mut pulled = cable.clone();
-    tokio::select! {
-        () = pump(near_in, far_out, cable.clone()) => {}
-        () = pump(far_in, near_out, cable) => {}
-        _ = pulled.wait_for(|cable| *cable == Cable::Pulled) => {}
-    }
-}
-
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut cable: watch::Receiver<Cable>) {
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let read = match from.read(&mut chunk).await {
-            Ok(0) | Err(_) => return,
-            Ok(read) => read,
-        };
-        let state = *cable.borrow_and_update();
-        match state {
-            Cable::Sound => {}
-            Cable::Slow(delay) => tokio::time::sleep(delay).await,
-            Cable::Dead | Cable::Pulled => {
-                if cable.wait_for(|cable| *cable != Cable::Dead).await.is_err() {
-                    return;
-                }
-            }
-        }
-        if to.write_all(&chunk[..read]).await.is_err() {
-            return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two nodes of which the second answers everything with itself.
-    async fn pair() -> (Links, JoinSet<()>) {
-        let links = Links::new(2).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        links.lead_to(&[address, address]);
-        let mut echo = JoinSet::new();
-        echo.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let (mut from, mut to) = stream.into_split();
-                    let _ = tokio::io::copy(&mut from, &mut to).await;
-                });
-            }
-        });
-        (links, echo)
-    }
-
-    async fn say(stream: &mut TcpStream, word: &[u8; 4]) -> io::Result<[u8; 4]> {
-        stream.write_all(word).await?;
-        let mut answer = [0; 4];
-        stream.read_exact(&mut answer).await?;
-        Ok(answer)
-    }
-
-    #[tokio::test]
-    async fn a_dead_cable_carries_later_what_a_pulled_one_loses() {
-        let (links, _echo) = pair().await;
-        let door = links.door(0, 1).unwrap();
-        let mut stream = TcpStream::connect(door).await.unwrap();
-        assert_eq!(say(&mut stream, b"calm").await.unwrap(), *b"calm");
-
-        links.between(1, 0, Cable::Dead);
-        let waiting = tokio::spawn(async move {
-            let answer = say(&mut stream, b"late").await;
-            (stream, answer)
-        });
-        tokio::task::yield_now().await;
-        links.between(0, 1, Cable::Slow(Duration::from_millis(1)));
-        let (mut stream, answer) = waiting.await.unwrap();
-        assert_eq!(answer.unwrap(), *b"late");
-
-        links.of(0, Cable::Pulled);
-        assert!(say(&mut stream, b"lost").await.is_err());
-        let mut refused = TcpStream::connect(door).await.unwrap();
-        assert!(say(&mut refused, b"lost").await.is_err(), "a pulled cable has no new connections");
-
-        links.all(Cable::Sound);
-        let mut stream = TcpStream::connect(door).await.unwrap();
-        assert_eq!(say(&mut stream, b"back").await.unwrap(), *b"back");
     }
 }

@@ -40,6 +40,7 @@ const EXAMPLES: &str = "Examples:
   watt-testnet idle --minutes 10 --json idle.json
   watt-testnet sync /tmp/chain --json sync.json
   watt-testnet chaos --seed 7 --minutes 3 --json chaos.json
+  watt-testnet chaos --seed 7 --minutes 3 --machines
 
 Exit codes: 0 ok, 1 failed or not equal, 2 usage.";
 
@@ -225,6 +226,9 @@ struct ChaosArgs {
     /// Keep the chains in this empty or new folder, under node-0 to node-3; a temporary one is removed.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Give each node a network namespace, as a machine of its own, and let the kernel fail instead of relays; needs root and iproute2.
+    #[arg(long)]
+    machines: bool,
 }
 
 /// A length of time in minutes, 0.1 to 1,440.
@@ -291,7 +295,9 @@ async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<Str
         Command::Casestudy(CasestudyArgs { seed, chaos, score, json, pictures, data }) => {
             casestudy::run(&casestudy::Options { seed, chaos, score, json, pictures, data }).await
         }
-        Command::Chaos(ChaosArgs { seed, minutes, json, data }) => chaos::run(&chaos::Options { seed, lasts: minutes, json, data }).await,
+        Command::Chaos(ChaosArgs { seed, minutes, json, data, machines }) => {
+            chaos::run(&chaos::Options { seed, lasts: minutes, json, data, machines }).await
+        }
         Command::Idle(IdleArgs { validators, minutes, json }) => idle::run(&idle::Options { validators, silence: minutes, json }).await,
         Command::Sync(SyncArgs { chain, json }) => sync::run(&sync::Options { chain, json }).await,
         Command::Completions { shell } => {

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     federation::{Process, Signal},
-    link::{Cable, Links},
+    link::{Cable, LinkError, Links},
 };
 
 /// What a busy disk writes at once, bytes.
@@ -212,13 +212,16 @@ pub struct Targets {
 
 impl Targets {
     /// Lets a fault begin, last and end; whoever dies of it is only killed. Cut short when `enough` resolves, and ended all the same.
-    pub async fn suffer(&self, fault: &Fault, enough: impl Future<Output = ()>) {
-        self.begin(fault).await;
+    ///
+    /// # Errors
+    /// [`LinkError`]: cables that are not what they should be; relays never are.
+    pub async fn suffer(&self, fault: &Fault, enough: impl Future<Output = ()>) -> Result<(), LinkError> {
+        self.begin(fault).await?;
         tokio::select! {
             () = self.last(fault) => {}
             () = enough => {}
         }
-        self.end(fault).await;
+        self.end(fault).await
     }
 
     /// The time for which a fault lasts once it has begun.
@@ -238,40 +241,41 @@ impl Targets {
     }
 
     /// Begins a fault, which goes on until [`Targets::end`].
-    pub(super) async fn begin(&self, fault: &Fault) {
+    ///
+    /// # Errors
+    /// As [`Targets::suffer`].
+    pub(super) async fn begin(&self, fault: &Fault) -> Result<(), LinkError> {
         let signal = async |signal: Signal| {
             for node in &fault.nodes {
                 self.processes[*node].send(signal).await;
             }
+            Ok(())
         };
         match fault.kind {
             Kind::KillOne | Kind::KillTwo => signal(Signal::Kill).await,
             Kind::PauseOne | Kind::PauseTwo => signal(Signal::Stop).await,
-            Kind::SlowNetwork => self.links.all(Cable::Slow(fault.delay)),
-            Kind::CutOff => fault.nodes.iter().for_each(|node| self.links.of(*node, Cable::Dead)),
-            Kind::Unplug => fault.nodes.iter().for_each(|node| self.links.of(*node, Cable::Pulled)),
-            Kind::Split => {
-                for one in &fault.nodes {
-                    for other in (0..self.processes.len()).filter(|other| !fault.nodes.contains(other)) {
-                        self.links.between(*one, other, Cable::Dead);
-                    }
-                }
-            }
-            Kind::Flicker => self.links.all(Cable::Pulled),
-            Kind::BusyDisk => {}
+            Kind::SlowNetwork => self.links.all(Cable::Slow(fault.delay)).await,
+            Kind::CutOff | Kind::Split => self.links.around(&fault.nodes, Cable::Dead).await,
+            Kind::Unplug => self.links.around(&fault.nodes, Cable::Pulled).await,
+            Kind::Flicker => self.links.all(Cable::Pulled).await,
+            Kind::BusyDisk => Ok(()),
         }
     }
 
     /// Ends a fault; who is dead stays so.
-    pub(super) async fn end(&self, fault: &Fault) {
+    ///
+    /// # Errors
+    /// As [`Targets::suffer`].
+    pub(super) async fn end(&self, fault: &Fault) -> Result<(), LinkError> {
         match fault.kind {
-            Kind::KillOne | Kind::KillTwo | Kind::BusyDisk => {}
+            Kind::KillOne | Kind::KillTwo | Kind::BusyDisk => Ok(()),
             Kind::PauseOne | Kind::PauseTwo => {
                 for node in &fault.nodes {
                     self.processes[*node].send(Signal::Continue).await;
                 }
+                Ok(())
             }
-            Kind::SlowNetwork | Kind::CutOff | Kind::Unplug | Kind::Split | Kind::Flicker => self.links.all(Cable::Sound),
+            Kind::SlowNetwork | Kind::CutOff | Kind::Unplug | Kind::Split | Kind::Flicker => self.links.all(Cable::Sound).await,
         }
     }
 
@@ -320,7 +324,11 @@ impl Disturbance {
                 }
                 let fault = deck.deal();
                 tracing::info!(?fault, "disturbing");
-                targets.suffer(&fault, async { drop(stopped.wait_for(|stop| *stop).await) }).await;
+                let suffered = targets.suffer(&fault, async { drop(stopped.wait_for(|stop| *stop).await) }).await;
+                if let Err(error) = suffered {
+                    tracing::error!(%error, "cables cannot be disturbed any more");
+                    return counts;
+                }
                 *counts.entry(fault.kind.name()).or_default() += 1;
             }
         });

@@ -182,7 +182,7 @@ impl Storm {
         let before = self.newest().await;
         let down: BTreeSet<usize> = if fault.kind.kills() { fault.nodes.iter().copied().collect() } else { BTreeSet::new() };
         let Self { targets, nodes, ended_by_itself, clients, .. } = self;
-        targets.begin(fault).await;
+        targets.begin(fault).await?;
         let begun = Instant::now();
         let mut watch = Watch::new(fault);
         {
@@ -200,7 +200,7 @@ impl Storm {
         let lasted_s = begun.elapsed().as_secs_f64();
         // Before it ends: what is decided because it ended is not counted.
         watch.look(&heights_of(clients).await, begun.elapsed());
-        targets.end(fault).await;
+        targets.end(fault).await?;
         let during = watch.newest.max(before);
         self.seen = during;
         for node in &down {
@@ -276,10 +276,10 @@ impl Storm {
         }
     }
 
-    /// The nodes, what was tried, and how often nodes ended by themselves.
+    /// The nodes with the cables that they are still at, what was tried, and how often nodes ended by themselves.
     #[must_use]
-    pub fn over(self) -> (Vec<Node>, Vec<Trial>, u32) {
-        (self.nodes, self.trials, self.ended_by_itself)
+    pub fn over(self) -> (Vec<Node>, Targets, Vec<Trial>, u32) {
+        (self.nodes, self.targets, self.trials, self.ended_by_itself)
     }
 
     /// The newest block that was ever seen: on a slow machine it may be that nobody answers in time.

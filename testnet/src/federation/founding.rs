@@ -6,6 +6,7 @@
 use std::{
     ffi::OsStr,
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -18,11 +19,14 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{
-    FederationError, Node, Plan, Process, Staff, Stepping, Time, failed, free_ports,
+    FederationError, Node, Plan, Process, Program, Staff, Stepping, Time, failed, free_ports,
     plan::{UnitsFile, config_text},
     spawn, write_file,
 };
-use crate::{clock::ClockSocket, link::Links};
+use crate::{
+    clock::ClockSocket,
+    link::{Links, Machine},
+};
 
 /// Founds a node for each plan in `folder/node-<index>`, all of one chain, and starts them. Where links are given, nodes speak to each other through them.
 ///
@@ -30,9 +34,10 @@ use crate::{clock::ClockSocket, link::Links};
 /// [`FederationError`].
 pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Option<&Links>) -> Result<Vec<Node>, FederationError> {
     let dirs: Vec<_> = (0..plans.len()).map(|index| folder.join(format!("node-{index}"))).collect();
-    let ports = plans.iter().map(|_| free_ports::<3>()).collect::<Result<Vec<_>, _>>()?;
+    let machines: Vec<_> = (0..plans.len()).map(|index| links.and_then(|links| links.machine(index))).collect();
+    let ports = machines.iter().map(addresses_on).collect::<Result<Vec<_>, _>>()?;
     let network: Vec<_> = ports.iter().map(|[_, _, network]| *network).collect();
-    let addresses: Vec<_> = network.iter().map(|address| format!("/ip4/127.0.0.1/tcp/{}", address.port())).collect();
+    let addresses: Vec<_> = network.iter().map(|address| multiaddress(*address)).collect();
     let peer_ids = match (&dirs[..], plans) {
         ([dir], [plan]) => {
             init(&program, dir, plan).await?;
@@ -44,23 +49,40 @@ pub async fn found(folder: &Path, program: PathBuf, plans: &[Plan], links: Optio
         links.lead_to(&network);
     }
     let mut nodes = Vec::new();
-    for (index, ((plan, dir), [api, gateway, listen])) in plans.iter().zip(dirs).zip(ports).enumerate() {
+    let places = dirs.into_iter().zip(ports).zip(machines);
+    for (index, (plan, ((dir, [api, gateway, listen]), machine))) in plans.iter().zip(places).enumerate() {
         let peers: Vec<String> = (0..network.len())
             .filter(|other| *other != index)
             .map(|other| {
                 let address = links.and_then(|links| links.door(index, other)).unwrap_or(network[other]);
-                format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", address.port(), peer_ids[other])
+                format!("{}/p2p/{}", multiaddress(address), peer_ids[other])
             })
             .collect();
         write_file(&dir.join("config.toml"), config_text(plan, api, gateway, listen, &peers).as_bytes())?;
         write_json(&dir.join("units.json"), &UnitsFile { units: &plan.units })?;
         let clock = stepping(plan.time)?;
         let signals = Process::default();
+        let program = Program { path: program.clone(), namespace: machine.map(|machine| machine.namespace) };
         let process = spawn(&program, &dir, clock.as_ref(), &signals)?;
-        nodes.push(Node { dir, program: program.clone(), api, gateway, process, signals, clock, restarts: 0, ends: Vec::new() });
+        nodes.push(Node { dir, program, api, gateway, process, signals, clock, restarts: 0, ends: Vec::new() });
     }
     try_join_all(nodes.iter_mut().map(Node::await_call)).await?;
     Ok(nodes)
+}
+
+/// Where a node listens, for its API, for its units and for other nodes: on loopback, or on a machine of its own.
+fn addresses_on(machine: &Option<Machine>) -> Result<[SocketAddr; 3], FederationError> {
+    let [mut api, mut gateway, mut network] = free_ports::<3>()?;
+    if let Some(machine) = machine {
+        api.set_ip(machine.for_people.into());
+        gateway.set_ip(machine.for_people.into());
+        network.set_ip(machine.between_nodes.into());
+    }
+    Ok([api, gateway, network])
+}
+
+fn multiaddress(address: SocketAddr) -> String {
+    format!("/ip4/{}/tcp/{}", address.ip(), address.port())
 }
 
 /// Founds a chain of one condominium.

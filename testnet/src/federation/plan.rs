@@ -95,8 +95,9 @@ pub(super) struct UnitsFile<'a> {
 /// `config.toml`.
 pub(super) fn config_text(plan: &Plan, api: SocketAddr, gateway: SocketAddr, network: SocketAddr, peers: &[String]) -> String {
     let head = format!(
-        "moniker = \"{name}\"\n\n# Everybody here is simulated: whoever reaches the port may read everything.\n[api]\nlisten = \"{api}\"\nreads = \"everybody\"\n# One address is all that ask.\nconnections = 2048\nconnections_per_client = 2048\n\n[network]\nlisten = \"/ip4/127.0.0.1/tcp/{port}\"\npeers = {peers:?}\n\n",
+        "moniker = \"{name}\"\n\n# Everybody here is simulated: whoever reaches the port may read everything.\n[api]\nlisten = \"{api}\"\nreads = \"everybody\"\n# One address is all that ask.\nconnections = 2048\nconnections_per_client = 2048\n\n[network]\nlisten = \"/ip4/{address}/tcp/{port}\"\npeers = {peers:?}\n\n",
         name = plan.name,
+        address = network.ip(),
         port = network.port(),
     );
     let Staff::Node { policy, gateway: settings } = &plan.staff else {
