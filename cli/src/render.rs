@@ -141,6 +141,16 @@ pub fn clean(text: &str) -> String {
     text.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
 }
 
+/// What a message shows at most of words that somebody else has written, in characters.
+const BRIEF_CHARS: usize = 200;
+
+/// The beginning of words that somebody else has written, and [`clean`]: they must not fill a screen or a log.
+#[must_use]
+pub fn brief(text: &str) -> String {
+    let cut: String = text.chars().take(BRIEF_CHARS).collect();
+    clean(&if cut.len() < text.len() { format!("{cut}…") } else { cut })
+}
+
 /// [`clean`] that leaves the ends of lines.
 #[must_use]
 pub fn clean_lines(text: &str) -> String {

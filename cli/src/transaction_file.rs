@@ -7,7 +7,7 @@ use chain::{id::TxId, time::Timestamp, transaction::MAX_VALIDITY};
 use contracts::call::Transaction;
 use serde::{Deserialize, Serialize};
 
-use crate::{describe, quantity::time};
+use crate::{describe, quantity::time, render::brief};
 
 /// The most that a file may measure, in bytes: the digits of the largest transaction, and words.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -80,7 +80,8 @@ pub fn written(transaction: &Transaction, currency: &str) -> serde_json::Result<
 /// # Errors
 /// [`TransactionFileError`].
 pub fn read(text: &[u8]) -> Result<Transaction, TransactionFileError> {
-    let format = |reason: String| TransactionFileError::Format(reason);
+    // A file may name a field of a megabyte.
+    let format = |reason: String| TransactionFileError::Format(brief(&reason));
     let document: Document = serde_json::from_slice(text).map_err(|error| format(error.to_string()))?;
     if document.format != FORMAT || document.version != VERSION {
         return Err(format(format!("expected {FORMAT:?} version {VERSION}, found {:?} version {}", document.format, document.version)));

@@ -36,6 +36,7 @@ pub use self::{
     admin::{InviteText, read_tariff},
     context::Context,
     error::CommandError,
+    present::Prepared,
 };
 use crate::{
     client::DEFAULT_NODE,

@@ -18,6 +18,7 @@ use ::chain::{
 use serde::{Deserialize, Serialize};
 
 use super::{CommandError, Options, file::read_at_most};
+use crate::render::brief;
 
 /// What a prepared file may measure at most, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -105,10 +106,18 @@ impl Prepared {
     pub fn read(path: &Path) -> Result<Self, CommandError> {
         let text = read_at_most(path, "a prepared file", MAX_FILE_BYTES)?;
         let failed = |reason: String| CommandError::Failed(format!("{}: it is no file of `watt chain prepare`: {reason}", path.display()));
-        let prepared: Self = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        Self::of(&text).map_err(failed)
+    }
+
+    /// The content of one.
+    ///
+    /// # Errors
+    /// In words that fit a line.
+    pub fn of(text: &[u8]) -> Result<Self, String> {
+        let prepared: Self = serde_json::from_slice(text).map_err(|error| brief(&error.to_string()))?;
         if prepared.format != FORMAT || prepared.version != VERSION {
             let Self { format, version, .. } = prepared;
-            return Err(failed(format!("expected {FORMAT:?} version {VERSION}, found {format:?} version {version}")));
+            return Err(brief(&format!("expected {FORMAT:?} version {VERSION}, found {format:?} version {version}")));
         }
         Ok(prepared)
     }

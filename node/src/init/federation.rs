@@ -40,6 +40,9 @@ pub const PEERS_FILE: &str = "peers.txt";
 /// The most that a file of peers may measure, in bytes.
 const MAX_PEERS_BYTES: u64 = 1 << 20;
 
+/// What is shown of a line that is no peer at most, in characters.
+const SHOWN_PEER_CHARS: usize = 120;
+
 /// What a condominium tells the others before there is a chain; all of it is public.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -383,10 +386,26 @@ fn read_peers(path: &std::path::Path) -> Result<Vec<String>, InitError> {
     if fs::metadata(path).map_err(failed)?.len() > MAX_PEERS_BYTES {
         return Err(files::malformed(path, format!("expected at most {MAX_PEERS_BYTES} bytes, found more")));
     }
-    let text = fs::read_to_string(path).map_err(failed)?;
-    let peers: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    peers_in(&fs::read_to_string(path).map_err(failed)?).map_err(|message| files::malformed(path, message))
+}
+
+/// The peers of a list: a multiaddress a line, each with the name of its node; empty lines say nothing.
+///
+/// # Errors
+/// In words: the line that is no peer, or that there are more than condominiums may be.
+pub fn peers_in(text: &str) -> Result<Vec<String>, String> {
+    let lines = text.lines().map(str::trim).zip(1_u32..).filter(|(line, _)| !line.is_empty());
+    let peers = lines.map(|(line, number)| match consensus::peer_id_in(line) {
+        // A host's name may have any sign in it; these are shown on a terminal.
+        Ok(_) if !line.chars().any(char::is_control) => Ok(line.to_owned()),
+        Ok(_) | Err(_) => {
+            let found: String = line.chars().take(SHOWN_PEER_CHARS).collect();
+            Err(format!("line {number}: expected a multiaddress such as /ip4/192.0.2.7/tcp/8422/p2p/12D3KooW…, found {found:?}"))
+        }
+    });
+    let peers = peers.collect::<Result<Vec<_>, _>>()?;
     if peers.len() > MAX_CONDOMINIUMS {
-        return Err(files::malformed(path, format!("expected at most {MAX_CONDOMINIUMS} peers, found {}", peers.len())));
+        return Err(format!("expected at most {MAX_CONDOMINIUMS} peers, found {}", peers.len()));
     }
     Ok(peers)
 }

@@ -4,6 +4,7 @@
 //! once wrong with is kept there too. `watt-fuzz --write-corpus` makes them anew after a format has changed. [`read`] is called by the program and the test.
 
 mod make;
+mod views;
 
 use std::{fs, path::PathBuf};
 

@@ -40,6 +40,7 @@ use bytes::Bytes;
 use cli::{
     command::InviteText,
     proof::{Claim, ProofFile},
+    transaction_file,
 };
 use consensus::{
     codec::{Wire, WireError, raw_decided},
@@ -54,6 +55,7 @@ use firmware_core::{
 };
 use node::gateway::sample::RawSample;
 
+use super::views;
 use crate::{
     federation::evening_of,
     targets::{self, CONSENSUS_CHAIN, DEVICE_KEY, consensus_key, consensus_wire},
@@ -76,7 +78,8 @@ pub fn write(folder: &Path, root: &Path) -> anyhow::Result<()> {
     texts(folder, root, &evening)
 }
 
-type Items = Vec<(String, Vec<u8>)>;
+/// Inputs and their names.
+pub(super) type Items = Vec<(String, Vec<u8>)>;
 
 fn list(folder: &Path, name: &str, items: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
     let lines: Vec<String> = items.iter().map(|(name, bytes)| format!("{name} {}\n", hex::encode(bytes))).collect();
@@ -442,7 +445,18 @@ fn texts(folder: &Path, root: &Path, evening: &Evening) -> anyhow::Result<()> {
         proofs.push(one(name, serde_json::to_vec(&proof)?));
     }
     files(folder, "proof", &proofs)?;
-    files(folder, "answers", &targets::answers().map_err(anyhow::Error::msg)?)?;
+    let mut answers = targets::answers().map_err(anyhow::Error::msg)?;
+    let status = answers.iter().find_map(|(_, answer)| answer.strip_prefix(b"status\n")).context("no status")?;
+    files(folder, "prepared", &[one("prepared.json", views::prepared(status)?)])?;
+    let receipt = evening.receipts.iter().flatten().find(|receipt| receipt.events.len() > 1).context("no receipt")?;
+    answers.extend(views::answers(evening.session, receipt)?);
+    files(folder, "answers", &answers)?;
+    let mut signed = Items::new();
+    for (number, bytes) in evening.blocks.iter().flat_map(|block| &block.transactions).take(3).enumerate() {
+        signed.push(one(&format!("{number}.watt.json"), transaction_file::written(&Transaction::decode(bytes)?, "EUR")?));
+    }
+    files(folder, "transaction-file", &signed)?;
+    files(folder, "peers", &[one("peers.txt", views::peers()?)])?;
     let event = targets::event().map_err(anyhow::Error::msg)?;
     let pinged = [b": ping\n\nretry: 1000\n", event.as_slice()].concat();
     files(folder, "events", &[one("answered", event), one("pinged", pinged)])?;

@@ -4,7 +4,7 @@
 
 use std::cell::OnceCell;
 
-use ::chain::{api::Problem, crypto::address_of};
+use ::chain::{api::Problem, crypto::address_of, id::SessionId};
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
@@ -18,6 +18,8 @@ use crate::http::{Api, driver, neighbour};
 struct Node {
     runtime: tokio::runtime::Runtime,
     api: Api,
+    /// A session that is over.
+    settled: SessionId,
 }
 
 thread_local! {
@@ -26,14 +28,13 @@ thread_local! {
 
 fn found() -> Node {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime starts");
-    let api = runtime.block_on(async {
+    let (api, settled) = runtime.block_on(async {
         let api = Api::start();
         drop(api.decides());
-        api.furnish(2).await;
-        crate::solo::commit(&api.app, api.open_on(&driver(), 0, 1, 1)).await.expect("a session opens");
-        api
+        let (_, settled) = api.live().await;
+        (api, settled)
     });
-    Node { runtime, api }
+    Node { runtime, api, settled }
 }
 
 /// Requests that are read, for the corpus: with the ids of this chain.
@@ -63,7 +64,7 @@ pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
         "/accounts/ADDRESS/starts",
         "/cards?condominium=1",
         "/redemptions",
-        "/roles",
+        "/roles?condominium=1",
         "/queue",
         "/quote?connector=1-1&energy_wh=10000&max_duration_ms=3600000",
         "/tariffs",
@@ -112,7 +113,7 @@ pub(crate) fn examples() -> Vec<(String, Vec<u8>)> {
 pub(crate) fn answers() -> Result<Vec<(String, Vec<u8>)>, String> {
     let address = address_of(&driver());
     NODE.with(|node| {
-        let Node { runtime, api } = node.get_or_init(found);
+        let Node { runtime, api, settled } = node.get_or_init(found);
         let get = |path: &str| runtime.block_on(async { api.ask(crate::http::get(path)).await.2.to_vec() });
         let sessions: serde_json::Value = serde_json::from_slice(&get("/sessions?limit=1")).map_err(never("no list"))?;
         let session =
@@ -121,7 +122,7 @@ pub(crate) fn answers() -> Result<Vec<(String, Vec<u8>)>, String> {
             ("status", "/status".to_owned()),
             ("problem", "/blocks/99".to_owned()),
             ("account", format!("/accounts/{address}")),
-            ("sessions", "/sessions?limit=1".to_owned()),
+            ("sessions", "/sessions?limit=2&state=all".to_owned()),
             ("session", format!("/sessions/{session}")),
             ("proven", format!("/receipts/{session}")),
             ("transaction", format!("/transactions/{session}")),
@@ -135,6 +136,14 @@ pub(crate) fn answers() -> Result<Vec<(String, Vec<u8>)>, String> {
             ("receipts", "/blocks/2/receipts".to_owned()),
             ("state", "/state?key=0f".to_owned()),
             ("mandates", format!("/accounts/{address}/mandates")),
+            ("readings", format!("/sessions/{settled}/readings")),
+            ("statement", "/clearings/next".to_owned()),
+            ("roles", "/roles?condominium=1".to_owned()),
+            ("cards", "/cards".to_owned()),
+            ("redemptions", "/redemptions".to_owned()),
+            ("health", "/health".to_owned()),
+            ("params", "/params".to_owned()),
+            ("validators", "/validators".to_owned()),
         ];
         Ok(asked.into_iter().map(|(name, path)| (name.to_owned(), [name.as_bytes(), b"\n", &get(&path)].concat())).collect())
     })
@@ -143,7 +152,7 @@ pub(crate) fn answers() -> Result<Vec<(String, Vec<u8>)>, String> {
 /// A piece of the node's stream of events, for the corpus.
 pub(crate) fn event() -> Result<Vec<u8>, String> {
     NODE.with(|node| {
-        let Node { runtime, api } = node.get_or_init(found);
+        let Node { runtime, api, .. } = node.get_or_init(found);
         runtime.block_on(async {
             let mut events = crate::http::Events::open(api, "", Some("0-0-0")).await;
             let (id, name, event) = events.next().await;
@@ -157,7 +166,7 @@ pub(crate) fn event() -> Result<Vec<u8>, String> {
 pub(super) fn request(input: &[u8]) -> Verdict {
     let Some(request) = parse(input) else { return Ok(Read::Refused("no request")) };
     NODE.with(|node| {
-        let Node { runtime, api } = node.get_or_init(found);
+        let Node { runtime, api, .. } = node.get_or_init(found);
         runtime.block_on(async {
             let response = api.router.clone().oneshot(request).await.map_err(never("no answer"))?;
             let status = response.status();

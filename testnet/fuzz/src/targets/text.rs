@@ -4,30 +4,41 @@ use std::{io::BufReader, str::FromStr};
 
 use ::chain::{
     api::{
-        AccountView, BlockReceipts, BlockView, CondominiumView, ConnectorView, GroupView, MandateView, Page, PaymentView, PositionView,
-        Problem, ProvenReceipt, ProvenState, QueueTicket, QuoteView, ReadingView, SessionView, StatementView, Status, StreamedEvent,
-        Submitted, TariffView, TransactionView,
+        AccountView, AskedStartView, BlockReceipts, BlockView, CardOrderDone, CardView, ClearingView, CondominiumView, ConnectorView,
+        GroupView, Health, MandateView, MonitorView, Page, PaymentView, PositionView, Problem, ProvenReceipt, ProvenState, QueueTicket,
+        QuoteView, ReadingView, RedemptionView, Rehearsed, RoleView, SessionView, StatementView, Status, StreamedEvent, Submitted,
+        TariffView, TransactionView,
     },
+    certificate::ValidatorSet,
     codec,
+    crypto::address_of,
     id::{Address, ConnectorId, GroupId, SessionId, TariffId, TxId},
+    params::Params,
     quantity::{Currents, WattHours},
+    sign_in::{Challenge, Token},
     tariff::Tariff,
     time::{Duration, Timestamp},
+    transaction::MAX_VALIDITY,
 };
 use cli::{
     client::{EventId, FrameParser},
-    command::{InviteText, read_tariff},
+    command::{InviteText, Prepared, read_tariff},
     describe,
     named::Named,
     proof::{ProofError, ProofFile},
     quantity,
+    transaction_file::{self, TransactionFileError},
 };
 use contracts::{
     call::Body,
-    genesis::Genesis,
+    genesis::{Genesis, MAX_CONDOMINIUMS},
     tariff::{Counted, Interval, QuoteRequest, find_flaw, interval_cost, quote, validate},
 };
-use node::{config::Config, gateway::units::UnitsFile, init::federation::Member};
+use node::{
+    config::Config,
+    gateway::units::UnitsFile,
+    init::federation::{Member, peers_in},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use testnet::rows::{Filter, read_from};
 
@@ -82,6 +93,26 @@ pub(super) fn genesis(text: &[u8]) -> Verdict {
 
 pub(super) fn member(text: &[u8]) -> Verdict {
     Ok(json::<Member>(text)?.map_or(Read::Refused("JSON"), |_| Read::Accepted))
+}
+
+/// Each line of a list that is read names a node, there are not more than condominiums may be, and the list is read again as it was.
+pub(super) fn peers(text: &[u8]) -> Verdict {
+    let Ok(text) = std::str::from_utf8(text) else { return Ok(Read::Refused("no UTF-8")) };
+    match peers_in(text) {
+        Ok(peers) => {
+            if peers.len() > MAX_CONDOMINIUMS {
+                return Err(format!("{} peers", peers.len()));
+            }
+            for peer in &peers {
+                let name = ::consensus::peer_id_in(peer).map_err(never("a peer without a name"))?;
+                same("the name stands in the line", &peer.contains(&name), &true)?;
+            }
+            let written = peers.join("\n") + "\n";
+            same("written and read", &peers_in(&written).map_err(never("what was written is not read"))?, &peers)?;
+            Ok(if peers.is_empty() { Read::Refused("nobody in it") } else { Read::Accepted })
+        }
+        Err(words) => refused("line", &words),
+    }
 }
 
 pub(super) fn config(text: &[u8]) -> Verdict {
@@ -176,6 +207,66 @@ pub(super) fn proof(text: &[u8]) -> Verdict {
     }
 }
 
+/// The words in the file decide nothing: what is read verifies, and is written and read as the same transaction. Two signatures are checked for that: one input
+/// in four is asked.
+pub(super) fn transaction_file(text: &[u8]) -> Verdict {
+    match transaction_file::read(text) {
+        Ok(transaction) => {
+            if text.len().is_multiple_of(4) {
+                let written = transaction_file::written(&transaction, "EUR").map_err(never("what was read is not written"))?;
+                same("within the limit", &(written.len() as u64 <= transaction_file::MAX_FILE_BYTES), &true)?;
+                same("written and read", &transaction_file::read(&written).map_err(never("what was written is not read"))?, &transaction)?;
+                transaction.verify().map_err(never("it does not verify"))?;
+            }
+            Ok(Read::Accepted)
+        }
+        Err(error) => refused(
+            match &error {
+                TransactionFileError::Format(_) => "form",
+                TransactionFileError::OtherId { .. } => "other id",
+                TransactionFileError::Signature => "signature",
+            },
+            &error,
+        ),
+    }
+}
+
+/// What is read is written as it was, and no transaction that is made with it outlives what the chain allows.
+pub(super) fn prepared(text: &[u8]) -> Verdict {
+    match Prepared::of(text) {
+        Ok(prepared) => {
+            let written = serde_json::to_vec(&prepared).map_err(never("what was read is not written"))?;
+            same("written and read", &Prepared::of(&written).map_err(never("what was written is not read"))?, &prepared)?;
+            if prepared.chain.latest_expiry() > prepared.chain.now.saturating_add(MAX_VALIDITY) {
+                return Err(format!("an expiry at {:?}", prepared.chain.latest_expiry()));
+            }
+            Ok(Read::Accepted)
+        }
+        Err(words) => refused("form", &words),
+    }
+}
+
+/// What the node wants signed is answered by a key, and the answer verifies: whatever the node says, it is a signature for reading at that node and no other.
+fn challenge(body: &[u8]) -> Result<bool, String> {
+    let Ok(challenge) = json::<Challenge>(body)? else { return Ok(false) };
+    let key = crate::solo::resident(1);
+    let answer = challenge.answer(&key).map_err(never("no answer"))?;
+    same("what was asked", &answer.challenge, &challenge)?;
+    same("who answers", &answer.account, &address_of(&key))?;
+    answer.verify().map_err(never("an answer that does not verify"))?;
+    Ok(true)
+}
+
+/// Whoever has a token reads: what is shown of it for people never has it.
+fn token(body: &[u8]) -> Result<bool, String> {
+    let Ok(token) = json::<Token>(body)? else { return Ok(false) };
+    let (shown, account) = (format!("{token:?}"), token.account.to_string());
+    if token.token.len() >= 32 && !account.contains(&token.token) && shown.contains(&token.token) {
+        return Err(format!("a token is shown: {shown}"));
+    }
+    Ok(true)
+}
+
 /// A line is the name of what is asked for, the rest the answer.
 pub(super) fn answers(text: &[u8]) -> Verdict {
     let end = text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len());
@@ -194,7 +285,7 @@ pub(super) fn answers(text: &[u8]) -> Verdict {
         b"sessions" => of::<Page<SessionView>>(body),
         b"queue" => of::<Page<QueueTicket>>(body),
         b"quote" => of::<QuoteView>(body),
-        b"tariff" => of::<TariffView>(body),
+        b"tariff" => of::<Page<TariffView>>(body),
         b"connector" => of::<ConnectorView>(body),
         b"groups" => of::<Page<GroupView>>(body),
         b"condominiums" => of::<Page<CondominiumView>>(body),
@@ -207,6 +298,19 @@ pub(super) fn answers(text: &[u8]) -> Verdict {
         b"state" => of::<ProvenState>(body),
         b"readings" => of::<Page<ReadingView>>(body),
         b"mandates" => of::<Page<MandateView>>(body),
+        b"roles" => of::<Page<RoleView>>(body),
+        b"cards" => of::<Page<CardView>>(body),
+        b"starts" => of::<Page<AskedStartView>>(body),
+        b"monitor" => of::<Page<MonitorView>>(body),
+        b"redemptions" => of::<Page<RedemptionView>>(body),
+        b"clearings" => of::<Page<ClearingView>>(body),
+        b"rehearsed" => of::<Rehearsed>(body),
+        b"health" => of::<Health>(body),
+        b"params" => of::<Params>(body),
+        b"validators" => of::<ValidatorSet>(body),
+        b"card-order" => of::<CardOrderDone>(body),
+        b"challenge" => challenge(body),
+        b"token" => token(body),
         _ => Ok(false),
     })
 }
