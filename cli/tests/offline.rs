@@ -221,3 +221,35 @@ async fn a_file_that_the_chain_would_not_take_is_refused_with_what_to_do() {
         assert_eq!(code, 2, "{missing:?}: {err}");
     }
 }
+
+/// `watt wallet list --offline` and others asked for a prepared file, of which they have no use.
+#[test]
+fn what_asks_nothing_of_a_node_works_without_one_and_needs_nothing_in_its_place() {
+    let home = Home::new();
+    let (to, chain) = (Address([8; 32]).to_string(), chain_id().to_string());
+    let offline = |arguments: &[&str]| told(&home.watt(NOBODY, &[arguments, &["--offline"]].concat()));
+    let file = home.path("transfer.json").to_str().unwrap().to_owned();
+    let (code, _, err) = offline(&["wallet", "send", &to, "1", "--yes", "--on-chain", &chain, "--nonce", "0", "--out", &file]);
+    assert_eq!(code, 0, "{err}");
+
+    let (code, out, err) = offline(&["chain", "decode", &file]);
+    assert!(code == 0 && out.contains(&to), "{err}");
+    let (code, out, err) = offline(&["wallet", "list"]);
+    assert!(code == 0 && out.contains(&home.address().to_string()), "{err}");
+    // The file is something else, and that is all that is wrong.
+    for arguments in [["audit", "verify", &file], ["audit", "replay", &file]] {
+        let (code, _, err) = offline(&arguments);
+        assert!(matches!(code, 1 | 3) && !err.contains("--prepared"), "{arguments:?}: {code} {err}");
+    }
+    // What makes a transaction still says what it lacks, and what makes none and changes something is refused as such.
+    for (arguments, words) in [
+        (&["wallet", "send", &to, "1", "--yes"][..], "the chain is not known"),
+        (&["wallet", "send", &to, "1", "--yes", "--on-chain", &chain], "the number of the next transaction is not known"),
+        (&["chain", "status"], "only a node can answer this"),
+        (&["wallet", "new"], "--offline is for commands that submit a transaction"),
+        (&["node", "status"], "--offline is for commands that submit a transaction"),
+    ] {
+        let (code, _, err) = offline(arguments);
+        assert!(code == 2 && err.contains(words), "{arguments:?}: {code} {err}");
+    }
+}

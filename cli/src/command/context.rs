@@ -64,7 +64,7 @@ impl Context {
     /// Takes the options in; nothing is asked yet.
     ///
     /// # Errors
-    /// A node's address that is none; `--offline` without what it needs.
+    /// A node's address that is none; options that do not go together.
     pub fn new(options: Options) -> Result<Self, CommandError> {
         let way = Way::of(&options)?;
         let keys = Arc::new(Keys::new(options.clone()));
@@ -121,7 +121,7 @@ impl Context {
     pub async fn status(&self) -> Result<Present, CommandError> {
         match &self.way {
             Way::Node => Ok(self.client.status().await?.into()),
-            Way::Offline(offline) => Ok(offline.present.clone()),
+            Way::Offline(offline) => offline.present(),
         }
     }
 
@@ -320,8 +320,12 @@ impl Context {
             )));
         }
         let prepared = offline.prepared.as_ref().map(|prepared| prepared.next_nonce);
-        // `Way::of` has seen to it that there is one.
-        self.options.nonce.or(prepared).ok_or_else(|| CommandError::Usage("give the number of the transaction with --nonce".to_owned()))
+        self.options.nonce.or(prepared).ok_or_else(|| {
+            CommandError::Usage(
+                "without a node the number of the next transaction is not known: give it with --nonce, or a file of `watt chain prepare` with --prepared"
+                    .to_owned(),
+            )
+        })
     }
 
     /// When a transaction expires: an hour from the node's clock, which in a test federation is not this machine's (the newest block may be ahead of it by a

@@ -137,15 +137,30 @@ pub enum Way {
 pub struct Offline {
     /// What was prepared.
     pub prepared: Option<Prepared>,
+    /// The chain as it is taken to be; nothing where nobody says, which is enough for commands that ask nothing of it.
+    present: Option<Present>,
+}
+
+impl Offline {
     /// The chain as it is taken to be.
-    pub present: Present,
+    ///
+    /// # Errors
+    /// [`CommandError::Usage`] where nothing was given in a node's place.
+    pub fn present(&self) -> Result<Present, CommandError> {
+        self.present.clone().ok_or_else(|| {
+            CommandError::Usage(
+                "without a node the chain is not known: give --prepared FILE, which `watt chain prepare` writes where there is one, or --on-chain and --nonce"
+                    .to_owned(),
+            )
+        })
+    }
 }
 
 impl Way {
     /// What the options say.
     ///
     /// # Errors
-    /// [`CommandError::Usage`] where they do not go together, or are not enough.
+    /// [`CommandError::Usage`] where they do not go together. Whether they are enough is asked by what needs them: a command that needs no node needs none.
     pub fn of(options: &Options) -> Result<Self, CommandError> {
         let usage = |text: &str| Err(CommandError::Usage(text.to_owned()));
         if !options.offline {
@@ -172,22 +187,13 @@ impl Way {
             (Some(prepared), Some(chain_id)) if prepared.chain.chain_id != chain_id => {
                 return usage(&format!("the prepared file is for chain {}, --on-chain says {chain_id}", prepared.chain.chain_id));
             }
-            (Some(prepared), _) => prepared.chain.clone(),
+            (Some(prepared), _) => Some(prepared.chain.clone()),
             (None, Some(chain_id)) => {
                 let now = machine_time();
-                Present { chain_id, currency: "tokens".to_owned(), height: Height(0), timestamp: now, now }
+                Some(Present { chain_id, currency: "tokens".to_owned(), height: Height(0), timestamp: now, now })
             }
-            (None, None) => {
-                return usage(
-                    "without a node the chain is not known: give --prepared FILE, which `watt chain prepare` writes where there is one, or --on-chain and --nonce",
-                );
-            }
+            (None, None) => None,
         };
-        if prepared.is_none() && options.nonce.is_none() {
-            return usage(
-                "without a node the number of the next transaction is not known: give it with --nonce, or a file of `watt chain prepare` with --prepared",
-            );
-        }
         Ok(Self::Offline(Box::new(Offline { prepared, present })))
     }
 }
