@@ -85,8 +85,14 @@ impl Car {
     /// The car of a recorded session, plugged in and granted nothing.
     #[must_use]
     pub fn new(session: &SourceSession) -> Self {
+        Self::with_rate(session, Rate::of(session))
+    }
+
+    /// A car of this rate that is there as long as the session and wants its energy, granted nothing.
+    #[must_use]
+    pub const fn with_rate(session: &SourceSession, rate: Rate) -> Self {
         Self {
-            rate: Rate::of(session),
+            rate,
             energy_wh: session.energy_wh,
             plug_in_ms: session.plug_in_ms,
             plug_out_ms: session.plug_out_ms,

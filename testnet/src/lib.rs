@@ -22,5 +22,6 @@ pub mod roam;
 pub mod rows;
 pub mod sync;
 pub mod unit;
+pub mod unit_command;
 pub mod view;
 pub mod world;

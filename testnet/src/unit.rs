@@ -3,17 +3,20 @@
 //! It speaks only what `docs/unit-protocol.md` says, through `firmware_core::Unit`; nothing else tells it what it may draw. What a board does once a second
 //! is done here at the instants at which anything changes: between two of them power is constant, so samples of the past are made when they are asked for.
 //! A real unit would also ask for its lease between those instants; the answer would be the lease it has, so the simulated one stays silent. It decides
-//! nothing and knows no chain. Called by [`crate::drive`].
+//! nothing and knows no chain. Called by [`crate::drive`] and, on the machine's clock, by [`crate::unit_command`].
 
 mod line;
 
 use chain::id::ConnectorId;
-use firmware_core::{Capabilities, Card, CardOutcome, Cause, DeviceId, Flags, ProtocolError, Relay, Sample, SensorId, counter_ms};
+use firmware_core::{Capabilities, Card, CardOutcome, Cause, Config, DeviceId, Flags, ProtocolError, Relay, Sample, SensorId, counter_ms};
 
 pub(crate) use self::line::Line;
 pub use self::line::shared_http;
 
-use crate::{car::Car, rows::SourceSession};
+use crate::{
+    car::{Car, Rate},
+    rows::SourceSession,
+};
 
 /// Temperature inside a simulated unit, in tenths of a degree Celsius.
 const TEMPERATURE_DC: i16 = 253;
@@ -57,6 +60,15 @@ pub struct Mounting {
     pub key: [u8; 32],
 }
 
+/// What a unit knows after its power was off.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Memory {
+    /// How often it was switched on, this time too; never used twice.
+    pub boot: u32,
+    /// The cumulative register, Wh; it never falls.
+    pub register_wh: u64,
+}
+
 /// A unit, and the car at its plug if there is one.
 #[derive(Debug)]
 pub struct SimUnit {
@@ -97,9 +109,18 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError::Protocol`].
     pub fn new(mounting: &Mounting, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
+        Self::switched_on(mounting, Memory { boot: 1, register_wh: 0 }, http, base)
+    }
+
+    /// A unit that has just been switched on again, with an empty plug: `memory` is what it knew, its boot number one more than the last.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn switched_on(mounting: &Mounting, memory: Memory, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
+        let capabilities = Capabilities::PLUG_SIGNAL | Capabilities::CARD_READER;
         Ok(Self {
-            line: Line::new(mounting, Capabilities::PLUG_SIGNAL | Capabilities::CARD_READER, http, base)?,
-            base_wh: 0,
+            line: Line::new(mounting, memory.boot, capabilities, http, base)?,
+            base_wh: memory.register_wh,
             plugged: None,
             ticked_ms: 0,
             samples: 0,
@@ -129,6 +150,30 @@ impl SimUnit {
     #[must_use]
     pub fn register_wh(&self, now_ms: u64) -> u64 {
         self.base_wh + self.plugged.as_ref().map_or(0, |plugged| plugged.car.register_wh(now_ms))
+    }
+
+    /// What it has to know after its power was off.
+    #[must_use]
+    pub fn memory(&self, now_ms: u64) -> Memory {
+        Memory { boot: self.line.boot(), register_wh: self.register_wh(now_ms) }
+    }
+
+    /// What the gateway says it is, once it was asked.
+    #[must_use]
+    pub const fn config(&self) -> Option<&Config> {
+        self.line.unit.config()
+    }
+
+    /// Whether every sample is in the gateway's store.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.line.unit.queue().is_empty()
+    }
+
+    /// What the car at the plug may draw at most, mA per phase.
+    #[must_use]
+    pub fn allowed_ma(&self) -> [u32; 3] {
+        self.plugged.as_ref().map_or([0; 3], |plugged| plugged.allowed_ma)
     }
 
     /// What the car at the plug has drawn, Wh.
@@ -171,7 +216,15 @@ impl SimUnit {
     /// # Errors
     /// [`UnitError::Protocol`].
     pub fn plug_in(&mut self, session: &SourceSession, now_ms: u64) -> Result<(), UnitError> {
-        let mut car = Car::new(session);
+        self.plug_in_at(session, Rate::of(session), now_ms)
+    }
+
+    /// The same with a car of this rate.
+    ///
+    /// # Errors
+    /// [`UnitError::Protocol`].
+    pub fn plug_in_at(&mut self, session: &SourceSession, rate: Rate, now_ms: u64) -> Result<(), UnitError> {
+        let mut car = Car::with_rate(session, rate);
         let allowed_ma = if self.without_relay { car.wanted_currents() } else { [0; 3] };
         car.set_grant(now_ms, allowed_ma);
         self.plugged = Some(Plugged { car, plug_out_ms: session.plug_out_ms, sampled_ms: now_ms, allowed_ma });

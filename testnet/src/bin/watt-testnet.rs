@@ -10,16 +10,18 @@ use std::{
     time::Duration,
 };
 
+use chain::id::ConnectorId;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use testnet::{
+    car::Rate,
     casestudy, chaos, demo, idle, load, pattern,
     replay::{self, Fraction},
     rows::Filter,
-    sync,
+    sync, unit_command,
 };
 use tracing_subscriber::EnvFilter;
 
-/// Local federations of real nodes: a demo, recorded sessions, load, chaos.
+/// Local federations of real nodes: a demo, recorded sessions, load, chaos; and a unit for whoever has none.
 #[derive(Parser)]
 #[command(version, about, after_help = EXAMPLES)]
 struct Cli {
@@ -30,6 +32,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   watt-testnet demo
   watt-testnet demo --seed 7 --stay
+  watt-testnet unit --data tro --connector 1-17 --uid-file card --wh 200
   watt-testnet replay sessions.csv --site TRO --json report.json
   watt-testnet replay sessions.csv --limit 10 --data /tmp/chain
   watt-testnet replay sessions.csv --site TRO --group-limit 0.1
@@ -49,6 +52,8 @@ enum Command {
     /// An evening in a garage: a dozen residents, fewer places than cars.
     #[command(after_help = "Examples:\n  watt-testnet demo\n  watt-testnet demo --seed 7 --stay")]
     Demo(DemoArgs),
+    /// A charging unit without hardware, with a car at its plug, for a node that runs.
+    Unit(UnitArgs),
     /// Recorded charging sessions, carried out on a node and compared with the record.
     #[command(after_help = "Examples:
   watt-testnet replay sessions.csv --site TRO --json report.json
@@ -111,6 +116,48 @@ struct DemoArgs {
     /// Keep the chain in this empty or new folder, under node-0; a temporary one is removed.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = UNIT_EXAMPLES)]
+struct UnitArgs {
+    /// The node's data directory, where `wattd unit add` has written the unit's key; or a folder with such a units.json.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The connector that the unit serves.
+    #[arg(long, value_name = "CONNECTOR")]
+    connector: ConnectorId,
+    /// Where the gateway listens for units.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8421")]
+    gateway: String,
+    /// Hold a card to the reader, whose number is the first line of this file that only you may read; without it the charge is started with `watt charge start`.
+    #[arg(long, value_name = "FILE")]
+    uid_file: Option<PathBuf>,
+    /// How much the car wants before it leaves, Wh.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    wh: u64,
+    /// The car's power: 3680, 7360, 11040 or 22080 W, as one or three phases with 16 or 32 A bring.
+    #[arg(long, value_name = "W", default_value = "22080", value_parser = rate)]
+    power: Rate,
+    /// When the plug is pulled at the latest, in minutes.
+    #[arg(long, value_name = "M", default_value = "15", value_parser = minutes)]
+    minutes: Duration,
+}
+
+const UNIT_EXAMPLES: &str = "Examples:
+  watt-testnet unit --data tro --connector 1-17
+  watt-testnet unit --data tro --connector 1-17 --uid-file card --wh 200
+  watt-testnet unit --data tro --connector 1-17 --gateway http://127.0.0.1:9421 --power 11040
+
+It runs on the clock of this machine and as fast as a real car: 200 Wh at 22080 W take 33 seconds. Ctrl-C pulls the plug. Between two runs it keeps its number of
+starts and its register in DIR/simulated-unit-DEVICE.json, as a real one does in its memory. Do not run it beside a real unit that has the same key.
+
+Exit code 1 begins with one of these words: unit_unknown, gateway_away, unit_elsewhere, card_refused, not_confirmed, no_power, not_told, bad_file, refused.";
+
+/// One of the rates at which cars charge, by its power.
+fn rate(text: &str) -> Result<Rate, String> {
+    let found = Rate::ALL.into_iter().find(|rate| rate.power_w().to_string() == text);
+    found.ok_or_else(|| format!("expected 3680, 7360, 11040 or 22080, found {text:?}"))
 }
 
 #[derive(Args)]
@@ -284,6 +331,10 @@ fn told(error: &anyhow::Error) -> String {
 async fn run(command: Command, stays: Arc<AtomicBool>) -> anyhow::Result<Vec<String>> {
     match command {
         Command::Demo(DemoArgs { seed, stay, json, data }) => demo::run(&demo::Options { seed, stay, stays, json, data }).await,
+        Command::Unit(UnitArgs { data, connector, gateway, uid_file, wh, power, minutes }) => {
+            let options = unit_command::Options { data, connector, gateway, uid_file, energy_wh: wh, rate: power, within: minutes, stays };
+            unit_command::run(&options).await
+        }
         Command::Replay(ReplayArgs { file, site, align, roaming, seed, chaos, limit, group_limit, json, data }) => {
             let filter = Filter { sites: site, limit, align };
             replay::run(&replay::Options { file, filter, group_limit, roaming, seed, chaos, json, data }).await

@@ -68,7 +68,7 @@ impl Sensor {
     /// # Errors
     /// [`UnitError::Protocol`].
     pub fn new(mounting: &Mounting, switch: Switch, http: reqwest::Client, base: String, now_ms: u64) -> Result<Self, UnitError> {
-        let line = Line::new(mounting, Capabilities::NONE, http, base)?;
+        let line = Line::new(mounting, 1, Capabilities::NONE, http, base)?;
         Ok(Self { switch, line, left_wh: 0, car: None, sampled_ms: now_ms, ticked_ms: now_ms })
     }
 

@@ -43,16 +43,20 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The line of a unit that has just been switched on. `http` is [`shared_http`]; `base` is the gateway's URL.
+    /// The line of a unit that has just been switched on for the `boot`-th time. `http` is [`shared_http`]; `base` is the gateway's URL.
     ///
     /// # Errors
     /// [`UnitError::Protocol`].
-    pub fn new(mounting: &Mounting, capabilities: Capabilities, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
+    pub fn new(mounting: &Mounting, boot: u32, capabilities: Capabilities, http: reqwest::Client, base: String) -> Result<Self, UnitError> {
         let Mounting { device, sensor, key, connector: _ } = *mounting;
         let identity = Identity { device, sensor, capabilities, firmware: FIRMWARE };
-        let boot = 1;
         let unit = Unit::new(identity, &key, boot).map_err(|error| UnitError::Protocol { device, error })?;
         Ok(Self { unit, device, http, base, boot, posts: 0, stored: (0, 0) })
+    }
+
+    /// How often it was switched on, restarts that the protocol asks for among them.
+    pub const fn boot(&self) -> u32 {
+        self.boot
     }
 
     /// How many posts were answered.
