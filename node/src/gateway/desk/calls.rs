@@ -22,8 +22,10 @@ const OTHERS_PER_ROUND: usize = 256;
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 impl Desk {
-    /// Everything that is decided and that the chain does not have: one attestation for many sessions, then faults, then settlements, so that a last reading and
-    /// its settlement share a block; then what cards start.
+    /// Everything that is decided and that the chain does not have: one attestation for many sessions, then faults, then settlements, then what cards start.
+    ///
+    /// A session is settled once its last reading is on the chain and not in the same round: a transaction that an earlier process signed may still be on its way
+    /// under the attestation's number and take its place, and the settlement behind it would bill what the chain had before.
     pub fn round(&self, now: Timestamp) -> Vec<Call> {
         let mut readings: Vec<Reading> = Vec::new();
         let (mut faults, mut settlements, mut exchanges) = (Vec::new(), Vec::new(), Vec::new());
@@ -52,7 +54,7 @@ impl Desk {
             if let Some((fault, at)) = open.fault_to_report() {
                 faults.push(Call::ReportFault(ReportFault { connector: *id, session: Some(open.id), fault, at }));
             }
-            if open.wants_settlement() && open.undelivered_len() <= room {
+            if open.wants_settlement() {
                 settlements.push(Call::SettleSession(SettleSession { session: open.id }));
             }
         }

@@ -43,10 +43,9 @@ impl Metering {
         self.outbox.len()
     }
 
-    /// Whether the session can be settled once all of its readings are delivered.
+    /// Whether the session can be settled: the chain has stopped it, and has all of its readings.
     pub fn wants_settlement(&self) -> bool {
-        let will_stop = !self.outbox.is_empty() && matches!(self.book.ending, Ending::Money | Ending::Vehicle);
-        self.book.finished && (self.is_stopping() || will_stop)
+        self.book.finished && self.is_stopping() && self.outbox.is_empty()
     }
 
     /// The number of the last reading that the chain has.

@@ -93,3 +93,20 @@ fn a_session_that_another_gateway_may_serve_is_left_to_it_and_to_the_chain() {
     world.tick();
     assert_eq!(world.elsewhere[&session].expect("by the chain").settled_by, Settler::Chain);
 }
+
+/// In a storm a gateway was killed after it had sent a reading, and its next process sent the last one under the same number, and the settlement behind it. The old
+/// transaction came into a block, the last reading never did, and the settlement billed nothing of 22 Wh.
+#[test]
+fn a_settlement_never_overtakes_the_last_reading() {
+    let mut world = World::new(34, PlugSignal::Reported);
+    let session = world.begin(50_000_000, [10_000, 0, 0]);
+    world.run(600);
+    world.plugged = false;
+    world.sample(Flags::END);
+    world.overtaken = Some(session);
+    world.post();
+    assert_eq!(world.overtaken, None);
+    let bill = world.bill.expect("settled");
+    assert_eq!(bill.energy.get(), world.register_wh() - world.accepted[&1].register_wh.get());
+    assert!(bill.energy.get() > 300, "{bill:?}");
+}

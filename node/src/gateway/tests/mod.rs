@@ -91,6 +91,8 @@ struct World {
     frozen: bool,
     temperature_dc: i16,
     crashes: bool,
+    /// An older transaction takes the place of the next round's first one, and the owner stops this session before the others are carried out.
+    overtaken: Option<SessionId>,
     /// Accepted readings of the sessions at [`PLACE`].
     accepted: BTreeMap<u64, Reading>,
     /// Every reading that was signed.
@@ -199,6 +201,7 @@ impl World {
             frozen: false,
             temperature_dc: 200,
             crashes: false,
+            overtaken: None,
             accepted: BTreeMap::new(),
             signed: Vec::new(),
             bill: None,
@@ -358,7 +361,11 @@ impl World {
             if calls.is_empty() {
                 return;
             }
-            let receipts = self.block(calls.into_iter().map(|call| (GATEWAY, call)).collect());
+            let mut calls: Vec<_> = calls.into_iter().map(|call| (GATEWAY, call)).collect();
+            if let Some(session) = self.overtaken.take() {
+                calls[0] = (RESIDENT, Call::StopSession(StopSession { session }));
+            }
+            let receipts = self.block(calls);
             for receipt in &receipts {
                 assert_eq!(receipt.outcome, Outcome::Applied, "{receipts:?}");
             }
