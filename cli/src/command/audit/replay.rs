@@ -107,16 +107,15 @@ impl Replay {
             to.as_ref().map(|(format, path)| Tables::create(*format, path).map_err(|error| unwritten(path, &error))).transpose()?;
         let report = match source {
             Some(opened) => {
-                let bar = progress_bar("{bytes}/{total_bytes}", opened.metadata().map_or(0, |metadata| metadata.len()));
-                let result = replay_into(opened, self.chain_id, tables.as_mut(), |progress| show(&bar, progress.bytes, progress));
+                let bar = progress_bar(opened.metadata().ok().map(|metadata| metadata.len()));
+                let result = replay_into(opened, self.chain_id, tables.as_mut(), |progress| show(&bar, progress));
                 bar.finish_and_clear();
                 result.map_err(failed)?
             }
             None => {
-                let bar = progress_bar("{percent} %", context.status().await?.height.0);
+                let bar = progress_bar(None);
                 let shown = bar.clone();
-                let show = move |progress: Progress| show(&shown, progress.blocks, progress);
-                let result = replay_node(context.client(), self.chain_id, tables.take(), show).await;
+                let result = replay_node(context.client(), self.chain_id, tables.take(), move |progress| show(&shown, progress)).await;
                 bar.finish_and_clear();
                 let (report, filled) = result.map_err(|error| match error {
                     NodeAuditError::Client(error) => error.into(),
@@ -144,15 +143,17 @@ fn failed(error: AuditError) -> CommandError {
     }
 }
 
-/// A bar of so much in all, of which `how_far` tells the part in the words of its templates.
-fn progress_bar(how_far: &str, total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(&format!("{{bar:40}} {how_far} {{msg}}"));
+fn progress_bar(bytes: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes {
+        Some(bytes) => (ProgressBar::new(bytes), "{bar:40} {bytes}/{total_bytes} {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg}"),
+    };
     // The templates are ours; one that did not parse would only lose the bar's looks.
-    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn show(bar: &ProgressBar, position: u64, progress: Progress) {
-    bar.set_position(position);
+fn show(bar: &ProgressBar, progress: Progress) {
+    bar.set_position(progress.bytes);
     bar.set_message(format!("{}, {}", count(progress.blocks, "block"), count(progress.transactions, "transaction")));
 }
 
