@@ -180,10 +180,15 @@ impl Node {
                 }
             }
             Message::Liveness(message) => {
-                let vote = if let LivenessMsg::Vote(vote) = &message { Some(SignedConsensusMsg::Vote(vote.clone())) } else { None };
-                if vote.is_none_or(|vote| hands.admits(&vote)) {
-                    hands.input(message::liveness_input(message));
+                if let LivenessMsg::Vote(vote) = &message {
+                    let vote = SignedConsensusMsg::Vote(vote.clone());
+                    if !hands.admits(&vote) {
+                        return;
+                    }
+                    // The engine tells of it as of one that is said for the first time.
+                    hands.hear(&vote);
                 }
+                hands.input(message::liveness_input(message));
             }
             Message::Part(part) => hands.ask_part(peer, part),
             Message::Status(Status { tip_height, .. }) => hands.life.sync.learn(from, tip_height.0),

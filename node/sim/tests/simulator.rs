@@ -12,7 +12,8 @@ use sim::{Crash, Failure, Lie, Outcome, Plan, SECOND, Sabotage, Stats, run};
 const SEEDS: u64 = 48;
 
 /// Seeds that failed once. 72414: blocks were dated a second ahead for what was due, and an observer whose clock was behind took its own for wrong.
-const FOUND: [u64; 1] = [72_414];
+/// 200788: votes to idle nodes were lost, and here, other than in the engine, their repetition woke nobody.
+const FOUND: [u64; 2] = [72_414, 200_788];
 
 /// Runs plans on all cores, in any order.
 fn all(plans: &[Plan]) -> Vec<Outcome> {
