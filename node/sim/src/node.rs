@@ -185,8 +185,7 @@ impl Node {
                     if !hands.admits(&vote) {
                         return;
                     }
-                    // The engine tells of it as of one that is said for the first time.
-                    hands.hear(&vote);
+                    hands.hear_again(&vote);
                 }
                 hands.input(message::liveness_input(message));
             }

@@ -51,7 +51,7 @@ use crate::{
     Failure,
     adversary::Lie,
     message::Message,
-    plan::Sabotage,
+    plan::{SECOND, Sabotage},
     shared::{Event, Shared},
     sync::Sync,
 };
@@ -63,6 +63,8 @@ const QUEUE_HEIGHTS: usize = 10;
 const QUEUE_PER_HEIGHT: usize = 500;
 /// From hearing that others go on to going on, so that what they decide on arrives first; microseconds.
 const WAKE_DELAY: u64 = 30_000;
+/// How often repeated votes of one validator may wake a node, as in the running node's loop; a liar would never let it rest.
+const WAKES_BY_ONE_APART: u64 = 30 * SECOND;
 
 /// A question to the application.
 type Question = AppMsg<Context>;
@@ -107,6 +109,8 @@ pub(crate) struct Life {
     awaited: Vec<Awaited>,
     answering: bool,
     waking: bool,
+    /// When repeated votes of a validator last woke it.
+    woken_by: HashMap<Address, u64>,
     pub(super) sync: Sync,
     pub(super) fuse: Option<u64>,
     pub(super) dead: bool,
@@ -152,6 +156,7 @@ impl Life {
             awaited: Vec::new(),
             answering: false,
             waking: false,
+            woken_by: HashMap::new(),
             sync: Sync::default(),
             fuse: None,
             dead: false,
@@ -376,6 +381,19 @@ impl Hands<'_> {
     pub(super) fn hear(&mut self, message: &SignedConsensusMsg<Context>) {
         if self.life.answers.is_idle() && message.height().0 > self.life.tip() && self.is_signed(message) {
             self.wake_soon();
+        }
+    }
+
+    /// A vote that was said before, which the engine tells of like one that is new: where the first was lost, this is what wakes an idle node.
+    pub(super) fn hear_again(&mut self, message: &SignedConsensusMsg<Context>) {
+        let SignedConsensusMsg::Vote(vote) = message else { return };
+        let now = self.shared.now;
+        let last = self.life.woken_by.get(&vote.message.voter).copied();
+        if last.is_none_or(|last| now >= last + WAKES_BY_ONE_APART) && !self.life.waking {
+            self.hear(message);
+            if self.life.waking {
+                self.life.woken_by.insert(vote.message.voter, now);
+            }
         }
     }
 
